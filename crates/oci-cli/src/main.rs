@@ -1,0 +1,2 @@
+//! oci-cli
+fn main() {}
