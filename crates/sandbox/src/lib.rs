@@ -1,1 +1,29 @@
-//! sandbox
+//! The host's side of a pod: starts, finds and leads the agent that holds the pod's containers.
+//!
+//! One agent process per pod. This crate speaks to it over ttRPC on a Unix socket in the pod's
+//! directory and hides the wire: what goes in and comes out are the types of this crate. It knows
+//! nothing of CRI. Today's backend is the process on this host; a VM is one more way to start the
+//! same agent.
+//!
+//! ```text
+//! start()    socket, process, handshake, CreateSandbox      → Sandbox
+//! connect()  after a restart: agent.json, handshake         → Sandbox
+//! Sandbox    create, start, exec, signal, wait, stats, remove, destroy, closed()
+//! kill_pod() the agent is lost: end by force what it left behind
+//! ```
+#![forbid(unsafe_code)]
+
+mod convert;
+mod error;
+mod handle;
+mod start;
+mod types;
+
+pub use error::{Code, Error, ErrorKind};
+pub use handle::Sandbox;
+pub use start::{connect, destroy, kill_pod, start};
+pub use types::{
+    AgentRecord, ContainerPid, ContainerSpec, ContainerState, ContainerStats, ContainerStatus,
+    CpuStats, ExecOutput, ExecRequest, IpcMode, LostPod, MemoryStats, Netns, OomEvent, PidMode,
+    PidsStats, PodSpec, PodStats, Pressure, Rootfs, Settings,
+};
