@@ -1,1 +1,14 @@
-//! cri
+//! The CRI daemon: one service over domain types, and thin adapters that speak the wire.
+//!
+//! ```text
+//! runtime.v1 ──► v1 (adapter, convert.rs) ─┐
+//! coffer.v1  ──► node (adapter)            ├─► service/ (one RPC, one file) ──► sandbox ──► agents
+//!                                          │        │  records, undo, inflight
+//!                                          └────────┴─► image store, network pins
+//! ```
+//!
+//! A container is always behind an agent: this crate never links the container core, so the daemon
+//! can die, be upgraded or be replaced while pods run.
+#![forbid(unsafe_code)]
+
+pub mod domain;
