@@ -1,0 +1,70 @@
+# Coffer: everything a person or a CI does here, one target each. `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+TRIPLE := x86_64-unknown-linux-gnu
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+# Tests run with the failpoints compiled in; one set of features for all crates, so that clippy,
+# unit tests and the binaries under test share their artifacts.
+FAILPOINTS := --features coffer/failpoints,agent/failpoints
+TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
+# Root tests wait more than they compute.
+NEXTEST := cargo nextest run --workspace $(FAILPOINTS) --no-fail-fast
+
+.PHONY: help setup setup-build build demo test lint unit system doc-test bench measure deny clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what building and testing need (Debian 12, root; only what is missing)
+	@scripts/setup.sh test
+
+setup-build:
+	@scripts/setup.sh build
+
+build: setup-build ## Release binaries coffer, coffer-agent and coffer-oci in ./bin
+	cargo build --release --locked -p coffer
+	cargo build --release --locked -p agent
+	cargo build --profile oci --locked -p oci-cli
+	@install -D -t bin $(TARGET_DIR)/$(TRIPLE)/release/coffer \
+	  $(TARGET_DIR)/$(TRIPLE)/release/coffer-agent $(TARGET_DIR)/$(TRIPLE)/oci/coffer-oci
+	@ls -l bin | awk 'NR > 1 { printf "  bin/%-14s %5.1f MiB\n", $$9, $$5 / 1048576 }'
+
+demo: build ## A pod from a real image that lives through a SIGKILL of its daemon
+	@scripts/setup.sh demo
+	@scripts/demo.sh
+
+test: setup lint doc-test ## Lints, unit tests, goldens, root tests, whole-system tests
+	cargo build --workspace --bins --locked $(FAILPOINTS)
+	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked
+
+lint: setup ## Formatting and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked $(FAILPOINTS) -- -D warnings
+
+doc-test: setup
+	cargo test --doc --workspace --locked $(FAILPOINTS) --quiet
+
+unit: setup-build ## Only the tests beside the code
+	$(NEXTEST) --lib --bins
+
+system: setup ## Only the whole-system tests (real daemon, real namespaces)
+	cargo build --workspace --bins $(FAILPOINTS)
+	COFFER_BIN_DIR=$(TEST_BINS) cargo nextest run -p system-tests --no-fail-fast
+
+bench: build ## coffer-oci against crun and runc, pod start through CRI
+	@scripts/setup.sh bench
+	cargo run --release --locked -p bench
+
+measure: build ## Memory of the daemon and of 20 pods' agents
+	@scripts/setup.sh demo
+	@scripts/measure.sh
+
+deny: ## Licences, advisories, bans (installs cargo-deny when missing)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny check bans licenses sources
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf bin

@@ -1,0 +1,49 @@
+#!/bin/bash
+# Installs what a target needs on Debian 12, as root: only what is missing, and quietly.
+#   setup.sh build | demo | test | bench
+set -euo pipefail
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
+demo=(busybox-static)
+test=("${build[@]}" "${demo[@]}" podman crun runc)
+bench=("${build[@]}" "${demo[@]}" crun runc)
+
+case "${1:-}" in
+  build) wanted=("${build[@]}") ;;
+  demo) wanted=("${demo[@]}") ;;
+  test) wanted=("${test[@]}") ;;
+  bench) wanted=("${bench[@]}") ;;
+  *) die "usage: setup.sh build|demo|test|bench" ;;
+esac
+
+missing=()
+for package in "${wanted[@]}"; do
+  status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+  [[ $status == installed ]] || missing+=("$package")
+done
+if ((${#missing[@]})); then
+  [[ $(id -u) == 0 ]] || die "these Debian packages are missing: ${missing[*]} (install them as root)"
+  say "installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  install() { apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$log" 2>&1; }
+  # The package lists may be absent or old: fetch them when the first try fails.
+  install || { apt-get update -qq >"$log" 2>&1 && install; } || {
+    cat "$log" >&2
+    die "apt-get could not install ${missing[*]}"
+  }
+fi
+
+[[ $1 == demo ]] && exit 0
+command -v cargo >/dev/null || die "cargo is not there: install Rust with rustup (https://rustup.rs); \
+rust-toolchain.toml names the version"
+cargo --version >/dev/null 2>&1 || die "cargo does not run here; rust-toolchain.toml asks for \
+$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml): rustup toolchain install fetches it"
+if [[ $1 == test ]] && ! cargo nextest --version >/dev/null 2>&1; then
+  say "installing cargo-nextest (this takes some minutes)"
+  cargo install --locked --quiet cargo-nextest
+fi
