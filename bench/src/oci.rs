@@ -1,0 +1,232 @@
+//! `coffer-oci run` of a static `true` against Debian's crun and runc on the same bundles.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::alternate::{Contender, measure};
+use crate::stats::{Summary, ms, ratio};
+use crate::table::markdown;
+
+/// One spec to compare on: what it adds to the default document of `runc spec`.
+struct Case {
+    name: &'static str,
+    change: fn(&mut Value),
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "default spec",
+        change: |_| {},
+    },
+    Case {
+        name: "with memory, cpu and pids limits",
+        change: limits,
+    },
+    Case {
+        name: "with a seccomp profile of 60 rules",
+        change: seccomp,
+    },
+    Case {
+        name: "host network",
+        change: host_network,
+    },
+];
+
+/// Compares all programs on all cases and returns the markdown report.
+///
+/// # Errors
+///
+/// A program that cannot be run or that fails.
+pub(crate) fn report(coffer_oci: &Path, rounds: usize) -> io::Result<String> {
+    let scratch = tempfile::Builder::new().prefix("coffer-bench").tempdir()?;
+    let mut out = String::new();
+    for case in CASES {
+        let bundle = scratch.path().join(case.name.replace(' ', "-"));
+        make_bundle(&bundle, case.change)?;
+        let programs = [
+            ("coffer-oci", coffer_oci.to_path_buf()),
+            ("crun", PathBuf::from("crun")),
+            ("runc", PathBuf::from("runc")),
+        ];
+        let mut contenders: Vec<Contender<'_>> = programs
+            .iter()
+            .map(|(name, program)| {
+                let root = scratch.path().join(format!("state-{name}"));
+                let bundle = bundle.clone();
+                let mut n = 0_u32;
+                Contender {
+                    name: (*name).to_owned(),
+                    run: Box::new(move || {
+                        n += 1;
+                        run_once(program, &root, &bundle, &format!("bench-{name}-{n}"))
+                    }),
+                }
+            })
+            .collect();
+        let samples = measure(&mut contenders, 3, rounds)?;
+        let rows: Vec<Vec<String>> = programs
+            .iter()
+            .zip(&samples)
+            .filter_map(|((name, _), own)| {
+                let s = Summary::of(own)?;
+                let against = ratio(&samples[0], own)?;
+                Some(vec![
+                    (*name).to_owned(),
+                    ms(s.min),
+                    ms(s.median),
+                    ms(s.cpu),
+                    format!("{against:.2}"),
+                ])
+            })
+            .collect();
+        out.push_str(&format!(
+            "\n`run true`, {}, {rounds} rounds:\n\n",
+            case.name
+        ));
+        out.push_str(&markdown(
+            &[
+                "program",
+                "min ms",
+                "median ms",
+                "CPU ms",
+                "coffer-oci / it",
+            ],
+            &rows,
+        ));
+    }
+    Ok(out)
+}
+
+fn run_once(program: &Path, root: &Path, bundle: &Path, id: &str) -> io::Result<()> {
+    let output = Command::new(program)
+        .arg("--root")
+        .arg(root)
+        .args(["run", "--bundle"])
+        .arg(bundle)
+        .arg(id)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(io::Error::other(format!("{}: {said}", output.status)))
+}
+
+/// The default document of `runc spec` without a terminal, over a rootfs that holds busybox only.
+fn make_bundle(bundle: &Path, change: fn(&mut Value)) -> io::Result<()> {
+    let rootfs = bundle.join("rootfs");
+    for dir in ["bin", "proc", "sys", "dev", "tmp"] {
+        fs::create_dir_all(rootfs.join(dir))?;
+    }
+    fs::copy("/bin/busybox", rootfs.join("bin/busybox"))?;
+    std::os::unix::fs::symlink("busybox", rootfs.join("bin/true"))?;
+    let made = Command::new("runc")
+        .arg("spec")
+        .current_dir(bundle)
+        .status()?;
+    if !made.success() {
+        return Err(io::Error::other(format!("runc spec: {made}")));
+    }
+    let path = bundle.join("config.json");
+    let mut spec: Value = serde_json::from_slice(&fs::read(&path)?)?;
+    spec["process"]["terminal"] = json!(false);
+    spec["process"]["args"] = json!(["/bin/true"]);
+    // A hard limit above ours needs CAP_SYS_RESOURCE, which a nested root may lack.
+    spec["process"]["rlimits"] = json!([]);
+    change(&mut spec);
+    fs::write(&path, serde_json::to_vec_pretty(&spec)?)
+}
+
+fn limits(spec: &mut Value) {
+    spec["linux"]["resources"]["memory"] = json!({ "limit": 256 << 20 });
+    spec["linux"]["resources"]["cpu"] =
+        json!({ "shares": 512, "quota": 50_000, "period": 100_000 });
+    spec["linux"]["resources"]["pids"] = json!({ "limit": 128 });
+}
+
+fn seccomp(spec: &mut Value) {
+    const DENIED: &[&str] = &[
+        "acct",
+        "add_key",
+        "bpf",
+        "clock_adjtime",
+        "clock_settime",
+        "create_module",
+        "delete_module",
+        "finit_module",
+        "get_kernel_syms",
+        "get_mempolicy",
+        "init_module",
+        "ioperm",
+        "iopl",
+        "kcmp",
+        "kexec_file_load",
+        "kexec_load",
+        "keyctl",
+        "lookup_dcookie",
+        "mbind",
+        "mount",
+        "move_pages",
+        "name_to_handle_at",
+        "nfsservctl",
+        "open_by_handle_at",
+        "perf_event_open",
+        "personality",
+        "pivot_root",
+        "process_vm_readv",
+        "process_vm_writev",
+        "ptrace",
+        "query_module",
+        "quotactl",
+        "reboot",
+        "request_key",
+        "set_mempolicy",
+        "setns",
+        "settimeofday",
+        "stime",
+        "swapoff",
+        "swapon",
+        "_sysctl",
+        "sysfs",
+        "umount",
+        "umount2",
+        "unshare",
+        "uselib",
+        "userfaultfd",
+        "ustat",
+        "vm86",
+        "vm86old",
+        "fsopen",
+        "fsconfig",
+        "fsmount",
+        "fspick",
+        "open_tree",
+        "move_mount",
+        "mount_setattr",
+        "io_uring_setup",
+        "io_uring_enter",
+        "io_uring_register",
+    ];
+    spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{ "names": DENIED, "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }],
+    });
+}
+
+fn host_network(spec: &mut Value) {
+    if let Some(namespaces) = spec["linux"]["namespaces"].as_array_mut() {
+        namespaces.retain(|n| n["type"] != "network");
+    }
+    // sysfs of a network namespace that is not ours cannot be mounted anew in a user's sandbox.
+    if let Some(mounts) = spec["mounts"].as_array_mut() {
+        mounts.retain(|m| m["type"] != "sysfs");
+    }
+}
