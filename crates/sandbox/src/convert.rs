@@ -176,7 +176,7 @@ fn memory_stats(
     working_set: u64,
     stall: Option<wire::Pressure>,
 ) -> MemoryStats {
-    let usage = memory.usage.clone().unwrap_or_default();
+    let usage = memory.usage.unwrap_or_default();
     // memory.stat of v1 (hierarchical figures first), then of v2.
     let stat = |names: &[&str]| {
         names

@@ -134,6 +134,30 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// There is no agent to connect to: it has ended, or its start was never finished.
+    #[error("pod {pod} has no agent: {why}")]
+    NoAgent {
+        /// The pod's directory.
+        pod: String,
+        /// What was found instead.
+        why: String,
+    },
+    /// The agent's process could not be killed.
+    #[error("cannot kill the agent of {}", dir.display())]
+    KillAgent {
+        /// The pod's directory.
+        dir: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The pod's description can't be told to an agent.
+    #[error("pod {pod} can't be described to an agent: {what}")]
+    Spec {
+        /// The pod.
+        pod: String,
+        /// What is wrong.
+        what: String,
+    },
     /// The agent's record can't be read or written.
     #[error("cannot {act} the agent's record {}", path.display())]
     Record {
@@ -158,6 +182,12 @@ pub enum Error {
         /// The cgroup's directory.
         path: PathBuf,
         /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The thread that was to do the work ended early.
+    #[error("a worker thread ended before its work was done")]
+    Worker {
+        /// Panic or shutdown.
         source: io::Error,
     },
     /// Something of the pod's directory could not be removed.
@@ -193,9 +223,10 @@ impl Error {
     /// Sorts the error; see [`ErrorKind`].
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Connect { .. } | Error::Stillborn { .. } | Error::Stranger { .. } => {
-                ErrorKind::Unreachable
-            }
+            Error::Connect { .. }
+            | Error::NoAgent { .. }
+            | Error::Stillborn { .. }
+            | Error::Stranger { .. } => ErrorKind::Unreachable,
             Error::Lost { .. } => ErrorKind::Lost,
             Error::Interrupted { .. } => ErrorKind::Interrupted,
             Error::Rpc { code, .. } => ErrorKind::Rpc(*code),
@@ -207,7 +238,10 @@ impl Error {
             | Error::Record { .. }
             | Error::Cgroups { .. }
             | Error::Cgroup { .. }
-            | Error::Cleanup { .. } => ErrorKind::Host,
+            | Error::Cleanup { .. }
+            | Error::KillAgent { .. }
+            | Error::Worker { .. }
+            | Error::Spec { .. } => ErrorKind::Host,
         }
     }
 

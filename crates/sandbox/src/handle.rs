@@ -15,16 +15,14 @@ use std::{
     time::Duration,
 };
 
+use crate::{
+    AgentRecord, Code, ContainerSpec, ContainerState, Error, ExecOutput, ExecRequest, OomEvent,
+    PodStats, convert, process::Gone,
+};
 use agent_api::{
     grpc::{self, AgentServiceClient},
     sandbox::{self as wire, SandboxClient},
     ttrpc,
-};
-use tokio::sync::watch;
-
-use crate::{
-    AgentRecord, Code, ContainerSpec, ContainerState, Error, ExecOutput, ExecRequest, OomEvent,
-    PodStats, convert,
 };
 
 /// How long after a broken connection the agent's death may take to show.
@@ -42,7 +40,7 @@ struct Inner {
     call_timeout: Duration,
     /// Replaced when the connection breaks and the agent still lives.
     client: Mutex<ttrpc::asynchronous::Client>,
-    gone: watch::Receiver<bool>,
+    gone: Gone,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -59,7 +57,7 @@ impl Sandbox {
         socket: PathBuf,
         call_timeout: Duration,
         client: ttrpc::asynchronous::Client,
-        gone: watch::Receiver<bool>,
+        gone: Gone,
     ) -> Sandbox {
         Sandbox {
             inner: Arc::new(Inner {
@@ -84,7 +82,7 @@ impl Sandbox {
         let mut gone = self.inner.gone.clone();
         async move {
             // An error means that the watching task has ended, which it does after the agent.
-            let _ = gone.wait_for(|gone| *gone).await;
+            let _ = gone.wait_for(Option::is_some).await;
         }
     }
 

@@ -13,15 +13,20 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod cgroup;
 mod convert;
 mod error;
 mod handle;
+mod lost;
+mod process;
+mod record;
 mod start;
 mod types;
 
 pub use error::{Code, Error, ErrorKind};
 pub use handle::Sandbox;
-pub use start::{connect, destroy, kill_pod, start};
+pub use lost::kill_pod;
+pub use start::{connect, destroy, start};
 pub use types::{
     AgentRecord, ContainerPid, ContainerSpec, ContainerState, ContainerStats, ContainerStatus,
     CpuStats, ExecOutput, ExecRequest, IpcMode, LostPod, MemoryStats, Netns, OomEvent, PidMode,

@@ -1,58 +1,272 @@
 //! Starting, finding and ending the agent of a pod.
+//!
+//! ```text
+//! start                                       undone by
+//! 1  cgroups   /coffer/<pod> when ours,       remove
+//!              /coffer-agents/<pod>
+//! 2  socket    agent.sock, listening          unlink
+//! 3  process   coffer-agent                   SIGKILL by pidfd, reaped
+//! 4  record    agent.json: pid, start time    unlink
+//! 5  Handshake protocol version, same pid?
+//! 6  CreateSandbox                            3, and the kill of both cgroups
+//! ```
+//! The record is written before the first call: from then on a daemon that dies finds the agent
+//! again. One that dies between 3 and 4 leaves an agent that [`kill_pod`] knows by its arguments.
 
 use std::{path::Path, time::Duration};
 
-use crate::{Error, LostPod, PodSpec, Sandbox, Settings};
+use agent_api::{
+    sandbox::{HandshakeRequest, HandshakeResponse, SandboxClient},
+    ttrpc,
+};
 
-/// Starts the agent of a pod: socket, process, handshake, record, CreateSandbox.
+use crate::{
+    AgentRecord, Code, Error, LostPod, PodSpec, Sandbox, Settings, cgroup, convert, kill_pod,
+    process::{self, Gone},
+    record,
+};
+
+/// How long an agent may take to end after it has answered DestroySandbox.
+const END: Duration = Duration::from_secs(5);
+
+/// Starts the agent of a pod and makes the pod's namespaces.
+///
+/// Run it to its end: a future that is dropped half-way leaves its work to [`kill_pod`].
 ///
 /// # Errors
-/// The step that failed. Nothing is left behind then: no socket, process, cgroup or record.
+/// The step that failed. Nothing is left behind then: no socket, process, cgroup or record, only
+/// the agent's log.
 pub async fn start(settings: &Settings, spec: &PodSpec) -> Result<Sandbox, Error> {
-    let _ = (settings, spec);
-    Err(Error::Cgroups {
-        what: "in the making".to_owned(),
-    })
+    let started = tokio::time::timeout(settings.start_timeout, bring_up(settings, spec)).await;
+    let error = match started {
+        Ok(Ok(sandbox)) => return Ok(sandbox),
+        Ok(Err(error)) => error,
+        Err(_) => Error::Timeout {
+            call: "the start",
+            pod: spec.id.clone(),
+            limit: settings.start_timeout,
+        },
+    };
+    let pod = LostPod {
+        id: spec.id.clone(),
+        dir: spec.dir.clone(),
+        cgroup_parent: spec.cgroup_parent.clone(),
+        containers: Vec::new(),
+    };
+    if let Err(e) = kill_pod_elsewhere(settings, &pod).await {
+        tracing::error!(pod = spec.id, error = %e, "undoing a failed start failed");
+    }
+    Err(error)
+}
+
+async fn bring_up(settings: &Settings, spec: &PodSpec) -> Result<Sandbox, Error> {
+    let request = convert::create_sandbox(spec).map_err(|what| Error::Spec {
+        pod: spec.id.clone(),
+        what,
+    })?;
+    let (mut record, gone) = launch(settings, spec).await?;
+    record::write(&spec.dir, &record)?;
+    let (client, hello) = greet(settings, &spec.dir, &record, gone.clone()).await?;
+    record.protocol = hello.protocol;
+    record.agent_version = hello.agent_version;
+    record::write(&spec.dir, &record)?;
+
+    let socket = spec.dir.join(process::SOCKET);
+    let sandbox = Sandbox::new(record, socket, settings.call_timeout, client, gone);
+    sandbox
+        .create_sandbox(&request, settings.start_timeout)
+        .await?;
+    Ok(sandbox)
+}
+
+/// Steps 1 to 3: cgroups, socket, process. The process is watched and will be reaped.
+async fn launch(settings: &Settings, spec: &PodSpec) -> Result<(AgentRecord, Gone), Error> {
+    let agent_cgroup = settings.agent_cgroup(&spec.id);
+    let child = {
+        let (settings, spec, agent_cgroup) = (settings.clone(), spec.clone(), agent_cgroup.clone());
+        blocking(move || {
+            make_cgroups(&settings, &spec)?;
+            let socket = process::listen(&spec.dir)?;
+            process::spawn(&settings, &spec.dir, &agent_cgroup, socket)
+        })
+        .await?
+    };
+    let spawned = |source| Error::Spawn {
+        program: settings.agent.clone(),
+        source,
+    };
+    let (pid, start_ticks, gone) = process::adopt(child).map_err(spawned)?;
+    let record = AgentRecord {
+        version: record::VERSION,
+        pod: spec.id.clone(),
+        pid,
+        start_ticks,
+        protocol: 0,
+        agent_version: String::new(),
+        cgroup_parent: spec.cgroup_parent.clone(),
+        agent_cgroup,
+    };
+    Ok((record, gone))
+}
+
+/// Both cgroups are made here and not by the agent: container cgroups then come and go below a
+/// parent that stays.
+fn make_cgroups(settings: &Settings, spec: &PodSpec) -> Result<(), Error> {
+    let mounts = cgroup::Mounts::probe()?;
+    if settings.owns_cgroup(&spec.id, &spec.cgroup_parent) {
+        cgroup::create(&mounts, &cgroup::Name::new(&spec.cgroup_parent)?)?;
+    }
+    cgroup::create(
+        &mounts,
+        &cgroup::Name::new(&settings.agent_cgroup(&spec.id))?,
+    )
+}
+
+/// Connects and shakes hands: the right protocol, and the very process of the record.
+async fn greet(
+    settings: &Settings,
+    dir: &Path,
+    record: &AgentRecord,
+    mut gone: Gone,
+) -> Result<(ttrpc::asynchronous::Client, HandshakeResponse), Error> {
+    const CALL: &str = "Handshake";
+    let pod = || record.pod.clone();
+    let path = dir.join(process::SOCKET);
+    let client = agent_api::connect(&path)
+        .await
+        .map_err(|source| Error::Connect {
+            pod: pod(),
+            path,
+            source,
+        })?;
+    let request = HandshakeRequest {
+        protocol: agent_api::PROTOCOL,
+        client_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let limit = settings.start_timeout;
+    let context = ttrpc::context::Context::default();
+    let service = SandboxClient::new(client.clone());
+    let answer = tokio::time::timeout(limit, service.handshake(context, &request)).await;
+    let hello = match answer {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(ttrpc::Error::RpcStatus(status))) => {
+            let code = Code::from_number(status.code);
+            return Err(Error::Rpc {
+                call: CALL,
+                pod: pod(),
+                code,
+                message: status.message,
+            });
+        }
+        // A broken connection: the process is ending, and its status says more.
+        Ok(Err(e)) => {
+            let status = match tokio::time::timeout(END, gone.wait_for(Option::is_some)).await {
+                Ok(Ok(how)) => how.clone().unwrap_or_default(),
+                _ => format!("it lives, but the connection broke: {e}"),
+            };
+            return Err(Error::Stillborn {
+                pod: pod(),
+                status,
+                log: process::log_tail(dir),
+            });
+        }
+        Err(_) => {
+            return Err(Error::Timeout {
+                call: CALL,
+                pod: pod(),
+                limit,
+            });
+        }
+    };
+    if hello.protocol != agent_api::PROTOCOL {
+        let (ours, theirs) = (agent_api::PROTOCOL, hello.protocol);
+        return Err(Error::Protocol {
+            pod: pod(),
+            ours,
+            theirs,
+        });
+    }
+    if (hello.pid, hello.start_ticks) != (record.pid, record.start_ticks) {
+        let told = |pid, ticks| format!("process {pid} started at tick {ticks}");
+        return Err(Error::Stranger {
+            pod: pod(),
+            found: told(hello.pid, hello.start_ticks),
+            recorded: told(record.pid, record.start_ticks),
+        });
+    }
+    Ok((client, hello))
 }
 
 /// Finds the agent that an earlier run of the daemon has started for the pod in `dir`.
 ///
 /// # Errors
-/// [`Error::is_agent_gone`] when there is none any more: then [`kill_pod`] cleans up.
+/// [`Error::is_agent_gone`] when there is none any more, or one whose start was never finished:
+/// then [`kill_pod`] cleans up.
 pub async fn connect(settings: &Settings, dir: &Path) -> Result<Sandbox, Error> {
-    let _ = (settings, dir);
-    Err(Error::Cgroups {
-        what: "in the making".to_owned(),
-    })
+    let no_agent = |why: &str| Error::NoAgent {
+        pod: dir.display().to_string(),
+        why: why.to_owned(),
+    };
+    let record = record::read(dir)?.ok_or_else(|| no_agent("there is no agent.json"))?;
+    let found = process::find(record.pid, record.start_ticks);
+    let watched = |source| Error::Record {
+        act: "follow",
+        path: dir.join(record::FILE),
+        source,
+    };
+    let pidfd = found
+        .map_err(watched)?
+        .ok_or_else(|| no_agent(&format!("process {} has ended", record.pid)))?;
+    let gone = process::watch(pidfd, None).map_err(watched)?;
+    let (client, hello) = greet(settings, dir, &record, gone.clone()).await?;
+    if hello.sandbox_id != record.pod {
+        return Err(no_agent(&format!(
+            "its agent serves {:?}",
+            hello.sandbox_id
+        )));
+    }
+    let socket = dir.join(process::SOCKET);
+    Ok(Sandbox::new(
+        record,
+        socket,
+        settings.call_timeout,
+        client,
+        gone,
+    ))
 }
 
 /// Ends a pod in good order: every container is removed, the agent ends, its socket, record and
-/// cgroups go. When the agent does not manage it within `limit` it is ended by force, as by
-/// [`kill_pod`].
+/// cgroups go. What the agent does not manage within `limit` is ended by force, as by [`kill_pod`].
 ///
 /// # Errors
-/// What could not be removed.
+/// What could not be killed or removed.
 pub async fn destroy(
     settings: &Settings,
     sandbox: &Sandbox,
     pod: &LostPod,
     limit: Duration,
 ) -> Result<(), Error> {
-    let _ = settings;
-    let _ = pod;
-    sandbox.destroy_sandbox(limit).await
+    match sandbox.destroy_sandbox(limit).await {
+        // The connection may break before the answer is out: the agent ends at once.
+        Ok(()) | Err(Error::Lost { .. }) => {}
+        Err(e) => tracing::warn!(pod = pod.id, error = %e, "ending the pod by force"),
+    }
+    if tokio::time::timeout(END, sandbox.closed()).await.is_err() {
+        tracing::warn!(pod = pod.id, "the agent does not end by itself: killing it");
+    }
+    kill_pod_elsewhere(settings, pod).await
 }
 
-/// Ends by force what a lost agent left behind: the agent's process if it still lives, every
-/// process in the pod's cgroups, the cgroups, the socket and the record. Can be repeated; a pod of
-/// which nothing is left is success. Blocks for as long as processes take to die, a few seconds at
-/// most: call it from a thread that may block.
-///
-/// # Errors
-/// What could not be killed or removed; all the rest has been tried.
-pub fn kill_pod(settings: &Settings, pod: &LostPod) -> Result<(), Error> {
-    let _ = (settings, pod);
-    Err(Error::Cgroups {
-        what: "in the making".to_owned(),
-    })
+async fn kill_pod_elsewhere(settings: &Settings, pod: &LostPod) -> Result<(), Error> {
+    let (settings, pod) = (settings.clone(), pod.clone());
+    blocking(move || kill_pod(&settings, &pod)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(e) => Err(Error::Worker { source: e.into() }),
+    }
 }

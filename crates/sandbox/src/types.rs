@@ -39,6 +39,15 @@ impl Settings {
         format!("/{}/{pod}", self.cgroup_root)
     }
 
+    /// Whether the cgroup below which a pod's containers are is one that this program makes and
+    /// removes; otherwise it is a kubelet's.
+    pub fn owns_cgroup(&self, pod: &str, cgroup_parent: &str) -> bool {
+        let ours = self.pod_cgroup(pod);
+        cgroup_parent
+            .strip_prefix(ours.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The cgroup of a pod's agent, outside the pod's: `/coffer-agents/<pod>`.
     pub fn agent_cgroup(&self, pod: &str) -> String {
         format!("/{}-agents/{pod}", self.cgroup_root)
