@@ -1,0 +1,47 @@
+//! The OCI runtime specification, version 1.0 to 1.3, for Linux.
+//!
+//! ```text
+//!  config.json --parse--> Spec --validate--> Spec that the core may plan --print--> config.json
+//!      ^ 1.0.0-rc form is upgraded while parsing
+//! ```
+//!
+//! The structures say what the document says: nothing is looked up, defaulted or resolved here.
+
+pub(crate) mod document;
+
+mod device;
+mod hooks;
+mod linux;
+mod memory_policy;
+mod mount;
+mod namespace;
+mod process;
+mod resources;
+mod scheduler;
+mod seccomp;
+mod spec;
+mod state;
+
+pub use device::{FileMode, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
+pub use document::UnknownWord;
+pub use hooks::{Hook, Hooks};
+pub use linux::{
+    Linux, LinuxIntelRdt, LinuxNetDevice, LinuxPersonality, LinuxPersonalityDomain, LinuxTimeOffset,
+};
+pub use memory_policy::{LinuxMemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode};
+pub use mount::Mount;
+pub use namespace::{LinuxIdMapping, LinuxNamespace, NamespaceType};
+pub use process::{ConsoleSize, LinuxCapabilities, Process, Rlimit, RlimitType, User};
+pub use resources::{
+    LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,
+    LinuxPids, LinuxRdma, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice,
+};
+pub use scheduler::{
+    ExecCpuAffinity, IoPriorityClass, LinuxIoPriority, Scheduler, SchedulerFlag, SchedulerPolicy,
+};
+pub use seccomp::{
+    LinuxSeccomp, LinuxSyscall, SeccompAction, SeccompArch, SeccompArg, SeccompFlag,
+    SeccompOperator,
+};
+pub use spec::{Platform, Root, Spec};
+pub use state::{State, Status};

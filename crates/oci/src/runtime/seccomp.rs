@@ -1,0 +1,192 @@
+//! System call filters.
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{document, is_default, nullable, words};
+
+document! {
+    /// A filter.
+    pub struct LinuxSeccomp {
+        always {
+            /// What happens to calls that no rule names.
+            pub default_action: SeccompAction,
+        }
+        /// errno of an ERRNO default action, or data of a TRACE one; absent means EPERM.
+        pub default_errno_ret: Option<u32>,
+        /// Architectures besides the native one.
+        pub architectures: Vec<SeccompArch>,
+        /// Flags of the load.
+        pub flags: Vec<SeccompFlag>,
+        /// Socket that gets the listener of NOTIFY actions.
+        pub listener_path: Option<String>,
+        /// Opaque text for the socket's reader.
+        pub listener_metadata: Option<String>,
+        /// The rules.
+        pub syscalls: Vec<LinuxSyscall>,
+    }
+
+    /// Condition on an argument.
+    pub struct SeccompArg {
+        always {
+            /// Which argument, 0 to 5.
+            pub index: u32,
+            /// Value to compare with; the mask for MASKED_EQ.
+            pub value: u64,
+        }
+        /// The value for MASKED_EQ.
+        pub value_two: u64,
+        /// How to compare.
+        pub op: SeccompOperator,
+    }
+}
+
+/// A rule: what happens to some calls if all conditions on their arguments hold.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "SyscallDocument", rename_all = "camelCase")]
+pub struct LinuxSyscall {
+    /// Names of the calls; those unknown to the kernel's headers are skipped with a warning.
+    pub names: Vec<String>,
+    /// What happens.
+    pub action: SeccompAction,
+    /// errno of ERRNO, or data of TRACE; absent means EPERM.
+    #[serde(skip_serializing_if = "is_default")]
+    pub errno_ret: Option<u32>,
+    /// Conditions.
+    #[serde(skip_serializing_if = "is_default")]
+    pub args: Vec<SeccompArg>,
+}
+
+/// A rule as written: the 1.0.0-rc form has one `name`.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SyscallDocument {
+    name: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    names: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    action: SeccompAction,
+    errno_ret: Option<u32>,
+    #[serde(deserialize_with = "nullable")]
+    args: Vec<SeccompArg>,
+}
+
+impl From<SyscallDocument> for LinuxSyscall {
+    fn from(document: SyscallDocument) -> Self {
+        let mut names = document.names;
+        names.extend(document.name.filter(|name| !name.is_empty()));
+        Self {
+            names,
+            action: document.action,
+            errno_ret: document.errno_ret,
+            args: document.args,
+        }
+    }
+}
+
+words! {
+    /// What happens to a call.
+    pub enum SeccompAction ("seccomp action") {
+        /// The thread dies.
+        #[default]
+        Kill = "SCMP_ACT_KILL",
+        /// The thread dies.
+        KillThread = "SCMP_ACT_KILL_THREAD",
+        /// The process dies.
+        KillProcess = "SCMP_ACT_KILL_PROCESS",
+        /// SIGSYS.
+        Trap = "SCMP_ACT_TRAP",
+        /// The call fails with an errno.
+        Errno = "SCMP_ACT_ERRNO",
+        /// A tracer decides.
+        Trace = "SCMP_ACT_TRACE",
+        /// The call is made.
+        Allow = "SCMP_ACT_ALLOW",
+        /// The call is logged and made.
+        Log = "SCMP_ACT_LOG",
+        /// A listener decides.
+        Notify = "SCMP_ACT_NOTIFY",
+    }
+
+    /// Architectures of libseccomp.
+    pub enum SeccompArch ("seccomp architecture") {
+        /// x86, 32 bits.
+        #[default]
+        X86 = "SCMP_ARCH_X86",
+        /// x86, 64 bits.
+        X86_64 = "SCMP_ARCH_X86_64",
+        /// x86, 64 bits with 32-bit pointers.
+        X32 = "SCMP_ARCH_X32",
+        /// ARM, 32 bits.
+        Arm = "SCMP_ARCH_ARM",
+        /// ARM, 64 bits.
+        Aarch64 = "SCMP_ARCH_AARCH64",
+        /// MIPS.
+        Mips = "SCMP_ARCH_MIPS",
+        /// MIPS, 64 bits.
+        Mips64 = "SCMP_ARCH_MIPS64",
+        /// MIPS, 64 bits with 32-bit pointers.
+        Mips64n32 = "SCMP_ARCH_MIPS64N32",
+        /// MIPS, little endian.
+        Mipsel = "SCMP_ARCH_MIPSEL",
+        /// MIPS, 64 bits, little endian.
+        Mipsel64 = "SCMP_ARCH_MIPSEL64",
+        /// MIPS, 64 bits with 32-bit pointers, little endian.
+        Mipsel64n32 = "SCMP_ARCH_MIPSEL64N32",
+        /// PowerPC.
+        Ppc = "SCMP_ARCH_PPC",
+        /// PowerPC, 64 bits.
+        Ppc64 = "SCMP_ARCH_PPC64",
+        /// PowerPC, 64 bits, little endian.
+        Ppc64le = "SCMP_ARCH_PPC64LE",
+        /// S/390, 31 bits.
+        S390 = "SCMP_ARCH_S390",
+        /// S/390, 64 bits.
+        S390x = "SCMP_ARCH_S390X",
+        /// PA-RISC.
+        Parisc = "SCMP_ARCH_PARISC",
+        /// PA-RISC, 64 bits.
+        Parisc64 = "SCMP_ARCH_PARISC64",
+        /// RISC-V, 64 bits.
+        Riscv64 = "SCMP_ARCH_RISCV64",
+        /// LoongArch, 64 bits.
+        Loongarch64 = "SCMP_ARCH_LOONGARCH64",
+        /// Motorola 68000.
+        M68k = "SCMP_ARCH_M68K",
+        /// SuperH.
+        Sh = "SCMP_ARCH_SH",
+        /// SuperH, big endian.
+        Sheb = "SCMP_ARCH_SHEB",
+    }
+
+    /// Flags of `seccomp(2)`.
+    pub enum SeccompFlag ("seccomp flag") {
+        /// All threads at once.
+        #[default]
+        Tsync = "SECCOMP_FILTER_FLAG_TSYNC",
+        /// Log all actions but ALLOW.
+        Log = "SECCOMP_FILTER_FLAG_LOG",
+        /// Leave speculative store bypass as it is.
+        SpecAllow = "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        /// A notified call waits killably (Linux 5.19).
+        WaitKillableRecv = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    }
+
+    /// Comparisons.
+    pub enum SeccompOperator ("seccomp operator") {
+        /// Not equal.
+        #[default]
+        Ne = "SCMP_CMP_NE",
+        /// Less.
+        Lt = "SCMP_CMP_LT",
+        /// Less or equal.
+        Le = "SCMP_CMP_LE",
+        /// Equal.
+        Eq = "SCMP_CMP_EQ",
+        /// Greater or equal.
+        Ge = "SCMP_CMP_GE",
+        /// Greater.
+        Gt = "SCMP_CMP_GT",
+        /// Equal under a mask.
+        MaskedEq = "SCMP_CMP_MASKED_EQ",
+    }
+}
