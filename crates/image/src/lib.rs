@@ -1,1 +1,38 @@
-//! image
+//! Images: references, the content store on disk, import, unpack and lookup.
+//!
+//! ```text
+//!  archive (tar | gz | zst)
+//!      | import: spool, every blob hashed while it streams
+//!      v
+//!  <root>/images/tmp/…  --verify-->  choose manifest for this platform
+//!      |                                   | per layer: decompress -> sha256 -> untar
+//!      |                                   v
+//!      |                             <root>/layers/.new-…/diff
+//!      | syncfs, rename, fsync             | rename
+//!      v                                   v
+//!  <root>/images/blobs/sha256/…      <root>/layers/<12 hex>/diff      both durable
+//!      \______________ images.redb: one transaction ______________/   now the image exists
+//!                           |
+//!                     index.json (derived: other tools read the layout)
+//! ```
+//!
+//! What an archive says is hostile: sizes, names, links and digests are checked before they are
+//! believed, and an import that does not finish leaves nothing behind.
+//!
+//! The crate is synchronous and knows neither CRI nor containers. It does not mount: a caller gets
+//! the list of layer directories for overlayfs, and [`rootfs_read`] reads single files through that
+//! stack without a mount.
+#![forbid(unsafe_code)]
+
+mod error;
+mod reference;
+mod rootfs;
+mod store;
+mod types;
+pub mod user;
+
+pub use error::Error;
+pub use reference::{Reference, ReferenceError};
+pub use rootfs::{FileKind, rootfs_read};
+pub use store::Store;
+pub use types::{FsInfo, Image, ImageConfig, ImportOptions, LayerId, Limits, Progress};
