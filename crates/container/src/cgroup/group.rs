@@ -1,0 +1,457 @@
+//! One cgroup: the same path in every hierarchy in use, made, found and removed together.
+//!
+//! ```text
+//! create "/coffer/pod/c1"
+//!   each hierarchy: mkdir leaf -> made | EEXIST: joined | ENOENT: walk down, making parents
+//!   v1 cpuset:      a new directory has empty cpus and mems and takes no task: copy the parent's
+//!   v2:             before each mkdir below it, the parent's controllers go to subtree_control
+//!   failure:        what was made is removed again
+//! remove
+//!   rmdir leaf and what was made below it, retried while dying tasks leave;
+//!   then the parents that create() made, until one is in use
+//! ```
+//! What does not happen here: deciding who may be killed (see [`super::member`]) and limits.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use super::file;
+use super::hierarchy::{Hierarchy, Mount};
+use super::path::CgroupPath;
+
+/// How long a removal waits for tasks that are already dead but not yet gone.
+const REMOVE_FOR: Duration = Duration::from_secs(3);
+/// Creation competes with removal of empty parents by others; so often it starts again.
+const CREATE_TRIES: usize = 8;
+
+/// What kind of files a cgroup directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    V1,
+    /// cgroup2, alone or beside v1.
+    V2,
+}
+
+/// The cgroup's directory in one hierarchy.
+#[derive(Debug, Clone)]
+pub(super) struct Dir {
+    /// v1 controllers or `name=…` of this hierarchy; empty for cgroup2.
+    pub(super) controllers: Vec<String>,
+    pub(super) version: Version,
+    pub(super) mount: Mount,
+    pub(super) path: PathBuf,
+    /// cgroup2 alone: all controllers are enabled on the way down.
+    pub(super) delegate: bool,
+    /// The directory was there before us.
+    pub(super) joined: bool,
+}
+
+/// A cgroup in all hierarchies. Cheap to clone; holds no file descriptors.
+#[derive(Debug, Clone)]
+pub struct Cgroup {
+    path: CgroupPath,
+    unified_only: bool,
+    dirs: Vec<Dir>,
+    made_parents: Vec<PathBuf>,
+}
+
+/// What must be kept on disk so that another process can remove the cgroup as its maker would.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The cgroup's path.
+    pub path: String,
+    /// Parent directories that were made for it, outermost first in each hierarchy.
+    pub made_parents: Vec<PathBuf>,
+    /// Leaf directories that existed before.
+    pub joined: Vec<PathBuf>,
+}
+
+impl Cgroup {
+    /// Makes the cgroup, or joins what exists of it, in every hierarchy. Removes again what it made
+    /// if a hierarchy refuses.
+    pub fn create(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, Error> {
+        let mut cgroup = Cgroup::layout(hierarchy, path)?;
+        for i in 0..cgroup.dirs.len() {
+            let made = make_leaf(&cgroup.dirs[i], &mut cgroup.made_parents);
+            match made {
+                Ok(made) => cgroup.dirs[i].joined = !made,
+                Err(e) => {
+                    cgroup.undo_create(i);
+                    return Err(e);
+                }
+            }
+        }
+        Ok(cgroup)
+    }
+
+    /// Finds an existing cgroup. It counts as ours to remove; parents do not.
+    pub fn open(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, Error> {
+        let mut cgroup = Cgroup::layout(hierarchy, path)?;
+        cgroup.dirs.retain(|d| d.path.is_dir());
+        if cgroup.dirs.is_empty() {
+            return Err(Error::NotFound(cgroup.path().to_owned()));
+        }
+        Ok(cgroup)
+    }
+
+    /// Finds the cgroup of a [`Record`]. Hierarchies where it is gone already are left out; if it
+    /// is gone everywhere the result still removes the recorded parents.
+    pub fn from_record(hierarchy: &Hierarchy, record: &Record) -> Result<Cgroup, Error> {
+        let mut cgroup = Cgroup::layout(hierarchy, &record.path)?;
+        cgroup.dirs.retain(|d| d.path.is_dir());
+        for dir in &mut cgroup.dirs {
+            dir.joined = record.joined.contains(&dir.path);
+        }
+        // A record is a file: only what is above our own leaf may be removed on its word.
+        let Cgroup {
+            path, made_parents, ..
+        } = &mut cgroup;
+        let points = mounts(hierarchy);
+        made_parents.extend(
+            record
+                .made_parents
+                .iter()
+                .filter(|p| {
+                    points.iter().any(|(_, _, m)| {
+                        **p != m.point
+                            && p.starts_with(&m.point)
+                            && path.below(&m.point).starts_with(p)
+                    })
+                })
+                .cloned(),
+        );
+        Ok(cgroup)
+    }
+
+    /// The cgroup that a process is in, by `/proc/<pid>/cgroup`. Where hierarchies differ, the path
+    /// in the first one that is not `/` is taken.
+    pub fn of_process(hierarchy: &Hierarchy, pid: i32) -> Result<Cgroup, Error> {
+        let file = PathBuf::from(format!("/proc/{pid}/cgroup"));
+        let text = file::read(&file)?;
+        let mounts = mounts(hierarchy);
+        for line in text.lines() {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (Some(names), Some(path)) = (fields.next(), fields.next()) else {
+                continue;
+            };
+            let mount = mounts.iter().find(|(controllers, _, _)| {
+                if names.is_empty() {
+                    controllers.is_empty()
+                } else {
+                    names.split(',').any(|n| controllers.iter().any(|c| c == n))
+                }
+            });
+            let Some((_, _, mount)) = mount else { continue };
+            let below = path
+                .strip_prefix(mount.root.trim_end_matches('/'))
+                .unwrap_or(path);
+            if below != "/" && !below.is_empty() {
+                return Cgroup::open(hierarchy, below);
+            }
+        }
+        Err(Error::NotFound(format!("of process {pid}")))
+    }
+
+    /// The path below each mount point, with a leading slash.
+    pub fn path(&self) -> &str {
+        self.path.as_str()
+    }
+
+    /// Directory by controller, as runc's state file has it; cgroup2 has the key `""`.
+    pub fn paths(&self) -> BTreeMap<String, PathBuf> {
+        let mut out = BTreeMap::new();
+        for dir in &self.dirs {
+            if dir.controllers.is_empty() {
+                out.insert(String::new(), dir.path.clone());
+            }
+            for controller in &dir.controllers {
+                out.insert(controller.clone(), dir.path.clone());
+            }
+        }
+        out
+    }
+
+    /// What a later process needs for [`Cgroup::from_record`].
+    pub fn record(&self) -> Record {
+        Record {
+            path: self.path().to_owned(),
+            made_parents: self.made_parents.clone(),
+            joined: self
+                .dirs
+                .iter()
+                .filter(|d| d.joined)
+                .map(|d| d.path.clone())
+                .collect(),
+        }
+    }
+
+    /// True if the cgroup existed in some hierarchy before [`Cgroup::create`].
+    pub fn was_joined(&self) -> bool {
+        self.dirs.iter().any(|d| d.joined)
+    }
+
+    /// True if some hierarchy still has the directory.
+    pub fn exists(&self) -> bool {
+        self.dirs.iter().any(|d| d.path.is_dir())
+    }
+
+    /// Removes the cgroup in every hierarchy, the cgroups below it, and the parents that
+    /// [`Cgroup::create`] made, as far as they are empty. What is gone already is fine. A directory
+    /// that was joined and is still in use stays; one of ours that stays in use for 3 s is an
+    /// error, after everything else was removed.
+    pub fn remove(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + REMOVE_FOR;
+        let mut first_error = None;
+        for dir in &self.dirs {
+            let limit = if dir.joined { Instant::now() } else { deadline };
+            match remove_tree(&dir.path, limit) {
+                Err(Error::Busy { .. }) if dir.joined => {}
+                Err(e) => first_error = first_error.or(Some(e)),
+                Ok(()) => {}
+            }
+        }
+        for parent in self.made_parents.iter().rev() {
+            // In use by others: theirs to remove.
+            let _in_use = fs::remove_dir(parent);
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// The v1 directory of a controller, or the cgroup2 one where there is no v1.
+    pub(super) fn dir_of(&self, controller: &str) -> Option<&Dir> {
+        self.dirs.iter().find(|d| match d.version {
+            Version::V1 => d.controllers.iter().any(|c| c == controller),
+            Version::V2 => self.unified_only,
+        })
+    }
+
+    /// The cgroup2 directory, alone or of a hybrid machine.
+    pub(super) fn unified(&self) -> Option<&Dir> {
+        self.dirs.iter().find(|d| d.version == Version::V2)
+    }
+
+    pub(super) fn dirs(&self) -> &[Dir] {
+        &self.dirs
+    }
+
+    /// True where cgroup2 is all there is.
+    pub fn is_v2(&self) -> bool {
+        self.unified_only
+    }
+
+    fn layout(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, Error> {
+        let path = CgroupPath::parse(path)?;
+        let dirs = mounts(hierarchy)
+            .into_iter()
+            .map(|(controllers, version, mount)| Dir {
+                path: path.below(&mount.point),
+                delegate: hierarchy.is_v2(),
+                controllers,
+                version,
+                mount,
+                joined: false,
+            })
+            .collect();
+        Ok(Cgroup {
+            path,
+            unified_only: hierarchy.is_v2(),
+            dirs,
+            made_parents: Vec::new(),
+        })
+    }
+
+    /// Takes back a creation that failed at directory `failed`; its own error is what matters.
+    fn undo_create(&self, failed: usize) {
+        for dir in self.dirs[..failed].iter().filter(|d| !d.joined) {
+            let _gone = fs::remove_dir(&dir.path);
+        }
+        for parent in self.made_parents.iter().rev() {
+            let _in_use = fs::remove_dir(parent);
+        }
+    }
+}
+
+/// Every mounted hierarchy once, with what it controls.
+fn mounts(hierarchy: &Hierarchy) -> Vec<(Vec<String>, Version, Mount)> {
+    let mut out: Vec<(Vec<String>, Version, Mount)> = Vec::new();
+    match hierarchy {
+        Hierarchy::V1 {
+            controllers,
+            unified,
+        } => {
+            for (name, mount) in controllers {
+                match out.iter_mut().find(|(_, _, m)| m == mount) {
+                    Some((names, _, _)) => names.push(name.clone()),
+                    None => out.push((vec![name.clone()], Version::V1, mount.clone())),
+                }
+            }
+            out.extend(unified.iter().map(|m| (Vec::new(), Version::V2, m.clone())));
+        }
+        Hierarchy::V2 { mount } => out.push((Vec::new(), Version::V2, mount.clone())),
+    }
+    out
+}
+
+/// Makes `dir.path` with its parents; false if it existed.
+fn make_leaf(dir: &Dir, made_parents: &mut Vec<PathBuf>) -> Result<bool, Error> {
+    let mut result = Err(Error::NotFound(dir.path.display().to_string()));
+    for _ in 0..CREATE_TRIES {
+        result = make_leaf_once(dir, made_parents);
+        match &result {
+            // An empty parent was removed by someone between our steps.
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            _ => break,
+        }
+    }
+    result
+}
+
+fn make_leaf_once(dir: &Dir, made_parents: &mut Vec<PathBuf>) -> Result<bool, Error> {
+    let parents: Vec<&Path> = {
+        let above = dir.path.ancestors().skip(1);
+        let mut list: Vec<_> = above.take_while(|p| *p != dir.mount.point).collect();
+        list.reverse();
+        list
+    };
+    if dir.delegate || parents.last().is_some_and(|p| !p.is_dir()) {
+        for parent in &parents {
+            delegate(dir, parent.parent());
+            if mkdir(parent)? {
+                made_parents.push(parent.to_path_buf());
+            }
+        }
+    }
+    delegate(dir, dir.path.parent());
+    let made = mkdir(&dir.path)?;
+    let cpuset = dir.version == Version::V1 && dir.controllers.iter().any(|c| c == "cpuset");
+    if cpuset && let Err(e) = inherit_cpuset(dir, &dir.path) {
+        if made {
+            let _gone = fs::remove_dir(&dir.path);
+        }
+        return Err(e);
+    }
+    Ok(made)
+}
+
+fn mkdir(path: &Path) -> Result<bool, Error> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(e) => Err(Error::file("make cgroup", path, e)),
+    }
+}
+
+/// Enables in `parent` every controller that it has, for its children. Best effort: a controller
+/// that can't be enabled (the parent holds processes; someone else's delegation) shows when a limit
+/// finds no file, and that error says why.
+fn delegate(dir: &Dir, parent: Option<&Path>) {
+    // On a hybrid machine the few v2 controllers are enabled when a limit asks for one.
+    if !dir.delegate {
+        return;
+    }
+    if let Some(parent) = parent {
+        enable_controllers(parent, None);
+    }
+}
+
+/// Writes `+name` for each available controller (or just `only`) that is not yet enabled.
+pub(super) fn enable_controllers(parent: &Path, only: Option<&str>) {
+    let read = |name: &str| file::read(&parent.join(name)).unwrap_or_default();
+    let available = read("cgroup.controllers");
+    let enabled = read("cgroup.subtree_control");
+    let enabled: Vec<_> = enabled.split_whitespace().collect();
+    let missing: Vec<String> = available
+        .split_whitespace()
+        .filter(|c| !enabled.contains(c) && only.is_none_or(|o| o == *c))
+        .map(|c| format!("+{c}"))
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    let control = parent.join("cgroup.subtree_control");
+    if file::write(&control, &missing.join(" ")).is_err() {
+        // One refused controller refuses them all: then one by one.
+        for controller in &missing {
+            let _refused = file::write(&control, controller);
+        }
+    }
+}
+
+/// v1: gives `path` its parent's cpus and mems where it has none, from the top down.
+fn inherit_cpuset(dir: &Dir, path: &Path) -> Result<(), Error> {
+    let empty = |file: &Path| Ok::<_, Error>(file::read(file)?.trim().is_empty());
+    let (cpus, mems) = (path.join("cpuset.cpus"), path.join("cpuset.mems"));
+    if path == dir.mount.point || (!empty(&cpus)? && !empty(&mems)?) {
+        return Ok(());
+    }
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    inherit_cpuset(dir, parent)?;
+    for target in [cpus, mems] {
+        if empty(&target)? {
+            let name = target.file_name().unwrap_or_default();
+            let value = file::read(&parent.join(name))?;
+            file::write(&target, value.trim())
+                .map_err(|e| Error::file("copy the parent's cpuset to", &target, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cgroup directory and those below it. rmdir alone: the files in it are the kernel's.
+fn remove_tree(path: &Path, deadline: Instant) -> Result<(), Error> {
+    let mut pause = Duration::from_micros(200);
+    loop {
+        let source = match fs::remove_dir(path) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => e,
+        };
+        let busy = [Errno::BUSY, Errno::NOTEMPTY].map(|e| Some(e.raw_os_error()));
+        if !busy.contains(&source.raw_os_error()) {
+            return Err(Error::file("remove cgroup", path, source));
+        }
+        for child in child_dirs(path)? {
+            remove_tree(&child, deadline)?;
+        }
+        if Instant::now() >= deadline {
+            // The children may have been all that was in the way.
+            if fs::remove_dir(path).is_ok() {
+                return Ok(());
+            }
+            let pids = super::member::pids_below(path).map_or(0, |p| p.len());
+            return Err(Error::Busy {
+                path: path.to_owned(),
+                pids,
+                source,
+            });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The cgroups directly below one.
+pub(super) fn child_dirs(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::file("list", path, e)),
+    };
+    let mut out = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::file("list", path, e))?;
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            out.push(entry.path());
+        }
+    }
+    Ok(out)
+}
