@@ -7,12 +7,14 @@ use super::document::{document, words};
 document! {
     /// A device node to be made in the container.
     pub struct LinuxDevice {
-        always {
+        required {
             /// Path in the container.
             pub path: String,
             /// Kind of node.
             #[serde(rename = "type")]
             pub type_: LinuxDeviceType,
+        }
+        always {
             /// Major number; unused for a fifo.
             pub major: i64,
             /// Minor number; unused for a fifo.

@@ -22,10 +22,14 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Declares structures whose fields are all optional, `null`-tolerant and printed only when set;
-/// those of a leading `always` block are printed even with their default value.
+/// Declares structures whose fields are optional, `null`-tolerant and printed only when set; those
+/// of an `always` block are printed even with their default value, those of a `required` block must
+/// be there.
 macro_rules! document {
     ($($(#[$meta:meta])* pub struct $name:ident {
+        $(required {
+            $($(#[$required_meta:meta])* pub $required:ident: $required_type:ty,)*
+        })?
         $(always {
             $($(#[$always_meta:meta])* pub $always:ident: $always_type:ty,)*
         })?
@@ -33,16 +37,18 @@ macro_rules! document {
     })*) => { $(
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(default, rename_all = "camelCase")]
+        #[serde(rename_all = "camelCase")]
         pub struct $name {
+            $($($(#[$required_meta])* pub $required: $required_type,)*)?
             $($(
                 $(#[$always_meta])*
-                #[serde(deserialize_with = "crate::runtime::document::nullable")]
+                #[serde(default, deserialize_with = "crate::runtime::document::nullable")]
                 pub $always: $always_type,
             )*)?
             $(
                 $(#[$field_meta])*
                 #[serde(
+                    default,
                     deserialize_with = "crate::runtime::document::nullable",
                     skip_serializing_if = "crate::runtime::document::is_default"
                 )]

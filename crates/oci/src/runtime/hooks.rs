@@ -21,7 +21,7 @@ document! {
 
     /// One hook; the container's state comes on its stdin.
     pub struct Hook {
-        always {
+        required {
             /// Absolute path of the program.
             pub path: String,
         }

@@ -77,7 +77,7 @@ document! {
 
     /// `personality(2)`.
     pub struct LinuxPersonality {
-        always {
+        required {
             /// The domain.
             pub domain: LinuxPersonalityDomain,
         }

@@ -5,7 +5,7 @@ use super::document::{document, words};
 document! {
     /// `set_mempolicy(2)` for the process.
     pub struct LinuxMemoryPolicy {
-        always {
+        required {
             /// The mode.
             pub mode: MemoryPolicyMode,
         }

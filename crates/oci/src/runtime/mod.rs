@@ -12,9 +12,11 @@ pub(crate) mod document;
 mod device;
 mod hooks;
 mod linux;
+mod locate;
 mod memory_policy;
 mod mount;
 mod namespace;
+mod parse;
 mod process;
 mod resources;
 mod scheduler;
@@ -31,6 +33,7 @@ pub use linux::{
 pub use memory_policy::{LinuxMemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode};
 pub use mount::Mount;
 pub use namespace::{LinuxIdMapping, LinuxNamespace, NamespaceType};
+pub use parse::{ParseError, machine, parse, parse_process};
 pub use process::{ConsoleSize, LinuxCapabilities, Process, Rlimit, RlimitType, User};
 pub use resources::{
     LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,

@@ -6,7 +6,7 @@ use super::document::document;
 document! {
     /// One mount.
     pub struct Mount {
-        always {
+        required {
             /// Where it goes, in the container; a relative path starts at its root.
             pub destination: String,
         }

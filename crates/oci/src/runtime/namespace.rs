@@ -5,7 +5,7 @@ use super::document::{document, words};
 document! {
     /// A namespace that the container has of its own or joins.
     pub struct LinuxNamespace {
-        always {
+        required {
             /// Which kind.
             #[serde(rename = "type")]
             pub type_: NamespaceType,

@@ -72,7 +72,7 @@ document! {
 
     /// A resource limit.
     pub struct Rlimit {
-        always {
+        required {
             /// Which limit, for example `RLIMIT_NOFILE`; see [`RlimitType`].
             #[serde(rename = "type")]
             pub type_: String,

@@ -5,7 +5,7 @@ use super::document::{document, words};
 document! {
     /// `sched_setattr(2)` for the process.
     pub struct Scheduler {
-        always {
+        required {
             /// The policy.
             pub policy: SchedulerPolicy,
         }
@@ -25,9 +25,11 @@ document! {
 
     /// `ioprio_set(2)` for the process.
     pub struct LinuxIoPriority {
-        always {
+        required {
             /// The class.
             pub class: IoPriorityClass,
+        }
+        always {
             /// Priority within the class, 0 (highest) to 7.
             pub priority: i32,
         }

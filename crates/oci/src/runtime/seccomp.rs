@@ -7,7 +7,7 @@ use super::document::{document, is_default, nullable, words};
 document! {
     /// A filter.
     pub struct LinuxSeccomp {
-        always {
+        required {
             /// What happens to calls that no rule names.
             pub default_action: SeccompAction,
         }
@@ -27,16 +27,18 @@ document! {
 
     /// Condition on an argument.
     pub struct SeccompArg {
-        always {
+        required {
             /// Which argument, 0 to 5.
             pub index: u32,
+            /// How to compare.
+            pub op: SeccompOperator,
+        }
+        always {
             /// Value to compare with; the mask for MASKED_EQ.
             pub value: u64,
         }
         /// The value for MASKED_EQ.
         pub value_two: u64,
-        /// How to compare.
-        pub op: SeccompOperator,
     }
 }
 
@@ -57,16 +59,15 @@ pub struct LinuxSyscall {
 }
 
 /// A rule as written: the 1.0.0-rc form has one `name`.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct SyscallDocument {
     name: Option<String>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     names: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
     action: SeccompAction,
     errno_ret: Option<u32>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     args: Vec<SeccompArg>,
 }
 
