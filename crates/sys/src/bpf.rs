@@ -148,11 +148,20 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     };
     bpf_mut(BPF_PROG_QUERY, &mut attr)?;
     let count = usize::try_from(attr.prog_cnt).map_err(|_| io::ErrorKind::InvalidData)?;
-    ids.iter().take(count).map(|&id| program_by_id(id)).collect()
+    ids.iter()
+        .take(count)
+        .map(|&id| program_by_id(id))
+        .collect()
 }
 
 fn program_by_id(id: u32) -> io::Result<OwnedFd> {
-    let fd = bpf(BPF_PROG_GET_FD_BY_ID, &GetFdAttr { id, ..GetFdAttr::default() })?;
+    let fd = bpf(
+        BPF_PROG_GET_FD_BY_ID,
+        &GetFdAttr {
+            id,
+            ..GetFdAttr::default()
+        },
+    )?;
     own(fd)
 }
 
@@ -165,14 +174,22 @@ fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {
     // SAFETY: the commands passed here only read `size_of::<T>()` bytes of attr, and the buffers it
     // points to (instructions, license) outlive the call.
     let rc = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
-    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(rc) }
+    if rc < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(rc)
+    }
 }
 
 fn bpf_mut<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: the kernel writes into attr (exclusively borrowed, of the size given) and into the id
     // array it points to, of the length given in it; both outlive the call.
     let rc = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
-    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(rc) }
+    if rc < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(rc)
+    }
 }
 
 fn own(fd: libc::c_long) -> io::Result<OwnedFd> {
@@ -191,8 +208,18 @@ mod tests {
     fn the_verifier_takes_a_program_and_refuses_nonsense() {
         // mov r0, 1; exit
         let allow = [
-            Insn { code: 0xb7, regs: 0, off: 0, imm: 1 },
-            Insn { code: 0x95, regs: 0, off: 0, imm: 0 },
+            Insn {
+                code: 0xb7,
+                regs: 0,
+                off: 0,
+                imm: 1,
+            },
+            Insn {
+                code: 0x95,
+                regs: 0,
+                off: 0,
+                imm: 0,
+            },
         ];
         load_device_program(&allow).unwrap();
         // exit with r0 never set

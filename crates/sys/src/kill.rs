@@ -10,7 +10,11 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     }
     // SAFETY: kill takes two integers and touches no memory of ours.
     let rc = unsafe { libc::kill(pid, signal) };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]
@@ -32,6 +36,9 @@ mod tests {
     #[test]
     fn a_bad_signal_is_the_kernels_error() {
         let me = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(kill(me, 4096).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(
+            kill(me, 4096).unwrap_err().raw_os_error(),
+            Some(libc::EINVAL)
+        );
     }
 }

@@ -1,7 +1,14 @@
-//! sys
+//! The kernel floor: thin, typed system calls, and the few file idioms that every program needs.
+//!
+//! What rustix has is used from there, here and by the other crates; this crate holds what it lacks
+//! or what is easy to get wrong. Nothing here knows containers.
 
 pub mod atomic;
 pub mod bpf;
 pub mod failpoint;
+pub mod in_root;
 pub mod kill;
+pub mod pidfd;
 pub mod rusage;
+pub mod socket;
+pub mod wait;
