@@ -9,7 +9,9 @@
 
 pub(crate) mod document;
 
+pub mod capability;
 mod device;
+mod example;
 mod hooks;
 mod linux;
 mod locate;
@@ -17,15 +19,18 @@ mod memory_policy;
 mod mount;
 mod namespace;
 mod parse;
+mod print;
 mod process;
 mod resources;
 mod scheduler;
 mod seccomp;
 mod spec;
 mod state;
+mod validate;
 
 pub use device::{FileMode, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 pub use document::UnknownWord;
+pub use example::{VERSION, example, rootless_example};
 pub use hooks::{Hook, Hooks};
 pub use linux::{
     Linux, LinuxIntelRdt, LinuxNetDevice, LinuxPersonality, LinuxPersonalityDomain, LinuxTimeOffset,
@@ -34,6 +39,7 @@ pub use memory_policy::{LinuxMemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode};
 pub use mount::Mount;
 pub use namespace::{LinuxIdMapping, LinuxNamespace, NamespaceType};
 pub use parse::{ParseError, machine, parse, parse_process};
+pub use print::print;
 pub use process::{ConsoleSize, LinuxCapabilities, Process, Rlimit, RlimitType, User};
 pub use resources::{
     LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,
@@ -48,3 +54,4 @@ pub use seccomp::{
 };
 pub use spec::{Platform, Root, Spec};
 pub use state::{State, Status};
+pub use validate::{Invalid, Problem, sysctl_namespace, validate, validate_process};

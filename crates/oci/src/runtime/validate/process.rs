@@ -1,0 +1,151 @@
+//! Rules of a process.
+
+use super::{Report, absolute, text};
+use crate::runtime::{
+    IoPriorityClass, LinuxIoPriority, Process, RlimitType, Scheduler, SchedulerPolicy, capability,
+};
+
+pub(super) fn check(at: &str, process: &Process, report: &mut Report) {
+    absolute(&format!("{at}.cwd"), &process.cwd, report);
+    if process.args.first().is_none_or(String::is_empty) {
+        report.add(format!("{at}.args"), "must name a program");
+    }
+    for (key, list) in [("args", &process.args), ("env", &process.env)] {
+        for (index, value) in list.iter().enumerate() {
+            text(&format!("{at}.{key}[{index}]"), value, report);
+        }
+    }
+    for (index, variable) in process.env.iter().enumerate() {
+        report.require(
+            variable.find('=').is_some_and(|equals| equals > 0),
+            || format!("{at}.env[{index}]"),
+            || format!("must be NAME=value, not {variable:?}"),
+        );
+    }
+    if let Some(name) = process
+        .user
+        .username
+        .as_deref()
+        .filter(|name| !name.is_empty())
+    {
+        report.add(
+            format!("{at}.user.username"),
+            format!("has no meaning on Linux; give uid and gid of {name:?}"),
+        );
+    }
+    report.require(
+        process.user.umask.is_none_or(|umask| umask <= 0o777),
+        || format!("{at}.user.umask"),
+        || "must be at most 0777".into(),
+    );
+    report.require(
+        process
+            .oom_score_adj
+            .is_none_or(|score| (-1000..=1000).contains(&score)),
+        || format!("{at}.oomScoreAdj"),
+        || "must be between -1000 and 1000".into(),
+    );
+    rlimits(at, process, report);
+    capabilities(at, process, report);
+    if let Some(scheduler) = &process.scheduler {
+        scheduling(&format!("{at}.scheduler"), scheduler, report);
+    }
+    if let Some(priority) = &process.io_priority {
+        io_priority(&format!("{at}.ioPriority"), priority, report);
+    }
+    if let Some(affinity) = &process.exec_cpu_affinity {
+        for (key, list) in [("initial", &affinity.initial), ("final", &affinity.r#final)] {
+            if let Some(list) = list {
+                super::resources::id_list(&format!("{at}.execCPUAffinity.{key}"), list, report);
+            }
+        }
+    }
+}
+
+fn rlimits(at: &str, process: &Process, report: &mut Report) {
+    for (index, limit) in process.rlimits.iter().enumerate() {
+        let path = |field: &str| format!("{at}.rlimits[{index}].{field}");
+        if let Err(unknown) = limit.type_.parse::<RlimitType>() {
+            report.add(path("type"), unknown.to_string());
+        }
+        let first = process
+            .rlimits
+            .iter()
+            .position(|other| other.type_ == limit.type_);
+        report.require(
+            first == Some(index),
+            || path("type"),
+            || format!("{} is given twice", limit.type_),
+        );
+        report.require(
+            limit.soft <= limit.hard,
+            || path("soft"),
+            || {
+                format!(
+                    "{} must not be greater than the hard limit {}",
+                    limit.soft, limit.hard
+                )
+            },
+        );
+    }
+}
+
+fn capabilities(at: &str, process: &Process, report: &mut Report) {
+    for (set, names) in process.capabilities.iter().flat_map(|sets| sets.sets()) {
+        for (index, name) in names.iter().enumerate() {
+            report.require(
+                capability::number(name).is_some(),
+                || format!("{at}.capabilities.{set}[{index}]"),
+                || format!("unknown capability {name:?}"),
+            );
+        }
+    }
+}
+
+fn scheduling(at: &str, scheduler: &Scheduler, report: &mut Report) {
+    use SchedulerPolicy::{Batch, Deadline, Fifo, Idle, Iso, Other, Rr};
+    let policy = scheduler.policy;
+    let nice_allowed = matches!(policy, Other | Batch | Idle);
+    report.require(
+        scheduler
+            .nice
+            .is_none_or(|nice| nice == 0 || nice_allowed && (-20..=19).contains(&nice)),
+        || format!("{at}.nice"),
+        || format!("must be between -20 and 19, and is for OTHER and BATCH, not {policy}"),
+    );
+    let real_time = matches!(policy, Fifo | Rr);
+    let priority = scheduler.priority.unwrap_or(0);
+    report.require(
+        if real_time {
+            (1..=99).contains(&priority)
+        } else {
+            priority == 0
+        },
+        || format!("{at}.priority"),
+        || "must be between 1 and 99 for FIFO and RR, and 0 for all others".into(),
+    );
+    let times = [scheduler.runtime, scheduler.deadline, scheduler.period];
+    report.require(
+        policy == Deadline || times.iter().all(|time| time.unwrap_or(0) == 0),
+        || at.into(),
+        || "runtime, deadline and period are for SCHED_DEADLINE".into(),
+    );
+    report.require(
+        policy != Iso,
+        || format!("{at}.policy"),
+        || "SCHED_ISO is not implemented by Linux".into(),
+    );
+}
+
+fn io_priority(at: &str, priority: &LinuxIoPriority, report: &mut Report) {
+    let most = if priority.class == IoPriorityClass::Idle {
+        0
+    } else {
+        7
+    };
+    report.require(
+        (0..=most).contains(&priority.priority),
+        || format!("{at}.priority"),
+        || format!("must be between 0 and {most} for {}", priority.class),
+    );
+}
