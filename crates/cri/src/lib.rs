@@ -11,4 +11,14 @@
 //! can die, be upgraded or be replaced while pods run.
 #![forbid(unsafe_code)]
 
+mod diff;
 pub mod domain;
+mod error;
+mod index;
+mod inflight;
+mod state;
+mod task;
+mod undo;
+pub mod v1;
+
+pub use error::{Code, Error};

@@ -1,6 +1,6 @@
 //! Ids of pods and containers: 64 lower-case hex digits from the kernel's random source.
 
-use std::{fmt, io, path::Path, str::FromStr};
+use std::{borrow::Borrow, fmt, io, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,13 @@ impl TryFrom<String> for Id {
 impl From<Id> for String {
     fn from(id: Id) -> String {
         id.0
+    }
+}
+
+// Ids compare as their text does, so that an index of ids can be searched by a prefix.
+impl Borrow<str> for Id {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,0 +1,74 @@
+//! The exceptions to "a field that is not supported is an error": fields that are accepted although
+//! nothing comes of them, each with its reason. There are no others.
+
+/// A field, as its path in the request, and why nothing has to come of it.
+pub const ACCEPTED_WITHOUT_EFFECT: &[(&str, &str)] = &[
+    (
+        "PodSandboxConfig.linux.security_context.run_as_user",
+        "a sandbox has no process of its own",
+    ),
+    (
+        "PodSandboxConfig.linux.security_context.run_as_group",
+        "a sandbox has no process of its own",
+    ),
+    (
+        "PodSandboxConfig.linux.security_context.supplemental_groups",
+        "a sandbox has no process of its own",
+    ),
+    (
+        "PodSandboxConfig.linux.security_context.supplemental_groups_policy",
+        "a sandbox has no process of its own",
+    ),
+    (
+        "PodSandboxConfig.linux.security_context.readonly_rootfs",
+        "a sandbox has no root filesystem",
+    ),
+    (
+        "PodSandboxConfig.linux.security_context.seccomp",
+        "a sandbox has no process of its own",
+    ),
+    (
+        "PodSandboxConfig.linux.security_context.seccomp_profile_path",
+        "a sandbox has no process of its own",
+    ),
+    (
+        "PodSandboxConfig.linux.security_context.apparmor",
+        "a sandbox has no process of its own",
+    ),
+    (
+        "PodSandboxConfig.linux.overhead",
+        "cgroup_parent, which the client has made, holds these limits",
+    ),
+    (
+        "PodSandboxConfig.linux.resources",
+        "cgroup_parent, which the client has made, holds these limits",
+    ),
+    (
+        "PodSandboxConfig.port_mappings[].container_port",
+        "without a host port it is information: every port of a pod can be reached",
+    ),
+    (
+        "CreateContainerRequest.sandbox_config",
+        "a pod's configuration is immutable: that of RunPodSandbox counts",
+    ),
+    (
+        "ContainerConfig.linux.security_context.selinux_options (privileged)",
+        "a privileged container has no SELinux confinement",
+    ),
+    (
+        "ContainerConfig.mounts[].selinux_relabel (host without SELinux)",
+        "there are no labels to change",
+    ),
+    (
+        "ContainerConfig.linux.resources.hugepage_limits[].limit = 0",
+        "clients send a zero for sizes that the node does not have",
+    ),
+    (
+        "ImageSpec.annotations",
+        "information for other tools, told back verbatim",
+    ),
+    (
+        "ImageSpec.user_specified_image",
+        "information for other tools, told back verbatim",
+    ),
+];
