@@ -1,0 +1,69 @@
+//! Seccomp: a profile of the spec becomes a BPF program that the child only has to load.
+//!
+//! ```text
+//! LinuxSeccomp ── check (words)  every action, operator, flag, number, or an error that names it
+//!      │
+//!      ├── cache hit?            <dir>/<sha256 of profile and versions>.bpf
+//!      │
+//!      └── libseccomp (build)    binary tree, exported through a memfd
+//!              └── prologue      system calls newer than libseccomp or than the profile
+//! ```
+//! Compiling costs milliseconds, so it happens before the clone and, by the cache, once per profile
+//! and machine. The filter is data; nothing is loaded here.
+//!
+//! What the profile means:
+//! * The native architecture always applies, others when listed. A name that no architecture knows
+//!   is skipped with a warning, as older libraries must run newer profiles.
+//! * A rule with the default action says nothing and is left out.
+//! * Conditions of one rule must all hold; if an argument index occurs twice in it, each condition
+//!   counts alone (any may hold). That is how runc and crun read such rules.
+//! * `SCMP_ACT_NOTIFY` needs a listener and is refused.
+
+mod build;
+mod cache;
+mod error;
+mod prologue;
+mod words;
+
+use std::path::Path;
+
+use oci::runtime::LinuxSeccomp;
+
+pub use error::Error;
+
+/// A filter ready for seccomp(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// An array of `struct sock_filter` (8 bytes each), at most 4096 of them.
+    pub bpf: Vec<u8>,
+    /// SECCOMP_FILTER_FLAG_* bits for seccomp(2).
+    pub flags: u32,
+    /// What the profile says and this library can't do, such as names of unknown system calls.
+    pub warnings: Vec<String>,
+}
+
+/// Compiles a profile, or takes it from the cache directory. The directory is made if missing; it
+/// must belong to us and be writable by nobody else. A cache that can't be used costs time only.
+pub fn compile(profile: &LinuxSeccomp, cache: Option<&Path>) -> Result<Filter, Error> {
+    let checked = words::check(profile)?;
+    let Some(dir) = cache else {
+        return build::build(&checked);
+    };
+    let key = cache::key(profile)?;
+    match cache::load(dir, &key) {
+        Ok(Some(filter)) => return Ok(filter),
+        Ok(None) => {}
+        Err(e) => tracing::warn!(
+            error = &e as &dyn std::error::Error,
+            "seccomp cache not used"
+        ),
+    }
+    let filter = build::build(&checked)?;
+    if let Err(e) = cache::store(dir, &key, &filter) {
+        tracing::warn!(
+            error = &e as &dyn std::error::Error,
+            "seccomp filter not cached"
+        );
+    }
+    Ok(filter)
+}

@@ -1,0 +1,209 @@
+//! The words of a profile, checked and brought into libseccomp's types.
+
+use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp};
+use oci::runtime::{
+    LinuxSeccomp, LinuxSyscall, SeccompAction, SeccompArch, SeccompArg, SeccompFlag,
+    SeccompOperator,
+};
+
+use super::error::Error;
+
+/// The largest errno that the kernel hands out (MAX_ERRNO); beyond it would be changed silently.
+const MAX_ERRNO: u32 = 4095;
+const EPERM: u32 = 1;
+
+/// A profile in which every word was understood.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) default: ScmpAction,
+    /// Besides the native one.
+    pub(super) architectures: Vec<ScmpArch>,
+    pub(super) flags: u32,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// One rule: any of the names, all of the conditions.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) names: Vec<String>,
+    pub(super) action: ScmpAction,
+    /// Alternatives; each is a list of conditions that must all hold. No alternatives: always.
+    pub(super) conditions: Vec<Vec<ScmpArgCompare>>,
+}
+
+fn refuse(field: impl Into<String>, value: impl ToString, reason: &'static str) -> Error {
+    Error::Field {
+        field: field.into(),
+        value: value.to_string(),
+        reason,
+    }
+}
+
+/// Checks everything.
+pub(super) fn check(profile: &LinuxSeccomp) -> Result<Checked, Error> {
+    for (field, value) in [
+        ("listenerPath", &profile.listener_path),
+        ("listenerMetadata", &profile.listener_metadata),
+    ] {
+        if let Some(value) = value.as_ref().filter(|v| !v.is_empty()) {
+            return Err(refuse(field, format!("{value:?}"), NO_LISTENER));
+        }
+    }
+    let default = action(
+        "defaultAction",
+        profile.default_action,
+        profile.default_errno_ret,
+    )?;
+    let architectures = profile
+        .architectures
+        .iter()
+        .map(|&a| architecture(a))
+        .collect();
+    let mut flags = 0;
+    for &word in &profile.flags {
+        flags |= flag(word)?;
+    }
+    let rules = profile.syscalls.iter().enumerate().map(|(i, s)| rule(i, s));
+    Ok(Checked {
+        default,
+        architectures,
+        flags,
+        rules: rules.collect::<Result<_, _>>()?,
+    })
+}
+
+const NO_LISTENER: &str = "notification of user space is not supported yet; use another action";
+
+fn action(field: &str, word: SeccompAction, errno: Option<u32>) -> Result<ScmpAction, Error> {
+    let action = match word {
+        SeccompAction::Errno => {
+            let errno = errno.unwrap_or(EPERM);
+            if errno > MAX_ERRNO {
+                return Err(refuse(
+                    format!("{field} errno"),
+                    errno,
+                    "0 to 4095 are accepted",
+                ));
+            }
+            return Ok(ScmpAction::Errno(errno.cast_signed()));
+        }
+        SeccompAction::Trace => {
+            let value = errno.unwrap_or(EPERM);
+            return u16::try_from(value).map(ScmpAction::Trace).map_err(|_| {
+                refuse(
+                    format!("{field} errno"),
+                    value,
+                    "0 to 65535 are accepted for a trace",
+                )
+            });
+        }
+        SeccompAction::Kill | SeccompAction::KillThread => ScmpAction::KillThread,
+        SeccompAction::KillProcess => ScmpAction::KillProcess,
+        SeccompAction::Trap => ScmpAction::Trap,
+        SeccompAction::Allow => ScmpAction::Allow,
+        SeccompAction::Log => ScmpAction::Log,
+        SeccompAction::Notify => return Err(refuse(field, word, NO_LISTENER)),
+    };
+    match errno {
+        // The spec: an error where the action has no use for it.
+        Some(errno) => Err(refuse(
+            format!("{field} errno"),
+            format!("{errno} with {word}"),
+            "only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take a number",
+        )),
+        None => Ok(action),
+    }
+}
+
+fn architecture(word: SeccompArch) -> ScmpArch {
+    match word {
+        SeccompArch::X86 => ScmpArch::X86,
+        SeccompArch::X86_64 => ScmpArch::X8664,
+        SeccompArch::X32 => ScmpArch::X32,
+        SeccompArch::Arm => ScmpArch::Arm,
+        SeccompArch::Aarch64 => ScmpArch::Aarch64,
+        SeccompArch::Mips => ScmpArch::Mips,
+        SeccompArch::Mips64 => ScmpArch::Mips64,
+        SeccompArch::Mips64n32 => ScmpArch::Mips64N32,
+        SeccompArch::Mipsel => ScmpArch::Mipsel,
+        SeccompArch::Mipsel64 => ScmpArch::Mipsel64,
+        SeccompArch::Mipsel64n32 => ScmpArch::Mipsel64N32,
+        SeccompArch::Ppc => ScmpArch::Ppc,
+        SeccompArch::Ppc64 => ScmpArch::Ppc64,
+        SeccompArch::Ppc64le => ScmpArch::Ppc64Le,
+        SeccompArch::S390 => ScmpArch::S390,
+        SeccompArch::S390x => ScmpArch::S390X,
+        SeccompArch::Parisc => ScmpArch::Parisc,
+        SeccompArch::Parisc64 => ScmpArch::Parisc64,
+        SeccompArch::Riscv64 => ScmpArch::Riscv64,
+        SeccompArch::Loongarch64 => ScmpArch::Loongarch64,
+        SeccompArch::M68k => ScmpArch::M68k,
+        SeccompArch::Sh => ScmpArch::Sh,
+        SeccompArch::Sheb => ScmpArch::Sheb,
+    }
+}
+
+/// Bits of seccomp(2), from linux/seccomp.h.
+fn flag(word: SeccompFlag) -> Result<u32, Error> {
+    match word {
+        SeccompFlag::Tsync => Ok(1),
+        SeccompFlag::Log => Ok(2),
+        SeccompFlag::SpecAllow => Ok(4),
+        SeccompFlag::WaitKillableRecv => Err(refuse("flags", word, NO_LISTENER)),
+    }
+}
+
+fn operator(arg: &SeccompArg) -> (ScmpCompareOp, u64) {
+    let op = match arg.op {
+        SeccompOperator::Ne => ScmpCompareOp::NotEqual,
+        SeccompOperator::Lt => ScmpCompareOp::Less,
+        SeccompOperator::Le => ScmpCompareOp::LessOrEqual,
+        SeccompOperator::Eq => ScmpCompareOp::Equal,
+        SeccompOperator::Ge => ScmpCompareOp::GreaterEqual,
+        SeccompOperator::Gt => ScmpCompareOp::Greater,
+        // The mask is the first value, what must remain the second.
+        SeccompOperator::MaskedEq => {
+            return (ScmpCompareOp::MaskedEqual(arg.value), arg.value_two);
+        }
+    };
+    (op, arg.value)
+}
+
+fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule, Error> {
+    let field = |name: &str| format!("syscalls[{index}].{name}");
+    if syscall.names.is_empty() {
+        return Err(refuse(
+            field("names"),
+            "empty",
+            "a rule must name a system call",
+        ));
+    }
+    let action = action(&field("action"), syscall.action, syscall.errno_ret)?;
+    let mut compares = Vec::new();
+    let mut seen = [false; 6];
+    let mut repeated = false;
+    for arg in &syscall.args {
+        let slot = usize::try_from(arg.index)
+            .ok()
+            .and_then(|i| seen.get_mut(i));
+        let Some(slot) = slot else {
+            let reason = "a system call has arguments 0 to 5";
+            return Err(refuse(field("args index"), arg.index, reason));
+        };
+        repeated |= std::mem::replace(slot, true);
+        let (op, datum) = operator(arg);
+        compares.push(ScmpArgCompare::new(arg.index, op, datum));
+    }
+    let conditions = if compares.is_empty() {
+        Vec::new()
+    } else if repeated {
+        compares.into_iter().map(|c| vec![c]).collect()
+    } else {
+        vec![compares]
+    };
+    Ok(Rule {
+        names: syscall.names.clone(),
+        action,
+        conditions,
+    })
+}
