@@ -39,7 +39,7 @@ if ((${#missing[@]})); then
 fi
 
 [[ $1 == demo ]] && exit 0
-command -v cargo >/dev/null || die "cargo is not there: install Rust with rustup (https://rustup.rs); \
+command -v cargo >/dev/null || die "cargo is not there: install Rust with rustup; \
 rust-toolchain.toml names the version"
 cargo --version >/dev/null 2>&1 || die "cargo does not run here; rust-toolchain.toml asks for \
 $(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml): rustup toolchain install fetches it"

@@ -1,2 +1,82 @@
-//! coffer
-fn main() {}
+//! `coffer`: the node's daemon (`coffer serve`) and the command line for people, which speaks CRI
+//! over the daemon's socket like any other client.
+//!
+//! ```text
+//! cli.rs ──► cmd/*.rs ──► client.rs ──► socket       one command, one file
+//!                 │           └── convert.rs          wire types stop here
+//!                 └── resolve.rs, table.rs, follow.rs names, output, logs
+//! cmd/serve.rs ──► cri                                the daemon itself
+//! ```
+#![forbid(unsafe_code)]
+
+mod cli;
+mod client;
+mod cmd;
+mod config;
+mod convert;
+mod error;
+mod exit;
+mod follow;
+mod human;
+mod layout;
+mod listen;
+mod logline;
+mod names;
+mod nearest;
+mod out;
+mod parse;
+mod resolve;
+mod sockpath;
+mod table;
+mod view;
+
+use std::{error::Error as _, io::Write, process::ExitCode};
+
+use clap::Parser;
+
+use crate::error::Error;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let done = match cli.command {
+        cli::Command::Serve(args) => cmd::serve::run(args, cli.socket),
+        _ => client_runtime().and_then(|runtime| runtime.block_on(cli.run())),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+/// One thread is enough to wait for answers.
+fn client_runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io {
+            what: "start the event loop".to_owned(),
+            source,
+        })
+}
+
+/// Says what happened, why, and what to do, each on a line of its own.
+pub(crate) fn report(error: &Error) {
+    let error = match error {
+        Error::Closed => return,
+        Error::Coded { inner, .. } => inner,
+        other => other,
+    };
+    let mut text = format!("coffer: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(&format!(": {source}"));
+        cause = source.source();
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str(&format!("\ncoffer: {hint}"));
+    }
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,46 @@
+//! The commands, one file each: `Args` is what can be said, `run` does it.
+
+pub(crate) mod exec;
+pub(crate) mod images;
+pub(crate) mod import;
+pub(crate) mod inspect;
+pub(crate) mod logs;
+pub(crate) mod pods;
+pub(crate) mod ps;
+pub(crate) mod rm;
+pub(crate) mod rmi;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod stats;
+pub(crate) mod stop;
+pub(crate) mod version;
+
+use std::future::Future;
+
+use crate::error::Error;
+
+/// Does one thing for each word. A failure is reported at once and does not keep the others from
+/// being done.
+pub(crate) async fn each<F, Fut>(words: &[String], mut act: F) -> Result<u8, Error>
+where
+    F: FnMut(String) -> Fut,
+    Fut: Future<Output = Result<(), Error>>,
+{
+    let mut failed = Vec::new();
+    for word in words {
+        if let Err(error) = act(word.clone()).await {
+            failed.push(error);
+        }
+    }
+    match failed.len() {
+        0 => Ok(0),
+        1 if words.len() == 1 => Err(failed.remove(0)),
+        count => {
+            failed.iter().for_each(crate::report);
+            Err(Error::Some {
+                failed: count,
+                total: words.len(),
+            })
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `coffer serve`: the daemon. SIGTERM and SIGINT end it; pods go on without it and are found again
+//! by the next one.
+
+use std::{io::Write, path::PathBuf};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::{Config, Said},
+    error::Error,
+    listen,
+};
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Durable state: images and layers [default: /var/lib/coffer]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// State of running pods [default: /run/coffer]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Configuration [default: /etc/coffer/config.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Agent program [default: coffer-agent beside this program]
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+    /// First part of the names of cgroups; private instances need one of their own [default: coffer]
+    #[arg(long, value_name = "NAME")]
+    cgroup_root: Option<String>,
+    /// How much is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL", env = "COFFER_LOG")]
+    log_level: Option<String>,
+}
+
+/// Runs the daemon until a signal ends it.
+pub(crate) fn run(args: Args, socket: Option<PathBuf>) -> Result<u8, Error> {
+    let flags = Said {
+        root: args.root,
+        state: args.state,
+        socket,
+        agent: args.agent,
+        cgroup_root: args.cgroup_root,
+        log_level: args.log_level,
+    };
+    let beside = std::env::current_exe().ok();
+    let beside = beside.as_deref().and_then(std::path::Path::parent);
+    let config = flags.or(Said::read(args.config.as_deref())?).mean(beside)?;
+    log_to_stderr(config.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(64)
+        .thread_name("coffer")
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io {
+            what: "start the event loop".to_owned(),
+            source,
+        })?;
+    let done = runtime.block_on(serve(config));
+    // A blocking call that still runs must not keep a daemon alive that was told to end.
+    runtime.shutdown_background();
+    done.map(|()| 0)
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    // Signals are caught from here on, so that none ends the daemon half-way through its start.
+    let ended = end()?;
+    let (listener, bound) = listen::bind(&config.socket)?;
+    let listener = tokio::net::UnixListener::from_std(listener).map_err(|source| Error::Io {
+        what: "listen".to_owned(),
+        source,
+    })?;
+    tracing::info!(
+        socket = %config.socket.display(),
+        root = %config.root.display(),
+        state = %config.state.display(),
+        "serving"
+    );
+    ended.await;
+    drop((listener, bound));
+    tracing::info!("ended; pods go on");
+    Ok(())
+}
+
+/// Resolves at the first SIGTERM or SIGINT.
+fn end() -> Result<impl Future<Output = ()> + Send + 'static, Error> {
+    let failed = |source| Error::Io {
+        what: "wait for signals".to_owned(),
+        source,
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "ending");
+    })
+}
+
+fn log_to_stderr(level: tracing::Level) {
+    // A full disk or a closed pipe behind stderr must not end the daemon: errors are dropped.
+    struct Stderr;
+    impl Write for Stderr {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = std::io::stderr().lock().write_all(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(|| Stderr)
+        .try_init();
+}

@@ -1,0 +1,228 @@
+//! Pods, containers and images as the command line sees them. The JSON that `-o json` prints is
+//! these structs: a field may be added, none is renamed or dropped.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use crate::human;
+
+/// Marks what `coffer run` made.
+pub(crate) const LABEL_CREATED_BY: &str = "io.coffer.created-by";
+/// Annotation of a pod: the directory of its logs, made by us and ours to remove.
+pub(crate) const ANNOTATION_LOGS: &str = "io.coffer.log-directory";
+
+/// Nanoseconds since the epoch; RFC 3339 or null in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Time(pub(crate) i64);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        human::rfc3339(self.0).serialize(serializer)
+    }
+}
+
+/// A pod.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Pod {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) uid: String,
+    pub(crate) attempt: u32,
+    pub(crate) state: PodState,
+    pub(crate) created_at: Time,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl Pod {
+    /// Whether `coffer run` made it, so that it goes with its last container.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.labels.contains_key(LABEL_CREATED_BY)
+    }
+}
+
+/// Whether a pod can hold running containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PodState {
+    Ready,
+    NotReady,
+}
+
+/// A container as lists show it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) attempt: u32,
+    pub(crate) pod_id: String,
+    pub(crate) pod_name: String,
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+    pub(crate) state: State,
+    pub(crate) created_at: Time,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    Created,
+    Running,
+    Exited,
+    Unknown,
+}
+
+impl State {
+    /// The word that tables show.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            State::Created => "created",
+            State::Running => "running",
+            State::Exited => "exited",
+            State::Unknown => "unknown",
+        }
+    }
+}
+
+/// A container with all that the daemon says about it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Status {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) attempt: u32,
+    pub(crate) state: State,
+    pub(crate) created_at: Time,
+    pub(crate) started_at: Time,
+    pub(crate) finished_at: Time,
+    pub(crate) exit_code: i32,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+    pub(crate) log_path: String,
+    pub(crate) mounts: Vec<Volume>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// What the daemon adds of its own accord (verbose), parsed where it is JSON.
+    pub(crate) info: BTreeMap<String, serde_json::Value>,
+}
+
+/// A pod with all that the daemon says about it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PodStatus {
+    #[serde(flatten)]
+    pub(crate) pod: Pod,
+    pub(crate) ip: String,
+    pub(crate) network: String,
+    pub(crate) info: BTreeMap<String, serde_json::Value>,
+}
+
+/// An image.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Image {
+    pub(crate) id: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) digests: Vec<String>,
+    pub(crate) size: u64,
+    pub(crate) user: String,
+    pub(crate) pinned: bool,
+}
+
+/// What a container uses.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Stats {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) pod_name: String,
+    /// CPU time since the start, ns.
+    pub(crate) cpu_ns: u64,
+    /// When `cpu_ns` was read, ns since the epoch.
+    pub(crate) read_at_ns: i64,
+    /// Share of one CPU between two readings, percent.
+    pub(crate) cpu_percent: Option<f64>,
+    pub(crate) memory_working_set: u64,
+    pub(crate) memory_usage: u64,
+    pub(crate) memory_rss: u64,
+    pub(crate) disk: u64,
+}
+
+/// The daemon's names and versions.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Version {
+    pub(crate) client_version: &'static str,
+    pub(crate) runtime_name: String,
+    pub(crate) runtime_version: String,
+    pub(crate) runtime_api_version: String,
+}
+
+/// A pod to make.
+#[derive(Debug, Clone)]
+pub(crate) struct NewPod {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) hostname: String,
+    pub(crate) log_directory: String,
+    pub(crate) host_network: bool,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// A container to make.
+#[derive(Debug, Clone)]
+pub(crate) struct NewContainer {
+    pub(crate) name: String,
+    pub(crate) image_id: String,
+    pub(crate) image: String,
+    pub(crate) command: Vec<String>,
+    pub(crate) args: Vec<String>,
+    pub(crate) working_dir: String,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) volumes: Vec<Volume>,
+    pub(crate) user: Option<User>,
+    pub(crate) read_only: bool,
+    /// Bytes; 0 is without limit.
+    pub(crate) memory: i64,
+    /// Microseconds of CPU in a period of 100 ms; 0 is without limit.
+    pub(crate) cpu_quota: i64,
+    pub(crate) log_path: String,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// Who runs in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum User {
+    /// By number, with a group by number if one was given.
+    Ids { uid: i64, gid: Option<i64> },
+    /// By a name of the image's own passwd.
+    Name(String),
+}
+
+/// A directory or file of the host in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Volume {
+    pub(crate) host_path: String,
+    pub(crate) container_path: String,
+    pub(crate) read_only: bool,
+    pub(crate) propagation: Propagation,
+}
+
+/// Whether later mounts cross between host and container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Propagation {
+    Private,
+    HostToContainer,
+    Bidirectional,
+}
+
+/// What a command in a container left behind.
+#[derive(Debug, Clone)]
+pub(crate) struct ExecResult {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) exit_code: i32,
+}
