@@ -8,8 +8,9 @@ use oci::runtime::{
 
 use super::error::Error;
 
-/// The largest errno that the kernel hands out (MAX_ERRNO); beyond it would be changed silently.
-const MAX_ERRNO: u32 = 4095;
+/// The kernel hands out errnos up to 4095 (MAX_ERRNO) and caps others; libseccomp takes only those
+/// below it.
+const MAX_ERRNO: u32 = 4094;
 const EPERM: u32 = 1;
 
 /// A profile in which every word was understood.
@@ -82,7 +83,7 @@ fn action(field: &str, word: SeccompAction, errno: Option<u32>) -> Result<ScmpAc
                 return Err(refuse(
                     format!("{field} errno"),
                     errno,
-                    "0 to 4095 are accepted",
+                    "0 to 4094 are accepted",
                 ));
             }
             return Ok(ScmpAction::Errno(errno.cast_signed()));
