@@ -1,4 +1,4 @@
-//! Which cgroup hierarchies this machine has, read from one text: `/proc/self/mountinfo`.
+//! Which cgroup hierarchies this machine has, read from one text: `/proc/thread-self/mountinfo`.
 //!
 //! ```text
 //! legacy, hybrid   /sys/fs/cgroup            tmpfs
@@ -59,9 +59,9 @@ pub enum Hierarchy {
 }
 
 impl Hierarchy {
-    /// Reads `/proc/self/mountinfo`.
+    /// Reads `/proc/thread-self/mountinfo`.
     pub fn probe() -> Result<Hierarchy, Error> {
-        let file = Path::new("/proc/self/mountinfo");
+        let file = Path::new("/proc/thread-self/mountinfo");
         let text = fs::read_to_string(file).map_err(|e| Error::file("read", file, e))?;
         Hierarchy::parse(&text)
     }
@@ -101,7 +101,7 @@ impl Hierarchy {
         match unified {
             Some(mount) if top_is_v2 || controllers.is_empty() => Ok(Hierarchy::V2 { mount }),
             _ if controllers.is_empty() => {
-                Err(Error::NoHierarchy("/proc/self/mountinfo".to_owned()))
+                Err(Error::NoHierarchy("/proc/thread-self/mountinfo".to_owned()))
             }
             unified => Ok(Hierarchy::V1 {
                 controllers,

@@ -8,10 +8,14 @@
 //! are cgroups below.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::super::error::Error;
 use super::super::file;
+use super::super::group::child_dirs;
 use super::{ALL, Kind, MKNOD, READ, Rule, WRITE};
 
 type Key = (Kind, Option<u32>, Option<u32>);
@@ -184,7 +188,7 @@ pub(super) fn apply(dir: &Path, rules: &[Rule]) -> Result<(), Error> {
     let now = State::parse(&list, &file::read(&list)?)?;
     for (name, value) in changes(&now, &want) {
         let path = dir.join(name);
-        file::write(&path, &value).map_err(|source| Error::Setting {
+        write(dir, &path, &value).map_err(|source| Error::Setting {
             setting: "devices",
             path,
             value,
@@ -192,6 +196,29 @@ pub(super) fn apply(dir: &Path, rules: &[Rule]) -> Result<(), Error> {
         })?;
     }
     Ok(())
+}
+
+/// Times 2 ms.
+const OFFLINE_TRIES: u32 = 250;
+
+/// Writes; "a" is refused with EINVAL while there are cgroups below, and for a moment after the
+/// last one was removed (it goes offline behind an RCU grace period): that moment is waited for.
+fn write(dir: &Path, path: &Path, value: &str) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match file::write(path, value) {
+            Err(e)
+                if e.kind() == io::ErrorKind::InvalidInput
+                    && value == "a"
+                    && tries < OFFLINE_TRIES
+                    && child_dirs(dir).is_ok_and(|below| below.is_empty()) =>
+            {
+                tries += 1;
+                sleep(Duration::from_millis(2));
+            }
+            other => return other,
+        }
+    }
 }
 
 const _: () = assert!(ALL == READ | WRITE | MKNOD);
