@@ -16,6 +16,7 @@ pub mod domain;
 mod error;
 mod index;
 mod inflight;
+pub mod spec;
 mod state;
 mod task;
 mod undo;

@@ -56,6 +56,22 @@ pub const ACCEPTED_WITHOUT_EFFECT: &[(&str, &str)] = &[
         "a privileged container has no SELinux confinement",
     ),
     (
+        "ContainerConfig.linux.security_context.{capabilities,masked_paths,readonly_paths,seccomp,apparmor} (privileged)",
+        "a privileged container has every capability and none of these confinements",
+    ),
+    (
+        "ContainerConfig.linux.security_context.apparmor (RuntimeDefault or Unconfined, host without AppArmor)",
+        "nothing confines where AppArmor is off",
+    ),
+    (
+        "ContainerConfig.linux.security_context.namespace_options.pid = POD (pod without a shared pid namespace)",
+        "POD is also what a client sends that says nothing: the container gets what its pod has",
+    ),
+    (
+        "ContainerConfig.linux.resources.memory_swap_limit_in_bytes (host without swap accounting)",
+        "clients send it always, and there is no swap to limit",
+    ),
+    (
         "ContainerConfig.mounts[].selinux_relabel (host without SELinux)",
         "there are no labels to change",
     ),
