@@ -228,12 +228,7 @@ fn other_signals_reach_everybody_too() {
         // USR1 is 10; SIGRTMIN+1 is 35.
         for signal in [10, 15, 35] {
             let mut children: Vec<_> = (0..3).map(|_| run_in(&cgroup, "exec sleep 1000")).collect();
-            eventually("all inside and exec'd", || {
-                children.iter().all(|c| {
-                    fs::read_to_string(format!("/proc/{}/comm", c.pid()))
-                        .is_ok_and(|t| t == "sleep\n")
-                })
-            });
+            eventually("all inside", || children.iter().all(TestChild::sleeps));
             cgroup.signal_all(signal).unwrap();
             for child in &mut children {
                 assert_eq!(child.end(), signal);
@@ -635,7 +630,7 @@ fn a_limit_below_the_use_is_refused_when_asked_to_check() {
 fn a_busy_cgroup_is_an_error_that_counts_its_processes() {
     let cgroup = TestCgroup::new(&host(), "busy");
     let child = run_in(&cgroup, "exec sleep 1000");
-    eventually("it is inside", || cgroup.pids().unwrap() == [child.pid()]);
+    eventually("it is inside", || child.sleeps());
     let e = cgroup.remove().unwrap_err();
     assert!(matches!(e, Error::Busy { pids: 1, .. }), "{e}");
     assert!(cgroup.exists());

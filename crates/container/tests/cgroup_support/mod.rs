@@ -77,6 +77,12 @@ impl TestChild {
         i32::try_from(self.0.id()).unwrap()
     }
 
+    /// True once the script's `exec sleep` is done: it is then in every hierarchy.
+    pub fn sleeps(&self) -> bool {
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", self.pid()));
+        comm.is_ok_and(|t| t == "sleep\n")
+    }
+
     /// Waits for its end; the signal that ended it, or its code as a negative number.
     pub fn end(&mut self) -> i32 {
         use std::os::unix::process::ExitStatusExt;
