@@ -12,6 +12,7 @@ pub mod malloc;
 pub mod pidfd;
 pub mod program;
 pub mod rusage;
+pub mod self_exe;
 pub mod signal_fd;
 pub mod socket;
 pub mod thread;
