@@ -1,0 +1,234 @@
+//! The command line: what was said, turned into what it means.
+//!
+//! ```text
+//! coffer-agent [--listen unix:///path | --listen fd://0 | --listen unix://@name --abstract]
+//!              [--state DIR] [--cgroup PATH] [--log-level error|warn|info|debug|trace]
+//! ```
+//! `KATA_AGENT_SERVER_ADDR` and `KATA_AGENT_LOG_LEVEL` stand in for `--listen` and `--log-level`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Usage text, printed for `--help`.
+pub(crate) const USAGE: &str = "\
+coffer-agent: runs the containers of one pod and serves grpc.AgentService over ttRPC
+
+  --listen ADDR      unix:///path, fd://0 (a listening socket inherited as standard input), or
+                     unix://@name with --abstract  [env KATA_AGENT_SERVER_ADDR]
+  --abstract         allow an abstract socket name: anyone in this network namespace may then connect
+  --state DIR        where exit records are written  [default: the socket's path + \".d\"]
+  --cgroup PATH      cgroup that the agent moves itself into, relative to the cgroup mounts
+  --log-level LEVEL  error, warn, info, debug or trace  [default: info; env KATA_AGENT_LOG_LEVEL]
+  --version, --help
+";
+
+/// Where the agent listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A socket file that the agent makes, mode 0600, and removes at its end.
+    Path(PathBuf),
+    /// A name without a file; has no permissions.
+    Abstract(String),
+    /// A listening socket inherited as standard input.
+    Stdin,
+}
+
+/// Why the command line was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("--listen is needed: unix:///path or fd://0 (or set KATA_AGENT_SERVER_ADDR)")]
+    NoAddress,
+    #[error("cannot listen at {0:?}: expected unix:///path, unix://@name or fd://0")]
+    Address(String),
+    #[error(
+        "the abstract address {0:?} needs --abstract: any process of this network namespace may connect to it"
+    )]
+    Abstract(String),
+    #[error("--listen {0} needs --state DIR for the exit records")]
+    NoState(String),
+    #[error("unknown log level {0:?}: expected error, warn, info, debug or trace")]
+    Level(String),
+    #[error("{0} must be an absolute path, not {1:?}")]
+    Relative(&'static str, PathBuf),
+    #[error(transparent)]
+    Syntax(#[from] lexopt::Error),
+}
+
+/// The meaning of a command line.
+#[derive(Debug)]
+pub(crate) struct Args {
+    pub(crate) address: Address,
+    pub(crate) state: State,
+    /// Cgroup path of the agent itself, relative to the cgroup mounts.
+    pub(crate) cgroup: Option<String>,
+    pub(crate) log_level: log::LevelFilter,
+}
+
+/// The directory of the exit records.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub(crate) dir: PathBuf,
+    /// Nobody named the directory: it is the agent's own, and goes away with it.
+    pub(crate) own: bool,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Serve(Args),
+    Help,
+    Version,
+}
+
+/// Reads the command line; `env` looks a variable up.
+pub(crate) fn parse(
+    argv: impl IntoIterator<Item = OsString>,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Command, Error> {
+    use lexopt::prelude::{Long, Short, ValueExt as _};
+
+    let mut listen = env("KATA_AGENT_SERVER_ADDR");
+    let mut level = env("KATA_AGENT_LOG_LEVEL");
+    let (mut abstract_ok, mut state, mut cgroup) = (false, None::<PathBuf>, None);
+    let mut parser = lexopt::Parser::from_iter(argv);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("listen") => listen = Some(parser.value()?.string()?),
+            Long("abstract") => abstract_ok = true,
+            Long("state") => state = Some(parser.value()?.into()),
+            Long("cgroup") => cgroup = Some(parser.value()?.string()?),
+            Long("log-level") => level = Some(parser.value()?.string()?),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("version") | Short('V') => return Ok(Command::Version),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let listen = listen.filter(|l| !l.is_empty()).ok_or(Error::NoAddress)?;
+    let address = address(&listen, abstract_ok)?;
+    let state = match (state, &address) {
+        (Some(dir), _) if !dir.is_absolute() => return Err(Error::Relative("--state", dir)),
+        (Some(dir), _) => State { dir, own: false },
+        (None, Address::Path(socket)) => {
+            let mut dir = socket.clone().into_os_string();
+            dir.push(".d");
+            State {
+                dir: dir.into(),
+                own: true,
+            }
+        }
+        (None, _) => return Err(Error::NoState(listen)),
+    };
+    Ok(Command::Serve(Args {
+        address,
+        state,
+        cgroup,
+        log_level: log_level(level.as_deref())?,
+    }))
+}
+
+fn address(text: &str, abstract_ok: bool) -> Result<Address, Error> {
+    let wrong = || Error::Address(text.to_owned());
+    if text == "fd://0" {
+        return Ok(Address::Stdin);
+    }
+    let rest = text.strip_prefix("unix://").ok_or_else(wrong)?;
+    match rest.strip_prefix('@') {
+        Some("") => Err(wrong()),
+        Some(_) if !abstract_ok => Err(Error::Abstract(text.to_owned())),
+        Some(name) => Ok(Address::Abstract(name.to_owned())),
+        None => {
+            let path = PathBuf::from(rest);
+            match path.file_name() {
+                Some(_) if path.is_absolute() => Ok(Address::Path(path)),
+                Some(_) => Err(Error::Relative("the socket", path)),
+                None => Err(wrong()),
+            }
+        }
+    }
+}
+
+/// Logrus names ("warning", "critical") are understood too: shims pass them on.
+fn log_level(text: Option<&str>) -> Result<log::LevelFilter, Error> {
+    Ok(match text.unwrap_or("info") {
+        "critical" | "fatal" | "panic" | "error" => log::LevelFilter::Error,
+        "warn" | "warning" => log::LevelFilter::Warn,
+        "info" => log::LevelFilter::Info,
+        "debug" => log::LevelFilter::Debug,
+        "trace" => log::LevelFilter::Trace,
+        other => return Err(Error::Level(other.to_owned())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str], env: Option<&str>) -> Result<Command, Error> {
+        let argv = std::iter::once("coffer-agent").chain(args.iter().copied());
+        parse(argv.map(OsString::from), |name| {
+            (name == "KATA_AGENT_SERVER_ADDR")
+                .then(|| env.map(str::to_owned))
+                .flatten()
+        })
+    }
+
+    fn serve(args: &[&str], env: Option<&str>) -> Args {
+        match run(args, env).unwrap() {
+            Command::Serve(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_flag_wins_over_the_environment() {
+        let args = serve(&["--listen", "unix:///run/a"], Some("unix:///run/b"));
+        assert_eq!(args.address, Address::Path("/run/a".into()));
+        assert_eq!(args.state.dir, PathBuf::from("/run/a.d"));
+        assert!(args.state.own);
+        let args = serve(&[], Some("unix:///run/b"));
+        assert_eq!(args.address, Address::Path("/run/b".into()));
+    }
+
+    #[test]
+    fn an_inherited_socket_needs_a_state_directory() {
+        assert!(matches!(
+            run(&["--listen", "fd://0"], None),
+            Err(Error::NoState(_))
+        ));
+        let args = serve(
+            &[
+                "--listen",
+                "fd://0",
+                "--state",
+                "/s",
+                "--log-level",
+                "warning",
+            ],
+            None,
+        );
+        assert_eq!(args.address, Address::Stdin);
+        assert_eq!(args.log_level, log::LevelFilter::Warn);
+        assert!(!args.state.own);
+    }
+
+    #[test]
+    fn wrong_addresses_are_refused_with_a_reason() {
+        for (text, part) in [
+            ("vsock://-1:1024", "expected unix"),
+            ("unix://", "expected unix"),
+            ("unix:///", "expected unix"),
+            ("unix://@", "expected unix"),
+            ("unix://rel/a", "absolute"),
+            ("unix://@name", "--abstract"),
+            ("fd://7", "expected unix"),
+        ] {
+            let error = run(&["--listen", text], None).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        assert!(matches!(run(&[], None), Err(Error::NoAddress)));
+        assert!(matches!(
+            run(&["--listen", "unix:///a", "--log-level", "loud"], None),
+            Err(Error::Level(_))
+        ));
+    }
+}

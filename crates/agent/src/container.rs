@@ -1,0 +1,276 @@
+//! One container: its state, its processes, and the one lock that orders what is done to it.
+//!
+//! ```text
+//!            start                 first process ends
+//!  Created ---------> Running -----------------------> Exited ---remove---> (gone)
+//!     |                ^   | pause                        ^
+//!     |         resume |   v                              |
+//!     |               Paused -----------------------------|
+//!     +---------------------------------------------------+  killed before its start
+//! ```
+//! `op` is held by start, pause, resume, update and remove for as long as they take; signals, waits,
+//! reads and execs need no lock.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use container::cgroup::Cgroup;
+use container::{ContainerId, ContainerRef};
+
+use crate::error::Error;
+use crate::exit_record::Exit;
+use crate::process::Process;
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    Created,
+    Running { started_at_ns: i64 },
+    Paused { started_at_ns: i64 },
+    Exited { started_at_ns: i64, exit: Exit },
+}
+
+impl State {
+    /// The state's name, for texts.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running { .. } => "running",
+            Self::Paused { .. } => "paused",
+            Self::Exited { .. } => "stopped",
+        }
+    }
+
+    /// When the first process was started; 0 if it never was.
+    pub(crate) fn started_at_ns(&self) -> i64 {
+        match self {
+            Self::Created => 0,
+            Self::Running { started_at_ns }
+            | Self::Paused { started_at_ns }
+            | Self::Exited { started_at_ns, .. } => *started_at_ns,
+        }
+    }
+}
+
+/// What the holder of the container's lock owns.
+#[derive(Debug)]
+pub(crate) struct Op {
+    /// The core's handle, until the start: it holds the gate.
+    pub(crate) core: Option<container::Container>,
+    pub(crate) removed: bool,
+}
+
+/// A container of the pod.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) name: ContainerId,
+    pub(crate) created_at_ns: i64,
+    pub(crate) spec: Arc<oci::runtime::Spec>,
+    /// The container's directory in the agent's state.
+    pub(crate) bundle: PathBuf,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) init: Arc<Process>,
+    pub(crate) stdin_once: bool,
+    /// Mount points of storages that this container uses, in the order in which they were made.
+    pub(crate) storages: Vec<PathBuf>,
+    pub(crate) op: tokio::sync::Mutex<Op>,
+    state: Mutex<State>,
+    execs: Mutex<BTreeMap<String, Slot>>,
+    log_bytes_lost: std::sync::atomic::AtomicU64,
+}
+
+/// A name for an exec'd process: taken, or in use.
+#[derive(Debug)]
+enum Slot {
+    Starting,
+    Started(Arc<Process>),
+}
+
+/// Everything that a new container is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) name: ContainerId,
+    pub(crate) created_at_ns: i64,
+    pub(crate) spec: Arc<oci::runtime::Spec>,
+    pub(crate) bundle: PathBuf,
+    pub(crate) core: container::Container,
+    pub(crate) init: Arc<Process>,
+    pub(crate) stdin_once: bool,
+    pub(crate) storages: Vec<PathBuf>,
+}
+
+impl Container {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            id: parts.name.to_string(),
+            name: parts.name,
+            created_at_ns: parts.created_at_ns,
+            spec: parts.spec,
+            bundle: parts.bundle,
+            cgroup: parts.core.cgroup.clone(),
+            init: parts.init,
+            stdin_once: parts.stdin_once,
+            storages: parts.storages,
+            op: tokio::sync::Mutex::new(Op {
+                core: Some(parts.core),
+                removed: false,
+            }),
+            state: Mutex::new(State::Created),
+            execs: Mutex::default(),
+            log_bytes_lost: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    /// The container as the core knows it.
+    pub(crate) fn as_core(&self) -> ContainerRef<'_> {
+        let alive = self.init.exited().is_none();
+        ContainerRef {
+            id: &self.name,
+            spec: &self.spec,
+            bundle: &self.bundle,
+            init_pid: if alive { self.init.pid } else { 0 },
+            init_pidfd: alive.then(|| self.init.pidfd.as_fd()),
+            cgroup: &self.cgroup,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// Moves on by `next`, unless it answers None: then the caller's act does not fit the state.
+    pub(crate) fn transition(
+        &self,
+        act: &'static str,
+        next: impl FnOnce(&State) -> Option<State>,
+    ) -> Result<(), Error> {
+        let mut state = lock(&self.state);
+        match next(&state) {
+            Some(next) => {
+                *state = next;
+                Ok(())
+            }
+            None => Err(Error::State {
+                act,
+                id: self.id.clone(),
+                is: state.name(),
+            }),
+        }
+    }
+
+    /// Records the start, unless the first process has ended already: then only its time is kept.
+    pub(crate) fn started(&self, at_ns: i64) {
+        let mut state = lock(&self.state);
+        match &mut *state {
+            State::Exited { started_at_ns, .. } => *started_at_ns = at_ns,
+            other => {
+                *other = State::Running {
+                    started_at_ns: at_ns,
+                }
+            }
+        }
+    }
+
+    /// Records the end of the first process.
+    pub(crate) fn exited(&self, exit: Exit) {
+        let mut state = lock(&self.state);
+        *state = State::Exited {
+            started_at_ns: state.started_at_ns(),
+            exit,
+        };
+    }
+
+    /// The process that a client means: `exec` is an exec id, or the container's id (or nothing) for
+    /// its first process.
+    pub(crate) fn process(&self, exec: &str) -> Result<Arc<Process>, Error> {
+        if exec.is_empty() || exec == self.id {
+            return Ok(Arc::clone(&self.init));
+        }
+        match lock(&self.execs).get(exec) {
+            Some(Slot::Started(process)) => Ok(Arc::clone(process)),
+            Some(Slot::Starting) | None => Err(Error::NoProcess {
+                container: self.id.clone(),
+                exec: exec.to_owned(),
+            }),
+        }
+    }
+
+    /// Takes the name of a process to be; it is given back when the reservation is dropped.
+    pub(crate) fn reserve_exec(self: &Arc<Self>, exec: &str) -> Result<ExecName, Error> {
+        let mut execs = lock(&self.execs);
+        if exec == self.id || execs.contains_key(exec) {
+            return Err(Error::ExecExists {
+                container: self.id.clone(),
+                exec: exec.to_owned(),
+            });
+        }
+        execs.insert(exec.to_owned(), Slot::Starting);
+        Ok(ExecName {
+            container: Arc::clone(self),
+            exec: exec.to_owned(),
+            used: false,
+        })
+    }
+
+    /// Forgets an exec'd process, if it is still `process`.
+    pub(crate) fn forget_exec(&self, exec: &str, process: &Arc<Process>) {
+        let mut execs = lock(&self.execs);
+        if let Some(Slot::Started(known)) = execs.get(exec)
+            && Arc::ptr_eq(known, process)
+        {
+            execs.remove(exec);
+        }
+    }
+
+    /// All exec'd processes that have not been forgotten.
+    pub(crate) fn exec_processes(&self) -> Vec<(String, Arc<Process>)> {
+        let execs = lock(&self.execs);
+        let started = execs.iter().filter_map(|(name, slot)| match slot {
+            Slot::Started(process) => Some((name.clone(), Arc::clone(process))),
+            Slot::Starting => None,
+        });
+        started.collect()
+    }
+
+    pub(crate) fn set_log_bytes_lost(&self, bytes: u64) {
+        self.log_bytes_lost
+            .store(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Log bytes lost until the end of the first process.
+    pub(crate) fn log_bytes_lost(&self) -> u64 {
+        self.log_bytes_lost
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// A reserved exec id.
+#[derive(Debug)]
+pub(crate) struct ExecName {
+    container: Arc<Container>,
+    exec: String,
+    used: bool,
+}
+
+impl ExecName {
+    /// The process runs: clients can name it from now on.
+    pub(crate) fn assign(mut self, process: Arc<Process>) {
+        self.used = true;
+        lock(&self.container.execs).insert(std::mem::take(&mut self.exec), Slot::Started(process));
+    }
+}
+
+impl Drop for ExecName {
+    fn drop(&mut self) {
+        if !self.used {
+            lock(&self.container.execs).remove(&self.exec);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,379 @@
+//! The door for wire types: requests become domain requests here, answers become messages here.
+
+mod spec;
+mod stats;
+
+use std::path::PathBuf;
+
+use agent_api::{grpc, sandbox};
+use oci::runtime::{LinuxResources, Process, Spec};
+
+use crate::container::{Container, State};
+use crate::error::Error;
+use crate::namespaces::Wanted;
+use crate::oom::OomEvent;
+use crate::ops::create::Create;
+use crate::ops::exec::Exec;
+use crate::ops::exec_collect::{Collect, Event};
+use crate::ops::sandbox::CreateSandbox;
+use crate::ops::streams::Read;
+use crate::rootfs::Overlay;
+use crate::spec_fixup::Pid;
+use crate::stdio::lines::Stream;
+use crate::storage::{Driver, Storage};
+
+pub(crate) use stats::{cgroup_stats, stats};
+
+/// `grpc.AgentService/CreateContainer`.
+pub(crate) fn create_published(wire: grpc::CreateContainerRequest) -> Result<Create, Error> {
+    refuse("string_user", wire.string_user.is_some())?;
+    refuse("devices", !wire.devices.is_empty())?;
+    refuse("shared_mounts", !wire.shared_mounts.is_empty())?;
+    refuse(
+        "stdio ports",
+        wire.stdin_port + wire.stdout_port + wire.stderr_port > 0,
+    )?;
+    let document = wire
+        .oci
+        .ok_or_else(|| Error::invalid("OCI", "the spec is missing"))?;
+    if document.process.is_none() {
+        return Err(Error::invalid(
+            "OCI.Process",
+            "the process to run is missing",
+        ));
+    }
+    Ok(Create {
+        id: wire.container_id,
+        spec: parse_spec(&serde_json::to_vec(&spec::spec(document)?).map_err(unprintable)?)?,
+        storages: wire
+            .storages
+            .into_iter()
+            .map(storage)
+            .collect::<Result<_, _>>()?,
+        overlay: None,
+        pid: if wire.sandbox_pidns {
+            Pid::Pod
+        } else {
+            Pid::Container
+        },
+        log: None,
+        stdin: true,
+        stdin_once: false,
+    })
+}
+
+/// `coffer.agent.v1.Sandbox/CreateContainer`.
+pub(crate) fn create_own(wire: sandbox::CreateContainerRequest) -> Result<Create, Error> {
+    use sandbox::PidMode;
+    refuse("devices", !wire.devices.is_empty())?;
+    let pid = match enumeration("pid", wire.pid)? {
+        PidMode::Container => Pid::Container,
+        PidMode::Pod => Pid::Pod,
+        PidMode::Node => Pid::Node,
+        PidMode::Target if wire.pid_target.is_empty() => {
+            return Err(Error::invalid(
+                "pid_target",
+                "it is empty and pid is TARGET",
+            ));
+        }
+        PidMode::Target => Pid::Target(wire.pid_target),
+    };
+    let spec = parse_spec(&wire.spec_json)?;
+    let Some(process) = &spec.process else {
+        return Err(Error::invalid("spec_json", "process is missing"));
+    };
+    if process.terminal != wire.tty {
+        let why = format!("is {} and process.terminal of the spec is not", wire.tty);
+        return Err(Error::invalid("tty", why));
+    }
+    let log = wire
+        .log
+        .map(|l| l.path)
+        .filter(|p| !p.is_empty())
+        .map(PathBuf::from);
+    if let Some(path) = log.as_deref().filter(|p| !p.is_absolute()) {
+        return Err(Error::invalid(
+            format!("log.path {path:?}"),
+            "must be absolute",
+        ));
+    }
+    Ok(Create {
+        id: wire.id,
+        spec,
+        storages: wire
+            .storages
+            .into_iter()
+            .map(storage)
+            .collect::<Result<_, _>>()?,
+        overlay: wire.rootfs.map(overlay).transpose()?,
+        pid,
+        log,
+        stdin: wire.stdin,
+        stdin_once: wire.stdin_once,
+    })
+}
+
+fn overlay(wire: sandbox::Rootfs) -> Result<Overlay, Error> {
+    let wrong = |why| Err(Error::invalid("rootfs", why));
+    if wire.lowers.is_empty() {
+        return wrong("there are no lower layers");
+    }
+    let writable = match (wire.upper.is_empty(), wire.work.is_empty()) {
+        (true, true) => None,
+        (false, false) => Some((wire.upper.into(), wire.work.into())),
+        _ => return wrong("upper and work go together"),
+    };
+    if writable.is_none() && !wire.readonly {
+        return wrong("it is to be writable and has no upper and work directory");
+    }
+    let writable = writable.filter(|_| !wire.readonly);
+    Ok(Overlay {
+        lowers: wire.lowers.into_iter().map(PathBuf::from).collect(),
+        writable,
+    })
+}
+
+/// `grpc.AgentService/ExecProcess`.
+pub(crate) fn exec_published(wire: grpc::ExecProcessRequest) -> Result<Exec, Error> {
+    refuse("string_user", wire.string_user.is_some())?;
+    refuse(
+        "stdio ports",
+        wire.stdin_port + wire.stdout_port + wire.stderr_port > 0,
+    )?;
+    let process = wire
+        .process
+        .ok_or_else(|| Error::invalid("process", "it is missing"))?;
+    let json = serde_json::to_vec(&spec::process(process)).map_err(unprintable)?;
+    let process = parse_process("process", &json)?;
+    Ok(Exec {
+        container: wire.container_id,
+        exec: wire.exec_id,
+        process,
+        stdin: true,
+    })
+}
+
+/// `coffer.agent.v1.Sandbox/ExecProcess`.
+pub(crate) fn exec_own(wire: sandbox::ExecProcessRequest) -> Result<Exec, Error> {
+    let process = parse_process("process_json", &wire.process_json)?;
+    Ok(Exec {
+        container: wire.container_id,
+        exec: wire.exec_id,
+        process,
+        stdin: wire.stdin,
+    })
+}
+
+/// `coffer.agent.v1.Sandbox/ExecCollect`.
+pub(crate) fn collect(wire: sandbox::ExecCollectRequest) -> Result<Collect, Error> {
+    let timeout = u64::try_from(wire.timeout_ns)
+        .map_err(|_| Error::invalid("timeout_ns", "it is negative"))?;
+    Ok(Collect {
+        container: wire.container_id,
+        process: parse_process("process_json", &wire.process_json)?,
+        timeout: (timeout > 0).then(|| std::time::Duration::from_nanos(timeout)),
+        max_bytes: (wire.max_bytes > 0).then_some(wire.max_bytes),
+    })
+}
+
+/// `grpc.AgentService/CreateSandbox`: ipc and uts are always the sandbox's own.
+pub(crate) fn sandbox_published(wire: grpc::CreateSandboxRequest) -> Result<CreateSandbox, Error> {
+    refuse(
+        "dns: a process pod's resolv.conf is a mount of its containers",
+        !wire.dns.is_empty(),
+    )?;
+    refuse("guest_hook_path", !wire.guest_hook_path.is_empty())?;
+    if !wire.kernel_modules.is_empty() {
+        let why = "kernel modules are loaded in a micro-VM only: here they would be the node's";
+        return Err(Error::Precondition(why.into()));
+    }
+    Ok(CreateSandbox {
+        id: wire.sandbox_id,
+        namespaces: Wanted {
+            ipc: true,
+            uts: true,
+            hostname: wire.hostname,
+            ..Default::default()
+        },
+        shared_pid: wire.sandbox_pidns,
+        cgroup_parent: None,
+        storages: wire
+            .storages
+            .into_iter()
+            .map(storage)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// `coffer.agent.v1.Sandbox/CreateSandbox`.
+pub(crate) fn sandbox_own(wire: sandbox::CreateSandboxRequest) -> Result<CreateSandbox, Error> {
+    use sandbox::{NamespaceMode, PidMode};
+    let own = |mode: NamespaceMode| mode == NamespaceMode::Pod;
+    let shared_pid = match enumeration("pid", wire.pid)? {
+        PidMode::Pod => true,
+        PidMode::Container | PidMode::Node => false,
+        PidMode::Target => return Err(Error::invalid("pid", "TARGET is for containers")),
+    };
+    let net = (!wire.netns_path.is_empty()).then(|| PathBuf::from(wire.netns_path));
+    if let Some(path) = net.as_deref().filter(|p| !p.is_absolute()) {
+        return Err(Error::invalid(
+            format!("netns_path {path:?}"),
+            "must be absolute",
+        ));
+    }
+    if wire.id.is_empty() {
+        return Err(Error::invalid("id", "it is empty"));
+    }
+    Ok(CreateSandbox {
+        id: wire.id,
+        namespaces: Wanted {
+            ipc: own(enumeration("ipc", wire.ipc)?),
+            uts: own(enumeration("uts", wire.uts)?),
+            hostname: wire.hostname,
+            net,
+            sysctls: wire.sysctls.into_iter().collect(),
+        },
+        shared_pid,
+        cgroup_parent: (!wire.cgroup_parent.is_empty()).then_some(wire.cgroup_parent),
+        storages: wire
+            .storages
+            .into_iter()
+            .map(storage)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn storage(wire: grpc::Storage) -> Result<Storage, Error> {
+    let what = format!("storage {:?}", wire.mount_point);
+    let wrong = |why: &str| Error::invalid(what.clone(), why);
+    let driver = match (wire.driver.as_str(), wire.fstype.as_str()) {
+        ("bind", _) | ("", "bind") => Driver::Bind,
+        ("ephemeral", _) => Driver::Ephemeral,
+        ("local", _) => Driver::Local,
+        ("overlayfs", _) => Driver::Overlay,
+        (other, _) => {
+            let known = crate::storage::DRIVERS.join(", ");
+            return Err(wrong(&format!(
+                "driver {other:?} is not supported here; known: {known}"
+            )));
+        }
+    };
+    if !wire.driver_options.is_empty() {
+        return Err(wrong("driver_options are not supported"));
+    }
+    if wire.fs_group.is_some() {
+        return Err(wrong("fs_group is not supported"));
+    }
+    let mount_point = PathBuf::from(wire.mount_point);
+    let steps = mount_point.components();
+    if !mount_point.is_absolute() || steps.clone().any(|c| c.as_os_str() == "..") {
+        return Err(wrong("the mount point must be absolute and without .."));
+    }
+    Ok(Storage {
+        driver,
+        source: wire.source,
+        fstype: wire.fstype,
+        options: wire.options,
+        mount_point,
+    })
+}
+
+/// `ReadStdout`, `ReadStderr`.
+pub(crate) fn read(wire: grpc::ReadStreamRequest, stderr: bool) -> Read {
+    Read {
+        container: wire.container_id,
+        exec: wire.exec_id,
+        len: usize::try_from(wire.len).unwrap_or(usize::MAX),
+        stderr,
+    }
+}
+
+/// An event of a collected process.
+pub(crate) fn collected(event: Event) -> sandbox::ExecCollectEvent {
+    use sandbox::exec_collect_event::Event as Wire;
+    let event = match event {
+        Event::Output(Stream::Stdout, data) => Wire::Stdout(data),
+        Event::Output(Stream::Stderr, data) => Wire::Stderr(data),
+        Event::Exit {
+            code,
+            timed_out,
+            truncated,
+        } => Wire::Exit(sandbox::ExecExit {
+            code,
+            timed_out,
+            truncated,
+        }),
+    };
+    sandbox::ExecCollectEvent { event: Some(event) }
+}
+
+/// Limits to change; None: nothing.
+pub(crate) fn resources(
+    wire: Option<grpc::LinuxResources>,
+) -> Result<Option<LinuxResources>, Error> {
+    wire.map(|r| {
+        serde_json::from_value(spec::resources(r))
+            .map_err(|e| Error::invalid("resources", e.to_string()))
+    })
+    .transpose()
+}
+
+/// How a container is, with how it ended.
+pub(crate) fn state(container: &Container) -> sandbox::ContainerState {
+    let state = container.state();
+    let exit = match &state {
+        State::Exited { exit, .. } => Some(exit),
+        _ => None,
+    };
+    let wire = match &state {
+        State::Created => sandbox::State::Created,
+        State::Running { .. } => sandbox::State::Running,
+        State::Paused { .. } => sandbox::State::Paused,
+        State::Exited { .. } => sandbox::State::Exited,
+    };
+    sandbox::ContainerState {
+        id: container.id.clone(),
+        state: wire.into(),
+        pid: container.init.pid,
+        created_at_ns: container.created_at_ns,
+        started_at_ns: state.started_at_ns(),
+        finished_at_ns: exit.map_or(0, |e| e.finished_at_ns),
+        exit_code: exit.map_or(0, |e| e.code),
+        reason: exit.map_or("", |e| e.reason()).to_owned(),
+        oom_killed: exit.is_some_and(|e| e.oom_killed),
+        stdin_once: container.stdin_once,
+        log_bytes_lost: container.log_bytes_lost(),
+    }
+}
+
+pub(crate) fn oom_event(event: OomEvent) -> sandbox::OomEvent {
+    sandbox::OomEvent {
+        container_id: event.container,
+        cgroup: event.cgroup,
+        kills: event.kills,
+        at_ns: event.at_ns,
+    }
+}
+
+fn parse_spec(json: &[u8]) -> Result<Spec, Error> {
+    oci::runtime::parse(json).map_err(|e| Error::invalid("spec", crate::logging::chain(&e)))
+}
+
+fn parse_process(what: &str, json: &[u8]) -> Result<Process, Error> {
+    oci::runtime::parse_process(json).map_err(|e| Error::invalid(what, crate::logging::chain(&e)))
+}
+
+fn enumeration<E: TryFrom<i32>>(field: &str, value: i32) -> Result<E, Error> {
+    E::try_from(value).map_err(|_| Error::invalid(field, format!("unknown value {value}")))
+}
+
+fn refuse(what: &str, given: bool) -> Result<(), Error> {
+    match given {
+        true => Err(Error::invalid(what, "not supported by this agent")),
+        false => Ok(()),
+    }
+}
+
+fn unprintable(error: serde_json::Error) -> Error {
+    Error::Internal(format!("cannot print the spec: {error}"))
+}

@@ -1,0 +1,68 @@
+//! DestroySandbox: everything goes, then the agent.
+//!
+//! ```text
+//!  no new containers -> all containers removed, side by side -> shared pid namespace ended
+//!                    -> storages unmounted, cgroup removed -> OOM waiters answered -> agent exits
+//! ```
+//! Exit records stay when the daemon named the directory: it may not have read them yet.
+
+use std::sync::Arc;
+
+use crate::agent::Agent;
+use crate::error::Error;
+use crate::ops::remove::{self, Record};
+use crate::ops::sandbox::remove_cgroup;
+
+/// Seconds for processes to end after SIGKILL.
+const LIMIT: u32 = 30;
+
+/// Destroys the sandbox.
+///
+/// # Errors
+/// A container cannot be removed: the agent stays, and the call may be made again.
+pub(crate) async fn run(agent: &Arc<Agent>) -> Result<(), Error> {
+    agent.table.close();
+    let removals: Vec<_> = agent
+        .table
+        .ids()
+        .into_iter()
+        .map(|id| {
+            let agent = Arc::clone(agent);
+            tokio::spawn(async move { remove::run(&agent, &id, LIMIT, Record::Keep).await })
+        })
+        .collect();
+    let mut failed = None;
+    for removal in removals {
+        let removed = removal.await;
+        let removed = removed
+            .unwrap_or_else(|e| Err(Error::Internal(format!("a removal was cut short: {e}"))));
+        if let Err(e) = removed {
+            failed.get_or_insert(e);
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if let Some(pod) = agent.take_pod() {
+        if let Some(reaper) = &pod.reaper {
+            drop(reaper.signal(libc::SIGKILL));
+            reaper.wait().await;
+        }
+        let work = {
+            let agent = Arc::clone(agent);
+            move || {
+                agent.mounts.release(&pod.storages);
+                remove_cgroup(pod.cgroup.as_ref());
+                Ok(())
+            }
+        };
+        Agent::blocking(work).await?;
+    }
+    if agent.state.own {
+        drop(std::fs::remove_dir(&agent.state.dir));
+    }
+    agent.oom.close();
+    log::info!("sandbox destroyed");
+    agent.done.notify_one();
+    Ok(())
+}

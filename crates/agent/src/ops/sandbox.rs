@@ -1,0 +1,76 @@
+//! CreateSandbox: the pod's namespaces, its cgroup, its storages and, for a shared pid namespace, the
+//! process that is first in it.
+
+use std::sync::Arc;
+
+use container::cgroup::Cgroup;
+
+use crate::agent::{Agent, Pod};
+use crate::error::Error;
+use crate::namespaces::{self, Wanted};
+use crate::ops::supervise;
+use crate::pod_reaper;
+use crate::storage::Storage;
+
+/// A sandbox to create; both services convert to this.
+#[derive(Debug)]
+pub(crate) struct CreateSandbox {
+    pub(crate) id: String,
+    pub(crate) namespaces: Wanted,
+    /// A pid namespace for all containers.
+    pub(crate) shared_pid: bool,
+    pub(crate) cgroup_parent: Option<String>,
+    pub(crate) storages: Vec<Storage>,
+}
+
+/// Makes the sandbox; returns the pid of the shared pid namespace's first process, if there is one.
+pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Option<i32>, Error> {
+    let reserved = agent.reserve_pod()?;
+    let work = {
+        let agent = Arc::clone(agent);
+        move |busy: &crate::reaper::Busy| {
+            let id = create.id.clone();
+            let namespaces = namespaces::make(create.namespaces)?;
+            let storages = agent.mounts.hold(&create.storages)?;
+            let cgroup = create
+                .cgroup_parent
+                .as_deref()
+                .map(|path| Cgroup::create(agent.engine.hierarchy(), path))
+                .transpose()
+                .map_err(|e| Error::cgroup("make", &id, e))?;
+            let reaper = create
+                .shared_pid
+                .then(|| pod_reaper::start(busy))
+                .transpose();
+            let reaper = reaper.inspect_err(|_| remove_cgroup(cgroup.as_ref()))?;
+            Ok(Pod {
+                id,
+                namespaces,
+                reaper,
+                cgroup,
+                storages: storages.keep(),
+            })
+        }
+    };
+    let pod = agent.core(work).await?;
+    if let Some(reaper) = &pod.reaper {
+        supervise::process(agent, Arc::clone(reaper));
+    }
+    let pid = pod.reaper.as_ref().map(|r| r.pid);
+    log::info!("sandbox {:?} created", pod.id);
+    reserved.assign(pod);
+    Ok(pid)
+}
+
+/// Removes the pod's cgroup if nothing of others is in it.
+pub(crate) fn remove_cgroup(cgroup: Option<&Cgroup>) {
+    if let Some(cgroup) = cgroup.filter(|c| !c.was_joined())
+        && let Err(e) = cgroup.remove()
+    {
+        log::warn!(
+            "cannot remove cgroup {}: {}",
+            cgroup.path(),
+            crate::logging::chain(&e)
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! From the command line to the end of the process.
+
+use std::error::Error;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use container::{Engine, EngineOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use ttrpc::asynchronous::Server;
+use ttrpc::asynchronous::transport::Listener;
+
+use crate::agent::Agent;
+use crate::args::Args;
+use crate::{listen, logging, ops, rpc, setup};
+
+/// Idle threads of the pool end after this time.
+const IDLE: Duration = Duration::from_millis(500);
+/// Calls of the core, or files that hang, at the same time.
+const POOL: usize = 64;
+/// For the last answer to reach the client before the connection is closed.
+const FAREWELL: Duration = Duration::from_millis(50);
+
+/// Runs the agent until DestroySandbox, SIGTERM or SIGINT.
+pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    logging::start(args.log_level);
+    let listen::Bound { listener, file } = listen::listen(&args.address)?;
+    let cgroup = setup::settle(args.cgroup.as_deref())?;
+    let engine = Engine::probe(EngineOptions::default())?;
+    let agent = Arc::new(Agent::new(engine, args.state.clone()));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(POOL)
+        .thread_keep_alive(IDLE)
+        .thread_stack_size(256 * 1024)
+        .build()?;
+    let served = runtime.block_on(serve(agent, listener));
+    // Work that hangs in the kernel must not keep a pod's agent alive.
+    runtime.shutdown_background();
+    drop(file);
+    setup::leave(cgroup);
+    served
+}
+
+async fn serve(agent: Arc<Agent>, listener: UnixListener) -> Result<(), Box<dyn Error>> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let reaper = tokio::spawn(Arc::clone(&agent.reaper).run());
+    listener.set_nonblocking(true)?;
+    let listener = Listener::from(tokio::net::UnixListener::from_std(listener)?);
+    let mut server = Server::new()
+        .add_listener(listener)
+        .register_service(rpc::services(&agent));
+    server.start().await?;
+    log::info!("serving, pid {}", std::process::id());
+    tokio::select! {
+        () = agent.done.notified() => tokio::time::sleep(FAREWELL).await,
+        _ = terminate.recv() => end(&agent).await?,
+        _ = interrupt.recv() => end(&agent).await?,
+        ended = reaper => return Err(format!("the reaper ended: {ended:?}").into()),
+    }
+    Ok(())
+}
+
+/// A signal to the agent ends its pod, as DestroySandbox does.
+async fn end(agent: &Arc<Agent>) -> Result<(), Box<dyn Error>> {
+    log::info!("told to end");
+    Ok(ops::destroy::run(agent).await?)
+}
