@@ -1,0 +1,65 @@
+//! The parent's side of the clone itself.
+
+use crate::{LaunchPlan, child, clone, plan::END, raw::sys};
+
+/// A child that was cloned; it runs its plan now.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its pid as we see it.
+    pub pid: i32,
+    /// A descriptor of it, close-on-exec; the caller's to own.
+    pub pidfd: i32,
+}
+
+/// Clones a child that runs `plan`. `namespaces` are CLONE_NEW* flags; `cgroup` is a descriptor of a
+/// cgroup2 directory to be born in, or -1.
+///
+/// # Errors
+/// The kernel's error number. EINVAL for a plan that is not sound, or flags that are no namespaces.
+pub fn launch(plan: &mut LaunchPlan<'_>, namespaces: u64, cgroup: i32) -> Result<Spawned, i32> {
+    const NEW: u64 = 0x7e02_0000;
+    if !plan.is_sound() || namespaces & !NEW != 0 {
+        return Err(libc::EINVAL);
+    }
+    let strings = plan.strings;
+    for (pointer, word) in plan.pointers.iter_mut().zip(plan.words) {
+        let at = usize::try_from(word.0).ok().filter(|_| *word != END);
+        *pointer = at
+            .and_then(|at| strings.get(at..))
+            .map_or(0, |string| string.as_ptr().expose_provenance());
+    }
+    let mut old = 0_u64;
+    let all = u64::MAX;
+    // A handler of ours must not run in the child, nor a signal meant for us kill it.
+    // SAFETY: both masks live through the call.
+    unsafe {
+        sys!(
+            SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const all,
+            &raw mut old,
+            8_usize
+        )
+    }?;
+    let result = clone::clone(namespaces, libc::SIGCHLD as u64, cgroup, true);
+    if let Ok(spawned) = &result
+        && spawned.pid == 0
+    {
+        let into_cgroup = spawned.into_cgroup;
+        child::run(plan, into_cgroup);
+    }
+    // SAFETY: the mask lives through the call.
+    unsafe {
+        sys!(
+            SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const old,
+            core::ptr::null::<u8>(),
+            8_usize
+        )
+    }?;
+    result.map(|spawned| Spawned {
+        pid: spawned.pid,
+        pidfd: spawned.pidfd,
+    })
+}

@@ -1,0 +1,278 @@
+//! Paths below the container's root, resolved by the kernel (`RESOLVE_IN_ROOT`) and made when they
+//! are missing. Whoever shares the root with us may rename and replace what they like meanwhile: every
+//! look-up starts at the root's descriptor and can't leave it, and creation happens by descriptor
+//! of the parent with a single new name.
+
+use crate::{
+    calls::{self, CStr, IN_ROOT, NO_SYMLINKS, PATH_MAX, SLASH},
+    child::Fail,
+    message::Act,
+    raw::{Errno, sys},
+};
+
+/// A missing link target is followed and made so often (the kernel's own limit for links is 40).
+const MAX_LINKS: u32 = 40;
+
+pub(crate) fn open(root: i32, path: CStr<'_>, flags: i32) -> Result<i32, Errno> {
+    let path = if path.is_empty() { SLASH } else { path };
+    calls::openat2(root, path, flags, 0, IN_ROOT)
+}
+
+/// As [`open`] with O_PATH, but no part of the path may be a symbolic link.
+pub(crate) fn open_plain(root: i32, path: CStr<'_>) -> Result<i32, Errno> {
+    calls::openat2(root, path, libc::O_PATH, 0, IN_ROOT | NO_SYMLINKS)
+}
+
+/// A path under construction, on the stack.
+pub(crate) struct Buffer {
+    bytes: [u8; PATH_MAX],
+    len: usize,
+}
+
+impl Buffer {
+    pub(crate) const fn new() -> Self {
+        Self {
+            bytes: [0; PATH_MAX],
+            len: 0,
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+        self.terminate();
+    }
+
+    pub(crate) fn push(&mut self, more: &[u8]) -> Result<(), Errno> {
+        // One byte stays for the NUL.
+        if self.len + more.len() >= PATH_MAX {
+            return Err(libc::ENAMETOOLONG);
+        }
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        for (to, from) in room.iter_mut().zip(more) {
+            *to = *from;
+        }
+        self.len += more.len();
+        self.terminate();
+        Ok(())
+    }
+
+    fn terminate(&mut self) {
+        if let Some(end) = self.bytes.get_mut(self.len) {
+            *end = 0;
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    pub(crate) fn as_c(&self) -> CStr<'_> {
+        CStr::at(&self.bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// What to make of a path's last part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Make {
+    Dir,
+    File,
+}
+
+/// Opens `path` (O_PATH), making what is missing of it: directories 0755, the last part as asked.
+pub(crate) fn ensure(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail> {
+    match open(root, path, libc::O_PATH) {
+        Err(libc::ENOENT) => {}
+        other => return other.map_err(Fail::on(Act::Resolve)),
+    }
+    let mut wanted = Buffer::new();
+    wanted.push(path.bytes()).map_err(Fail::on(Act::Resolve))?;
+    let mut links = 0;
+    loop {
+        match walk(root, &wanted, make)? {
+            Walk::At(fd) => return Ok(fd),
+            // The path goes on behind a link whose target is missing.
+            Walk::Link(next) => wanted = next,
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(Fail {
+                errno: libc::ELOOP,
+                act: Act::Resolve,
+            });
+        }
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "there is no heap to box it on")]
+enum Walk {
+    At(i32),
+    Link(Buffer),
+}
+
+/// Goes down `path` name by name, making what is missing.
+fn walk(root: i32, path: &Buffer, make: Make) -> Result<Walk, Fail> {
+    let mut prefix = Buffer::new();
+    let mut dir = open(root, SLASH, libc::O_PATH).map_err(Fail::on(Act::Resolve))?;
+    let mut rest = path.bytes();
+    while let Some((name, after)) = split(rest) {
+        rest = after;
+        let last = split(rest).is_none();
+        let parent_len = prefix.len;
+        let step = prefix
+            .push(b"/")
+            .and_then(|()| prefix.push(name))
+            .map_err(Fail::on(Act::Resolve))
+            .and_then(|()| enter(root, dir, &prefix, name, last, make));
+        let entered = match step {
+            Ok(entered) => entered,
+            Err(fail) => {
+                calls::close(dir);
+                return Err(fail);
+            }
+        };
+        match entered {
+            Some(next) => {
+                calls::close(dir);
+                dir = next;
+            }
+            None => {
+                // A link to nothing.
+                let next = follow(dir, &prefix, parent_len, name, rest);
+                calls::close(dir);
+                return next.map(Walk::Link);
+            }
+        }
+    }
+    Ok(Walk::At(dir))
+}
+
+/// First name of a path and what follows.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = path.iter().position(|&b| b != b'/')?;
+    let path = path.get(start..)?;
+    let end = path.iter().position(|&b| b == b'/').unwrap_or(path.len());
+    Some((path.get(..end)?, path.get(end..)?))
+}
+
+/// Opens `prefix`, making its last part `name` in `dir` if it is missing; `None`: it is a link to
+/// nothing.
+fn enter(
+    root: i32,
+    dir: i32,
+    prefix: &Buffer,
+    name: &[u8],
+    last: bool,
+    make: Make,
+) -> Result<Option<i32>, Fail> {
+    match open(root, prefix.as_c(), libc::O_PATH) {
+        Err(libc::ENOENT) => {}
+        other => return other.map(Some).map_err(Fail::on(Act::Resolve)),
+    }
+    let mut single = Buffer::new();
+    single.push(name).map_err(Fail::on(Act::Resolve))?;
+    let act = if last {
+        Act::MakeTarget
+    } else {
+        Act::MakeParent
+    };
+    let made = if last && make == Make::File {
+        // SAFETY: the name ends in NUL. mknodat never follows a last link.
+        unsafe {
+            sys!(
+                SYS_mknodat,
+                dir,
+                single.as_c().ptr(),
+                libc::S_IFREG | 0o644,
+                0
+            )
+        }
+    } else {
+        // SAFETY: the name ends in NUL. mkdirat never follows a last link.
+        unsafe { sys!(SYS_mkdirat, dir, single.as_c().ptr(), 0o755) }
+    };
+    match made {
+        Ok(_) => {}
+        Err(libc::EEXIST) => {
+            let stat = calls::stat(dir, single.as_c()).map_err(Fail::on(act))?;
+            if stat.mode & libc::S_IFMT == libc::S_IFLNK {
+                return Ok(None);
+            }
+        }
+        Err(errno) => return Err(Fail { errno, act }),
+    }
+    open(root, prefix.as_c(), libc::O_PATH)
+        .map(Some)
+        .map_err(Fail::on(act))
+}
+
+/// The path with the link `name` at the end of `prefix` replaced by its target, and `rest` behind.
+fn follow(
+    dir: i32,
+    prefix: &Buffer,
+    parent_len: usize,
+    name: &[u8],
+    rest: &[u8],
+) -> Result<Buffer, Fail> {
+    let mut link = Buffer::new();
+    link.push(name).map_err(Fail::on(Act::Resolve))?;
+    let mut target = [0_u8; PATH_MAX];
+    // SAFETY: the name ends in NUL; the kernel writes at most the buffer's length less one.
+    let length = unsafe {
+        sys!(
+            SYS_readlinkat,
+            dir,
+            link.as_c().ptr(),
+            target.as_mut_ptr(),
+            PATH_MAX - 1
+        )
+    }
+    .map_err(Fail::on(Act::Resolve))?;
+    let target = target.get(..length).unwrap_or_default();
+    let mut next = Buffer::new();
+    let mut fill = || -> Result<(), Errno> {
+        if target.first() != Some(&b'/') {
+            next.push(prefix.bytes().get(..parent_len).unwrap_or_default())?;
+            next.push(b"/")?;
+        }
+        next.push(target)?;
+        next.push(rest)
+    };
+    fill().map_err(Fail::on(Act::Resolve))?;
+    Ok(next)
+}
+
+/// Opens the directory of `path`'s last name, making it if missing, and gives the name.
+pub(crate) fn parent(root: i32, path: CStr<'_>, name: &mut Buffer) -> Result<i32, Fail> {
+    let (dir, last) = dir_and_name(path.bytes());
+    name.clear();
+    name.push(last).map_err(Fail::on(Act::Resolve))?;
+    if last.is_empty() || last == b"." || last == b".." {
+        return Err(Fail {
+            errno: libc::EINVAL,
+            act: Act::Resolve,
+        });
+    }
+    let mut parent = Buffer::new();
+    parent
+        .push(b"/")
+        .and_then(|()| parent.push(dir))
+        .map_err(Fail::on(Act::Resolve))?;
+    ensure(root, parent.as_c(), Make::Dir)
+}
+
+/// A path's directory (without what ends it) and its last name.
+pub(crate) fn dir_and_name(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().rposition(|&b| b != b'/').map_or(0, |at| at + 1);
+    let path = path.get(..end).unwrap_or_default();
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(at) => (
+            path.get(..at).unwrap_or_default(),
+            path.get(at + 1..).unwrap_or_default(),
+        ),
+        None => (&[], path),
+    }
+}

@@ -1,0 +1,225 @@
+//! Mounts: always a detached mount first, then moved to a destination that was resolved below the
+//! root. No path of the container is ever followed by mount(2) itself.
+
+use crate::{
+    calls::{self, CStr, DOT, EMPTY, is_dir},
+    child::{Child, Fail},
+    message::{Act, Kind},
+    path::{self, Make},
+    plan::{Attr, Fd, List, Str, Target},
+    raw::{Errno, sys},
+};
+
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+
+pub(super) struct NewFs {
+    pub(super) fstype: Str,
+    pub(super) source: Str,
+    pub(super) options: List,
+    pub(super) attr: Attr,
+    pub(super) dest: Str,
+    pub(super) target: Target,
+    pub(super) copy_up: bool,
+}
+
+pub(super) fn fs(c: &mut Child<'_, '_>, new: &NewFs) -> Result<(), Fail> {
+    let mount = create(c, new)?;
+    let result = place(c, mount, new);
+    calls::close(mount);
+    result
+}
+
+fn create(c: &Child<'_, '_>, new: &NewFs) -> Result<i32, Fail> {
+    let context = fsopen(c.str(new.fstype)).map_err(Fail::on(Act::FsOpen))?;
+    let result = configure(c, context, new);
+    calls::close(context);
+    result
+}
+
+fn configure(c: &Child<'_, '_>, context: i32, new: &NewFs) -> Result<i32, Fail> {
+    let source = c.str(new.source);
+    if !source.is_empty() {
+        let key = CStr::literal(b"source\0");
+        fsconfig(context, FSCONFIG_SET_STRING, key, source).map_err(Fail::on(Act::FsConfig))?;
+    }
+    let mut options = c.words(new.options).iter();
+    while let (Some(&key), Some(&value)) = (options.next(), options.next()) {
+        let command = if value.0 == 0 {
+            FSCONFIG_SET_FLAG
+        } else {
+            FSCONFIG_SET_STRING
+        };
+        fsconfig(context, command, c.str(key), c.str(value)).map_err(Fail::on(Act::FsConfig))?;
+    }
+    // SAFETY: this command takes neither key nor value.
+    unsafe {
+        sys!(
+            SYS_fsconfig,
+            context,
+            FSCONFIG_CMD_CREATE,
+            0_usize,
+            0_usize,
+            0
+        )
+    }
+    .map_err(Fail::on(Act::FsCreate))?;
+    fsmount(context, new.attr.set).map_err(Fail::on(Act::FsMount))
+}
+
+fn fsopen(fstype: CStr<'_>) -> Result<i32, Errno> {
+    // SAFETY: the name ends in NUL.
+    unsafe { sys!(SYS_fsopen, fstype.ptr(), FSOPEN_CLOEXEC) }.map(calls::int)
+}
+
+fn fsconfig(context: i32, command: u32, key: CStr<'_>, value: CStr<'_>) -> Result<(), Errno> {
+    let value = if command == FSCONFIG_SET_FLAG {
+        core::ptr::null()
+    } else {
+        value.ptr()
+    };
+    // SAFETY: both strings end in NUL; a flag has no value.
+    unsafe { sys!(SYS_fsconfig, context, command, key.ptr(), value, 0) }?;
+    Ok(())
+}
+
+fn fsmount(context: i32, attributes: u64) -> Result<i32, Errno> {
+    // SAFETY: touches no memory.
+    unsafe { sys!(SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes) }.map(calls::int)
+}
+
+/// A new filesystem without source, detached.
+pub(super) fn simple(
+    fstype: CStr<'_>,
+    options: &[(CStr<'_>, CStr<'_>)],
+    attributes: u64,
+) -> Result<i32, Errno> {
+    let context = fsopen(fstype)?;
+    let make = || {
+        for (key, value) in options {
+            fsconfig(context, FSCONFIG_SET_STRING, *key, *value)?;
+        }
+        // SAFETY: this command takes neither key nor value.
+        unsafe {
+            sys!(
+                SYS_fsconfig,
+                context,
+                FSCONFIG_CMD_CREATE,
+                0_usize,
+                0_usize,
+                0
+            )
+        }?;
+        fsmount(context, attributes)
+    };
+    let result = make();
+    calls::close(context);
+    result
+}
+
+fn place(c: &mut Child<'_, '_>, mount: i32, new: &NewFs) -> Result<(), Fail> {
+    if new.copy_up {
+        copy_up(c, mount, new.dest)?;
+    }
+    attach(c, mount, new.dest, new.target)?;
+    if new.attr.propagation != 0 {
+        let attr = Attr {
+            propagation: new.attr.propagation,
+            ..Attr::default()
+        };
+        calls::mount_setattr(mount, attr, false).map_err(Fail::on(Act::SetAttr))?;
+    }
+    Ok(())
+}
+
+/// Moves a detached mount to `dest`.
+fn attach(c: &mut Child<'_, '_>, mount: i32, dest: Str, target: Target) -> Result<(), Fail> {
+    let dest = c.str(dest);
+    let make = match target {
+        Target::Dir | Target::PlainDir => Make::Dir,
+        Target::File => Make::File,
+        Target::LikeSource => {
+            let stat = calls::stat(mount, EMPTY).map_err(Fail::on(Act::Resolve))?;
+            if is_dir(stat.mode) {
+                Make::Dir
+            } else {
+                Make::File
+            }
+        }
+    };
+    let mut to = path::ensure(c.root, dest, make)?;
+    if target == Target::PlainDir {
+        // It exists now; is it reached without links?
+        calls::close(to);
+        to = path::open_plain(c.root, dest).map_err(Fail::on(Act::Resolve))?;
+    }
+    let result = calls::move_mount(mount, to).map_err(Fail::on(Act::Move));
+    calls::close(to);
+    c.forget_made_in();
+    result
+}
+
+pub(super) fn tree(c: &mut Child<'_, '_>, tree: Fd, dest: Str, target: Target) -> Result<(), Fail> {
+    let mount = c.fd(tree);
+    attach(c, mount, dest, target)?;
+    calls::close(mount);
+    c.set_fd(tree, -1);
+    Ok(())
+}
+
+pub(super) fn old(
+    c: &mut Child<'_, '_>,
+    fstype: Str,
+    source: Str,
+    flags: u64,
+    data: Str,
+    dest: Str,
+) -> Result<(), Fail> {
+    let to = path::ensure(c.root, c.str(dest), Make::Dir)?;
+    // mount(2) knows no descriptors, but "." is one.
+    let act = || {
+        calls::fchdir(to)?;
+        calls::mount(c.str(source), DOT, c.str(fstype), flags, c.str(data))?;
+        calls::chdir(calls::SLASH)
+    };
+    let result = act();
+    calls::close(to);
+    c.forget_made_in();
+    Ok(result?)
+}
+
+pub(super) fn set_attr(
+    c: &Child<'_, '_>,
+    dest: Str,
+    attr: Attr,
+    recursive: bool,
+) -> Result<(), Fail> {
+    let at = path::open(c.root, c.str(dest), libc::O_PATH).map_err(Fail::on(Act::Resolve))?;
+    let result = calls::mount_setattr(at, attr, recursive).map_err(Fail::on(Act::SetAttr));
+    calls::close(at);
+    result
+}
+
+/// Has the parent, which has a heap, copy what `dest` holds into the new filesystem.
+fn copy_up(c: &Child<'_, '_>, mount: i32, dest: Str) -> Result<(), Fail> {
+    let from = match path::open(c.root, c.str(dest), libc::O_RDONLY | libc::O_DIRECTORY) {
+        Ok(from) => from,
+        // Nothing there, nothing to copy.
+        Err(libc::ENOENT) => return Ok(()),
+        Err(errno) => {
+            return Err(Fail {
+                errno,
+                act: Act::Resolve,
+            });
+        }
+    };
+    let sent = c
+        .send_fds(Kind::CopyUp, &[from, mount])
+        .map_err(Fail::on(Act::Send));
+    calls::close(from);
+    sent?;
+    c.wait_for_parent()
+}

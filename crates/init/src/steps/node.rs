@@ -1,0 +1,124 @@
+//! Device nodes and symbolic links. Most are in /dev: its descriptor is kept between the steps.
+
+use crate::{
+    calls::{self, CStr, EMPTY},
+    child::{Child, Fail},
+    message::Act,
+    path::{self, Buffer, Make},
+    plan::Str,
+    raw::sys,
+};
+
+pub(super) struct Node {
+    /// Type and permissions.
+    pub(super) mode: u32,
+    pub(super) major: u32,
+    pub(super) minor: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Child<'_, '_> {
+    /// Something was mounted: what path means may have changed.
+    pub(crate) fn forget_made_in(&mut self) {
+        if let Some((_, _, fd)) = self.made_in.take() {
+            calls::close(fd);
+        }
+    }
+
+    /// The directory of `path`, made if missing and kept for the next, and its last name.
+    fn made_in(&mut self, path: Str, name: &mut Buffer) -> Result<i32, Fail> {
+        let text = self.str(path);
+        let (dir, _) = path::dir_and_name(text.bytes());
+        if let Some((at, length, fd)) = self.made_in {
+            let known = self.str(Str(at));
+            if known.bytes().get(..length) == Some(dir) {
+                let (_, last) = path::dir_and_name(text.bytes());
+                name.clear();
+                name.push(last).map_err(Fail::on(Act::Resolve))?;
+                return Ok(fd);
+            }
+        }
+        self.forget_made_in();
+        let fd = path::parent(self.root, text, name)?;
+        self.made_in = Some((path.0, dir.len(), fd));
+        Ok(fd)
+    }
+}
+
+pub(super) fn mknod(c: &mut Child<'_, '_>, path: Str, node: &Node) -> Result<(), Fail> {
+    let mut name = Buffer::new();
+    let dir = c.made_in(path, &mut name)?;
+    let name = name.as_c();
+    // The kernel's encoding of a device number (new_encode_dev).
+    let device = (node.minor & 0xff) | (node.major << 8) | ((node.minor & !0xff) << 12);
+    // SAFETY: the name ends in NUL. mknodat does not follow a last link.
+    match unsafe { sys!(SYS_mknodat, dir, name.ptr(), node.mode, device) } {
+        Ok(_) => {}
+        Err(libc::EEXIST) => {
+            // An image may bring the right node along; anything else is not replaced silently.
+            let found = calls::stat(dir, name).map_err(Fail::on(Act::Exists))?;
+            let same = found.mode & libc::S_IFMT == node.mode & libc::S_IFMT
+                && (found.major, found.minor) == (node.major, node.minor);
+            if !same {
+                return Err(Fail {
+                    errno: libc::EEXIST,
+                    act: Act::Exists,
+                });
+            }
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    if node.uid == 0 && node.gid == 0 {
+        return Ok(());
+    }
+    own(dir, name, node)
+}
+
+fn own(dir: i32, name: CStr<'_>, node: &Node) -> Result<(), Fail> {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW;
+    let fd = calls::openat2(dir, name, flags, 0, 0).map_err(Fail::on(Act::Chown))?;
+    // SAFETY: the path is the empty literal.
+    let result = unsafe {
+        sys!(
+            SYS_fchownat,
+            fd,
+            EMPTY.ptr(),
+            node.uid,
+            node.gid,
+            libc::AT_EMPTY_PATH
+        )
+    };
+    calls::close(fd);
+    result.map_err(Fail::on(Act::Chown))?;
+    Ok(())
+}
+
+pub(super) fn symlink(
+    c: &mut Child<'_, '_>,
+    to: Str,
+    path: Str,
+    replace: bool,
+) -> Result<(), Fail> {
+    let mut name = Buffer::new();
+    let dir = c.made_in(path, &mut name)?;
+    let (to, name) = (c.str(to), name.as_c());
+    // SAFETY: both strings end in NUL.
+    let link = || unsafe { sys!(SYS_symlinkat, to.ptr(), dir, name.ptr()) };
+    match link() {
+        Ok(_) => Ok(()),
+        Err(libc::EEXIST) if replace => {
+            // SAFETY: the name ends in NUL; unlinkat removes the last name itself, never a target.
+            unsafe { sys!(SYS_unlinkat, dir, name.ptr(), 0) }?;
+            link()?;
+            Ok(())
+        }
+        Err(libc::EEXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// An empty file to mount on.
+pub(super) fn file(c: &Child<'_, '_>, path: CStr<'_>) -> Result<i32, Fail> {
+    path::ensure(c.root, path, Make::File)
+}

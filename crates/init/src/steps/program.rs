@@ -1,0 +1,174 @@
+//! The last steps: where it runs, what runs, when, and the jump.
+
+use crate::{
+    calls::{self, CStr},
+    child::{Child, Fail, close_range},
+    message::{Act, Kind},
+    path::Buffer,
+    plan::{Fd, List, NO_FD, Str},
+    raw::{Errno, sys},
+};
+
+pub(super) fn chdir(c: &mut Child<'_, '_>, path: Str, again: bool) -> Result<(), Fail> {
+    if again && !c.chdir_again {
+        return Ok(());
+    }
+    match calls::chdir(c.str(path)) {
+        Ok(()) => {}
+        // Root may be nobody on a network filesystem where the user is somebody.
+        Err(libc::EACCES) if !again => {
+            c.chdir_again = true;
+            return Ok(());
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    inside_root()
+}
+
+/// CVE-2024-21626: a path may lead to a directory outside, by a leaked descriptor in /proc/self/fd.
+fn inside_root() -> Result<(), Fail> {
+    let mut buffer = [0_u8; calls::PATH_MAX];
+    // SAFETY: the kernel writes at most as many bytes as the buffer has.
+    let got = unsafe { sys!(SYS_getcwd, buffer.as_mut_ptr(), calls::PATH_MAX) };
+    match got {
+        // Outside of the root it says "(unreachable)/…".
+        Ok(_) if buffer.first() == Some(&b'/') => Ok(()),
+        Ok(_) => Err(Fail {
+            errno: libc::EACCES,
+            act: Act::OutsideRoot,
+        }),
+        Err(errno) => Err(Fail {
+            errno,
+            act: Act::OutsideRoot,
+        }),
+    }
+}
+
+pub(super) fn find(c: &mut Child<'_, '_>, name: Str, path: Str) -> Result<(), Fail> {
+    let name = c.str(name);
+    let mut found = Buffer::new();
+    if name.bytes().contains(&b'/') {
+        found.push(name.bytes())?;
+        runnable(found.as_c())?;
+        c.program = found;
+        return Ok(());
+    }
+    if name.is_empty() {
+        return Err(Fail {
+            errno: libc::ENOENT,
+            act: Act::NotInPath,
+        });
+    }
+    let mut denied = false;
+    let mut path = c.str(path).bytes();
+    loop {
+        let end = path.iter().position(|&b| b == b':');
+        let dir = path.get(..end.unwrap_or(path.len())).unwrap_or_default();
+        found.clear();
+        let made = (if dir.is_empty() {
+            Ok(())
+        } else {
+            found.push(dir)
+        })
+        .and_then(|()| {
+            if dir.is_empty() {
+                Ok(())
+            } else {
+                found.push(b"/")
+            }
+        })
+        .and_then(|()| found.push(name.bytes()));
+        if made.is_ok() {
+            match runnable(found.as_c()) {
+                Ok(()) => {
+                    c.program = found;
+                    return Ok(());
+                }
+                Err(fail) => denied |= fail.errno == libc::EACCES,
+            }
+        }
+        match end.and_then(|end| path.get(end + 1..)) {
+            Some(rest) => path = rest,
+            None => break,
+        }
+    }
+    let errno = if denied { libc::EACCES } else { libc::ENOENT };
+    Err(Fail {
+        errno,
+        act: Act::NotInPath,
+    })
+}
+
+fn runnable(path: CStr<'_>) -> Result<(), Fail> {
+    // SAFETY: the path ends in NUL.
+    unsafe {
+        sys!(
+            SYS_faccessat2,
+            libc::AT_FDCWD,
+            path.ptr(),
+            libc::X_OK,
+            libc::AT_EACCESS
+        )
+    }
+    .map_err(Fail::on(Act::Itself))?;
+    let flags = libc::O_PATH;
+    let fd = calls::openat2_plain(path, flags)?;
+    let stat = calls::stat(fd, calls::EMPTY);
+    calls::close(fd);
+    if calls::is_dir(stat?.mode) {
+        return Err(Fail {
+            errno: libc::EACCES,
+            act: Act::IsDirectory,
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn close_on_exec(first: u32) -> Result<(), Fail> {
+    const CLOEXEC: u32 = 4;
+    let first = i32::try_from(first).unwrap_or(i32::MAX);
+    close_range(first, i32::MAX, CLOEXEC);
+    Ok(())
+}
+
+pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result<(), Fail> {
+    c.tell(Kind::Ready, 0, Act::Itself);
+    if fifo == NO_FD {
+        return c.wait_for_parent();
+    }
+    let (fifo, status) = (c.fd(fifo), c.fd(status));
+    let mut byte = [0_u8; 1];
+    loop {
+        // SAFETY: one byte of room.
+        match unsafe { sys!(SYS_read, fifo, byte.as_mut_ptr(), 1_usize) } {
+            Ok(1) => break,
+            Err(libc::EINTR) => {}
+            Ok(_) => {
+                return Err(Fail {
+                    errno: libc::EPIPE,
+                    act: Act::ParentGone,
+                });
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    // Who made us may be gone; who starts us reads here.
+    calls::close(c.plan.channel);
+    c.report = status;
+    Ok(())
+}
+
+pub(super) fn exec(c: &Child<'_, '_>, args: List, env: List) -> Result<(), Fail> {
+    let program = if c.program.is_empty() {
+        calls::EMPTY
+    } else {
+        c.program.as_c()
+    };
+    calls::empty_signal_mask();
+    // SAFETY: the program ends in NUL; the lists are pointers to NUL-terminated strings of the plan,
+    // ended by a null (made in `launch`).
+    let result: Result<usize, Errno> =
+        unsafe { sys!(SYS_execve, program.ptr(), c.pointers(args), c.pointers(env)) };
+    result?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The root: attached over `/`, filled by descriptor, pivoted into.
+//!
+//! ```text
+//!   before     /  (host's, copied)          the detached root is moved over it:
+//!   attach     / ◄─ root                    path "/" still means the lower one, our descriptor
+//!              the upper: mounts go below the descriptor, nothing on the host is touched
+//!   pivot      fchdir(root); pivot_root(".", "."): the old root lies on top of the new
+//!              umount2(".", DETACH): it is gone
+//! ```
+
+use crate::{
+    calls::{self, DOT, EMPTY, SLASH},
+    child::{Child, Fail},
+    message::Act,
+    path::{self, Make},
+    plan::{Attr, Fd, Str},
+    raw::sys,
+};
+
+const MOUNT_ATTR_RDONLY: u64 = 1;
+
+pub(super) fn propagation(flags: u64) -> Result<(), Fail> {
+    Ok(calls::mount(EMPTY, SLASH, EMPTY, flags, EMPTY)?)
+}
+
+pub(super) fn attach(c: &mut Child<'_, '_>, tree: Fd) -> Result<(), Fail> {
+    // SAFETY: the path is a literal.
+    let slash = calls::int(unsafe {
+        sys!(
+            SYS_openat,
+            libc::AT_FDCWD,
+            SLASH.ptr(),
+            libc::O_PATH | libc::O_CLOEXEC,
+            0
+        )
+    }?);
+    let root = c.fd(tree);
+    let result = calls::move_mount(root, slash);
+    calls::close(slash);
+    result?;
+    c.root = root;
+    Ok(())
+}
+
+pub(super) fn open(c: &mut Child<'_, '_>) -> Result<(), Fail> {
+    c.root = calls::openat2_plain(SLASH, libc::O_PATH)?;
+    Ok(())
+}
+
+pub(super) fn pivot(c: &mut Child<'_, '_>) -> Result<(), Fail> {
+    calls::fchdir(c.root)?;
+    // SAFETY: both paths are literals.
+    unsafe { sys!(SYS_pivot_root, DOT.ptr(), DOT.ptr()) }?;
+    // Nothing that happens to the old mounts now may reach the host.
+    calls::mount(EMPTY, DOT, EMPTY, libc::MS_SLAVE | libc::MS_REC, EMPTY)
+        .map_err(Fail::on(Act::Unmount))?;
+    // SAFETY: the path is a literal.
+    unsafe { sys!(SYS_umount2, DOT.ptr(), libc::MNT_DETACH) }.map_err(Fail::on(Act::Unmount))?;
+    Ok(calls::chdir(SLASH)?)
+}
+
+pub(super) fn chroot(c: &mut Child<'_, '_>) -> Result<(), Fail> {
+    calls::fchdir(c.root)?;
+    // SAFETY: the path is a literal.
+    unsafe { sys!(SYS_chroot, DOT.ptr()) }?;
+    Ok(calls::chdir(SLASH)?)
+}
+
+pub(super) fn readonly(c: &Child<'_, '_>) -> Result<(), Fail> {
+    let attr = Attr {
+        set: MOUNT_ATTR_RDONLY,
+        ..Attr::default()
+    };
+    Ok(calls::mount_setattr(c.root, attr, false)?)
+}
+
+pub(super) fn make_dir(c: &Child<'_, '_>, path: Str) -> Result<(), Fail> {
+    calls::close(path::ensure(c.root, c.str(path), Make::Dir)?);
+    Ok(())
+}
