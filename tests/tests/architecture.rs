@@ -1,5 +1,9 @@
 //! The invariants of ARCHITECTURE.md that a look at the sources can check.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

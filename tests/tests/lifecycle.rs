@@ -1,5 +1,9 @@
 //! A pod's life through the socket: made, seen, entered, stopped, removed.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{fs, time::Duration};
 

@@ -227,7 +227,7 @@ async fn new_pod(daemon: &Daemon, args: &Args) -> Result<PodStatus, Error> {
 /// removal, to the client.
 async fn log_directory(daemon: &Daemon, uid: &str) -> Result<String, Error> {
     let info = daemon.info().await?;
-    let root = info.get("config").and_then(|config| config.get("root"));
+    let root = info.get("info").and_then(|info| info.get("rootDir"));
     let Some(root) = root.and_then(serde_json::Value::as_str) else {
         return Err(Error::Answer {
             what: "find a place for logs".to_owned(),
