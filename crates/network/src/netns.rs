@@ -107,9 +107,9 @@ impl Netns {
     /// # Errors
     /// [`Error::Unpin`] when the kernel refuses.
     pub fn delete(path: &Path) -> Result<(), Error> {
-        // sys::failpoint!("network.netns.delete.before");
+        sys::failpoint!("network.netns.delete.before");
         remove_pin(path)?;
-        // sys::failpoint!("network.netns.delete.after");
+        sys::failpoint!("network.netns.delete.after");
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Netns {
 
 /// Creates the regular file that the namespace is mounted on, or takes over a bare one.
 fn make_pin_file(path: &Path) -> Result<(), Error> {
-    // sys::failpoint!("network.netns.file.before");
+    sys::failpoint!("network.netns.file.before");
     let made: io::Result<File> = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -171,25 +171,30 @@ fn on_own_thread(path: &Path) -> Result<(), Error> {
 
 /// Runs on the helper thread, which stays in the new namespace until its end.
 fn unshare_and_pin(path: &Path) -> Result<(), Error> {
-    // sys::failpoint!("network.netns.unshare.before");
-    #[expect(
-        deprecated,
-        reason = "the unsafe form is about FILES, which NEWNET does not touch"
-    )]
-    rustix::thread::unshare(UnshareFlags::NEWNET).map_err(|e| Error::Unshare {
+    sys::failpoint!("network.netns.unshare.before", |text| Error::Unshare {
         path: path.to_owned(),
-        source: e.into(),
+        source: io::Error::other(text),
+    });
+    sys::thread::unshare(UnshareFlags::NEWNET).map_err(|e| Error::Unshare {
+        path: path.to_owned(),
+        source: e,
     })?;
     netlink::set_link_up(netlink::LOOPBACK).map_err(|e| Error::Loopback {
         path: path.to_owned(),
         source: e.into(),
     })?;
-    // sys::failpoint!("network.netns.pin.before");
+    sys::failpoint!("network.netns.pin.before", |text| Error::Pin {
+        path: path.to_owned(),
+        source: io::Error::other(text),
+    });
     rustix::mount::mount_bind("/proc/thread-self/ns/net", path).map_err(|e| Error::Pin {
         path: path.to_owned(),
         source: e.into(),
     })?;
-    // sys::failpoint!("network.netns.pin.after");
+    sys::failpoint!("network.netns.pin.after", |text| Error::Pin {
+        path: path.to_owned(),
+        source: io::Error::other(text),
+    });
     Ok(())
 }
 
@@ -208,7 +213,7 @@ fn remove_pin(path: &Path) -> Result<(), Error> {
             Err(e) => return Err(unpin(e)),
         }
     }
-    // sys::failpoint!("network.netns.unlink.before");
+    sys::failpoint!("network.netns.unlink.before");
     match rustix::fs::unlinkat(CWD, path, rustix::fs::AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(unpin(e)),

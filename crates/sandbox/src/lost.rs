@@ -26,8 +26,11 @@ const REMOVAL: Duration = Duration::from_secs(2);
 /// # Errors
 /// What could not be killed or removed; all the rest has been tried.
 pub fn kill_pod(settings: &Settings, pod: &LostPod) -> Result<(), Error> {
+    sys::failpoint!("sandbox.kill.agent.before");
     let agent = kill_agent(&pod.dir);
+    sys::failpoint!("sandbox.kill.cgroups.before");
     let cgroups = kill_cgroups(settings, pod);
+    sys::failpoint!("sandbox.kill.files.before");
     let files = [process::SOCKET, record::FILE].map(|name| unlink(&pod.dir.join(name)));
     let [socket, record] = files;
     agent.and(cgroups).and(socket).and(record)

@@ -105,8 +105,13 @@ pub(crate) fn spawn(
         source,
     })?;
 
-    let program = Program::open(&settings.agent)?;
-    let mut command = Command::new(program.path());
+    let failed = |source| Error::Spawn {
+        program: settings.agent.clone(),
+        source,
+    };
+    // Nobody who reaches the process can replace the program; closed when this function ends.
+    let program = sys::program::open_read_only(&settings.agent).map_err(failed)?;
+    let mut command = Command::new(sys::program::exec_path(&program));
     command
         .arg0("coffer-agent")
         .args(["--listen", "fd://0", "--state"])
@@ -132,23 +137,6 @@ pub(crate) fn spawn(
         program: settings.agent.clone(),
         source,
     })
-}
-
-/// The agent's file.
-struct Program {
-    path: PathBuf,
-}
-
-impl Program {
-    fn open(path: &Path) -> Result<Program, Error> {
-        Ok(Program {
-            path: path.to_owned(),
-        })
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 /// Start time of a process in clock ticks since boot: field 22 of `/proc/<pid>/stat`.

@@ -8,6 +8,8 @@
 
 use std::{fs, io, path::Path};
 
+use sys::atomic::{self, Durability};
+
 use crate::{AgentRecord, Error};
 
 pub(crate) const FILE: &str = "agent.json";
@@ -17,11 +19,7 @@ pub(crate) fn write(dir: &Path, record: &AgentRecord) -> Result<(), Error> {
     let path = dir.join(FILE);
     let written = serde_json::to_vec(record)
         .map_err(io::Error::other)
-        .and_then(|json| {
-            let temporary = dir.join(".agent.json.tmp");
-            fs::write(&temporary, json)?;
-            fs::rename(&temporary, &path)
-        });
+        .and_then(|json| atomic::write(&path, &json, 0o600, Durability::Process));
     written.map_err(|source| Error::Record {
         act: "write",
         path,

@@ -65,7 +65,11 @@ async fn bring_up(settings: &Settings, spec: &PodSpec) -> Result<Sandbox, Error>
         what,
     })?;
     let (mut record, gone) = launch(settings, spec).await?;
+    sys::failpoint!("sandbox.start.record.before", |text| injected(spec, text));
     record::write(&spec.dir, &record)?;
+    sys::failpoint!("sandbox.start.handshake.before", |text| injected(
+        spec, text
+    ));
     let (client, hello) = greet(settings, &spec.dir, &record, gone.clone()).await?;
     record.protocol = hello.protocol;
     record.agent_version = hello.agent_version;
@@ -73,10 +77,25 @@ async fn bring_up(settings: &Settings, spec: &PodSpec) -> Result<Sandbox, Error>
 
     let socket = spec.dir.join(process::SOCKET);
     let sandbox = Sandbox::new(record, socket, settings.call_timeout, client, gone);
+    sys::failpoint!("sandbox.start.create_sandbox.before", |text| injected(
+        spec, text
+    ));
     sandbox
         .create_sandbox(&request, settings.start_timeout)
         .await?;
+    sys::failpoint!("sandbox.start.create_sandbox.after", |text| injected(
+        spec, text
+    ));
     Ok(sandbox)
+}
+
+/// The error of a test that lets a step fail.
+#[cfg(feature = "failpoints")]
+fn injected(spec: &PodSpec, what: String) -> Error {
+    Error::Spec {
+        pod: spec.id.clone(),
+        what,
+    }
 }
 
 /// Steps 1 to 3: cgroups, socket, process. The process is watched and will be reaped.
@@ -85,8 +104,11 @@ async fn launch(settings: &Settings, spec: &PodSpec) -> Result<(AgentRecord, Gon
     let child = {
         let (settings, spec, agent_cgroup) = (settings.clone(), spec.clone(), agent_cgroup.clone());
         blocking(move || {
+            sys::failpoint!("sandbox.start.cgroups.before", |text| injected(&spec, text));
             make_cgroups(&settings, &spec)?;
+            sys::failpoint!("sandbox.start.socket.before", |text| injected(&spec, text));
             let socket = process::listen(&spec.dir)?;
+            sys::failpoint!("sandbox.start.spawn.before", |text| injected(&spec, text));
             process::spawn(&settings, &spec.dir, &agent_cgroup, socket)
         })
         .await?
@@ -246,6 +268,7 @@ pub async fn destroy(
     pod: &LostPod,
     limit: Duration,
 ) -> Result<(), Error> {
+    sys::failpoint!("sandbox.destroy.call.before");
     match sandbox.destroy_sandbox(limit).await {
         // The connection may break before the answer is out: the agent ends at once.
         Ok(()) | Err(Error::Lost { .. }) => {}
@@ -254,6 +277,7 @@ pub async fn destroy(
     if tokio::time::timeout(END, sandbox.closed()).await.is_err() {
         tracing::warn!(pod = pod.id, "the agent does not end by itself: killing it");
     }
+    sys::failpoint!("sandbox.destroy.cleanup.before");
     kill_pod_elsewhere(settings, pod).await
 }
 
