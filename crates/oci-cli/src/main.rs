@@ -1,2 +1,91 @@
-//! oci-cli
-fn main() {}
+//! `coffer-oci`: the command line of the OCI runtime specification, as runc and crun have it.
+//!
+//! ```text
+//!  words ─► args ─► command ─► container (the core) ─► exit code
+//!                      └─► record and status: what is on disk, what the kernel says
+//! ```
+//! One thread, no async runtime. `create`, `run` and `exec` first execute themselves again from a
+//! read-only view of their own file, so that a container can never write to it (CVE-2019-5736).
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod bundle;
+mod commands;
+mod error;
+mod inherited;
+mod log;
+mod messages;
+mod record;
+mod signal;
+mod status;
+mod terminal;
+mod time;
+
+use std::process::ExitCode;
+
+use args::{Command, Global};
+use commands::{
+    create, delete, exec, features, freeze, kill, list, plan, ps, run, spec, start, state,
+};
+use error::Error;
+use log::Log;
+
+/// Exit code of a command that failed, as runc has it.
+const FAILED: i32 = 1;
+/// Exit code of an `exec` that failed itself; any other is that of its process.
+const EXEC_FAILED: i32 = 255;
+
+fn main() -> ExitCode {
+    let (global, command) = args::parse(std::env::args_os().skip(1));
+    let log = match Log::open(global.log.as_deref(), global.log_format, global.debug) {
+        Ok(log) => log,
+        Err(error) => {
+            Log::default().fatal(&error.chain());
+            return exit_code(FAILED);
+        }
+    };
+    let failed = if matches!(command, Ok(Command::Exec(_))) {
+        EXEC_FAILED
+    } else {
+        FAILED
+    };
+    match command.and_then(|command| dispatch(&global, command, &log)) {
+        Ok(code) => exit_code(code),
+        Err(error) => {
+            log.fatal(&error.chain());
+            exit_code(failed)
+        }
+    }
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}
+
+fn dispatch(global: &Global, command: Command, log: &Log) -> Result<i32, Error> {
+    if matches!(
+        command,
+        Command::Create(_) | Command::Run(_) | Command::Exec(_)
+    ) {
+        sys::self_exe::protect().map_err(Error::io("protect our own program file"))?;
+    }
+    match command {
+        Command::Create(args) => create::command(global, &args),
+        Command::Run(args) => run::command(global, &args),
+        Command::Exec(args) => exec::command(global, &args),
+        Command::Start(id) => start::command(global, &id),
+        Command::State(id) => state::command(global, &id),
+        Command::Kill(args) => kill::command(global, &args),
+        Command::Delete(args) => delete::command(global, &args),
+        Command::Spec(args) => spec::command(&args),
+        Command::Plan(bundle) => plan::command(global, bundle.as_deref()),
+        Command::List(args) => list::command(global, args, log),
+        Command::Ps(args) => ps::command(global, &args),
+        Command::Pause(id) => freeze::pause(global, &id),
+        Command::Resume(id) => freeze::resume(global, &id),
+        Command::Features => features::command(),
+        Command::Version => commands::version(),
+        Command::Help(text) => commands::help(text),
+    }
+}

@@ -1,0 +1,151 @@
+use std::path::PathBuf;
+
+use super::*;
+
+fn parsed(line: &str) -> (Global, Result<Command, Error>) {
+    parse(line.split_whitespace().map(Into::into))
+}
+
+fn command(line: &str) -> Command {
+    parsed(line).1.expect(line)
+}
+
+#[test]
+fn global_options_come_first() {
+    let line =
+        "--root /r --log /l --log-format json --debug --systemd-cgroup --rootless=false state c";
+    let (global, command) = parsed(line);
+    assert_eq!(
+        global,
+        Global {
+            root: "/r".into(),
+            log: Some("/l".into()),
+            log_format: Format::Json,
+            debug: true,
+            systemd_cgroup: true,
+            rootless: Some(false),
+        }
+    );
+    assert_eq!(command.expect("a command"), Command::State("c".into()));
+}
+
+#[test]
+fn what_came_before_a_mistake_is_kept_for_the_log() {
+    let (global, command) = parsed("--log /l --log-format json frobnicate");
+    assert_eq!(
+        (global.log, global.log_format),
+        (Some(PathBuf::from("/l")), Format::Json)
+    );
+    assert!(
+        command
+            .expect_err("no such command")
+            .to_string()
+            .contains("\"frobnicate\"")
+    );
+}
+
+#[test]
+fn options_stand_before_and_after_the_id() {
+    let wanted = Command::Create(Create {
+        id: "c".into(),
+        bundle: Some("/b".into()),
+        pid_file: Some("/p".into()),
+        preserve_fds: 2,
+        no_pivot: true,
+        ..Create::default()
+    });
+    for line in [
+        "create -b /b --pid-file /p --preserve-fds 2 --no-pivot c",
+        "create c --bundle=/b --pid-file=/p --preserve-fds=2 --no-pivot",
+        "create --bundle /b c --pid-file /p --no-pivot=true --preserve-fds 2",
+    ] {
+        assert_eq!(command(line), wanted, "{line}");
+    }
+}
+
+#[test]
+fn words_after_execs_program_are_its_own() {
+    let Command::Exec(exec) = command("exec -t c --cwd /tmp ls -l --help -t") else {
+        panic!("not exec")
+    };
+    assert_eq!(
+        (exec.id.as_str(), exec.tty, exec.cwd.as_deref()),
+        ("c", true, Some("/tmp"))
+    );
+    assert_eq!(exec.args, ["ls", "-l", "--help", "-t"]);
+    let Command::Exec(exec) = command("exec c -- -x") else {
+        panic!("not exec")
+    };
+    assert_eq!(exec.args, ["-x"]);
+}
+
+#[test]
+fn kill_and_delete() {
+    let kill = |signal: Option<&str>, all| {
+        Command::Kill(Kill {
+            id: "c".into(),
+            signal: signal.map(Into::into),
+            all,
+        })
+    };
+    assert_eq!(command("kill c"), kill(None, false));
+    assert_eq!(command("kill --all c 9"), kill(Some("9"), true));
+    assert_eq!(command("kill c KILL -a"), kill(Some("KILL"), true));
+    for line in ["delete -f c", "delete c --force"] {
+        assert_eq!(
+            command(line),
+            Command::Delete(Delete {
+                id: "c".into(),
+                force: true
+            }),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let table = [
+        ("create", "the container's id is missing"),
+        ("create a b", "one argument too many: \"b\""),
+        ("create --frob a", "unknown option --frob"),
+        ("create --preserve-fds x a", "preserve-fds"),
+        ("exec c", "exec needs a program or --process"),
+        ("exec -p f c ls", "not both"),
+        (
+            "exec -g 1,x c ls",
+            "--additional-gids takes numbers, not \"x\"",
+        ),
+        ("kill c 9 9", "one argument too many"),
+        ("start --frob c", "--frob"),
+        (
+            "--rootless maybe state c",
+            "auto, true or false, not \"maybe\"",
+        ),
+        ("--log-format xml state c", "text or json, not \"xml\""),
+        ("update c", "\"update\" is not supported"),
+        ("spec --bundle", "bundle"),
+    ];
+    for (line, wanted) in table {
+        let error = parsed(line).1.expect_err(line).to_string();
+        assert!(error.contains(wanted), "{line}: {error}");
+    }
+}
+
+#[test]
+fn help_and_version_need_nothing_else() {
+    for line in [
+        "",
+        "--help",
+        "-h",
+        "create --help",
+        "exec c -h",
+        "kill -h",
+        "help",
+    ] {
+        assert!(matches!(command(line), Command::Help(_)), "{line}");
+    }
+    for line in ["--version", "-v", "version"] {
+        assert_eq!(command(line), Command::Version, "{line}");
+    }
+}

@@ -1,0 +1,59 @@
+//! A bundle: a directory with `config.json` and, usually, the root filesystem.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oci::runtime::{Process, Spec, parse, parse_process, validate, validate_process};
+
+use crate::error::Error;
+
+/// A bundle whose document has been read and checked.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// Absolute, without links.
+    pub(crate) path: PathBuf,
+    pub(crate) spec: Spec,
+    /// Absolute path of the root filesystem.
+    pub(crate) rootfs: PathBuf,
+}
+
+impl Bundle {
+    /// Reads the bundle in a directory, by default the current one.
+    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, Error> {
+        let dir = dir.unwrap_or(Path::new("."));
+        let path = fs::canonicalize(dir).map_err(Error::file("find the bundle", dir))?;
+        let file = path.join("config.json");
+        let text = fs::read(&file).map_err(Error::file("read the bundle's", &file))?;
+        let spec = parse(&text).map_err(|source| Error::Document {
+            path: file.clone(),
+            source,
+        })?;
+        validate(&spec).map_err(|source| Error::Invalid { path: file, source })?;
+        let root = spec
+            .root
+            .as_ref()
+            .map(|root| root.path.as_str())
+            .unwrap_or_default();
+        let rootfs = path.join(root);
+        let rootfs = fs::canonicalize(&rootfs)
+            .map_err(Error::file("find the root filesystem (root.path)", &rootfs))?;
+        Ok(Self { path, spec, rootfs })
+    }
+}
+
+/// Reads a process document for `exec`.
+pub(crate) fn load_process(path: &Path) -> Result<Process, Error> {
+    let text = fs::read(path).map_err(Error::file("read the process document", path))?;
+    parse_process(&text).map_err(|source| Error::Document {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Checks a process that was put together for `exec`.
+pub(crate) fn check_process(process: &Process, from: &Path) -> Result<(), Error> {
+    validate_process(process).map_err(|source| Error::Invalid {
+        path: from.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,59 @@
+//! `delete`: removes a container and what it holds.
+//!
+//! ```text
+//!  no directory                 error, fine with --force
+//!  directory without a record   what an aborted create left: removed, then as above
+//!  stopped, created             removed (the waiting process of a created one is killed)
+//!  running, paused              error, killed and removed with --force
+//! ```
+
+use oci::runtime::Status;
+
+use crate::args::{Delete, Global};
+use crate::error::Error;
+use crate::record::StateDir;
+use crate::status::Live;
+
+pub(crate) fn command(global: &Global, args: &Delete) -> Result<i32, Error> {
+    let dir = StateDir::new(&global.root, &args.id)?;
+    if !dir.exists() {
+        return if args.force {
+            Ok(0)
+        } else {
+            Err(dir.not_there())
+        };
+    }
+    let _lock = match dir.lock() {
+        // Another delete was faster.
+        Err(Error::NoContainer { .. }) if args.force => return Ok(0),
+        other => other?,
+    };
+    match Live::find(&global.root, &args.id) {
+        Ok(live) => remove(&live, args.force)?,
+        Err(error @ Error::NoContainer { .. }) => {
+            dir.remove()?;
+            if !args.force {
+                return Err(error);
+            }
+        }
+        Err(Error::Record { .. }) if args.force => dir.remove()?,
+        Err(error) => return Err(error),
+    }
+    Ok(0)
+}
+
+fn remove(live: &Live, force: bool) -> Result<(), Error> {
+    let gentle = matches!(live.status, Status::Stopped | Status::Created);
+    if !gentle && !force {
+        return Err(Error::NotStopped {
+            id: live.dir.id.to_string(),
+            status: live.status,
+        });
+    }
+    let destroyed = container::destroy(&live.as_ref()).map_err(Error::core("remove", &live.dir.id));
+    // A record is kept while processes may be left, so that delete can be tried again.
+    match destroyed {
+        Err(error) if live.cgroup.pids().is_ok_and(|pids| !pids.is_empty()) => Err(error),
+        other => live.dir.remove().and(other),
+    }
+}

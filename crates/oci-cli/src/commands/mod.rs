@@ -1,0 +1,85 @@
+//! The commands, one file each.
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod exec;
+pub(crate) mod features;
+pub(crate) mod freeze;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod plan;
+pub(crate) mod ps;
+pub(crate) mod run;
+pub(crate) mod spec;
+pub(crate) mod start;
+pub(crate) mod state;
+
+use std::io::Write;
+use std::path::Path;
+
+use container::{Engine, EngineOptions};
+
+use crate::args::Global;
+use crate::error::Error;
+
+/// The core, as the global options want it.
+fn engine(global: &Global) -> Result<Engine, Error> {
+    if global.systemd_cgroup {
+        return Err(Error::Unsupported {
+            flag: "--systemd-cgroup".to_owned(),
+            reason: "only cgroupfs is there yet; leave the option out",
+        });
+    }
+    if global.rootless == Some(true) {
+        return Err(Error::Unsupported {
+            flag: "--rootless=true".to_owned(),
+            reason: "containers need a cgroup of their own yet; run as root",
+        });
+    }
+    let options = EngineOptions {
+        seccomp_cache: Some(global.root.join(".seccomp")),
+        ..EngineOptions::default()
+    };
+    Engine::probe(options).map_err(|source| Error::Core {
+        act: "look at the host for",
+        id: String::new(),
+        source,
+    })
+}
+
+/// Prints to stdout, whose reader may be gone.
+fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .map_err(Error::io("write to stdout"))?;
+    stdout.flush().map_err(Error::io("write to stdout"))
+}
+
+/// Writes a process id for `--pid-file`.
+fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    // A bare file name has an empty parent, which cannot be opened.
+    let path = std::path::absolute(path).map_err(Error::file("find", path))?;
+    sys::atomic::write(
+        &path,
+        pid.to_string().as_bytes(),
+        0o644,
+        sys::atomic::Durability::Process,
+    )
+    .map_err(Error::file("write the pid file", &path))
+}
+
+pub(crate) fn help(text: &str) -> Result<i32, Error> {
+    print(text)?;
+    Ok(0)
+}
+
+pub(crate) fn version() -> Result<i32, Error> {
+    print(&format!(
+        "coffer-oci version {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        oci::runtime::VERSION
+    ))?;
+    Ok(0)
+}

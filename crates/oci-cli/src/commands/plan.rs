@@ -1,0 +1,21 @@
+//! `plan`: the steps that would launch a bundle, without doing any of them.
+
+use std::path::Path;
+
+use super::{engine, print};
+use crate::args::Global;
+use crate::bundle::Bundle;
+use crate::error::Error;
+
+pub(crate) fn command(global: &Global, bundle: Option<&Path>) -> Result<i32, Error> {
+    let bundle = Bundle::load(bundle)?;
+    let plan = engine(global)?
+        .plan(&bundle.spec, &bundle.path)
+        .map_err(|source| Error::Core {
+            act: "plan the launch of",
+            id: bundle.path.display().to_string(),
+            source,
+        })?;
+    print(&format!("{plan}"))?;
+    Ok(0)
+}

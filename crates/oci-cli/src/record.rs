@@ -1,0 +1,228 @@
+//! What is known of a container on disk, for the commands that come later.
+//!
+//! ```text
+//!  <root>               0711
+//!  <root>/<id>          0700  locked (flock) while its container is created or deleted
+//!      exec.fifo              the gate of the waiting process; removed by start
+//!      exec.fifo.status       carries a late failure of that process back to start
+//!      state.json       0600  this record, written once, whole (temporary file and rename)
+//! ```
+//! No file says whether the container runs: that is asked of the kernel, see [`crate::status`].
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use container::ContainerId;
+use container::cgroup;
+use oci::runtime::Spec;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// The version of the record's layout.
+const VERSION: u32 = 1;
+
+/// A created container.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    version: u32,
+    pub(crate) id: String,
+    /// RFC 3339.
+    pub(crate) created: String,
+    /// Absolute path of the bundle.
+    pub(crate) bundle: PathBuf,
+    /// Absolute path of the root filesystem.
+    pub(crate) rootfs: PathBuf,
+    /// Name of the user who created it.
+    pub(crate) owner: String,
+    pub(crate) init_process_pid: i32,
+    /// Field 22 of its `/proc/<pid>/stat`: tells it from a later process with its number.
+    pub(crate) init_process_start: u64,
+    pub(crate) cgroup: cgroup::Record,
+    /// The document, as it was when the container was created.
+    pub(crate) config: Spec,
+}
+
+/// What [`Record::new`] is told.
+#[derive(Debug)]
+pub(crate) struct NewRecord<'a> {
+    pub(crate) id: &'a ContainerId,
+    pub(crate) created: String,
+    pub(crate) bundle: &'a Path,
+    pub(crate) rootfs: &'a Path,
+    pub(crate) pid: i32,
+    pub(crate) start: u64,
+    pub(crate) cgroup: cgroup::Record,
+    pub(crate) config: Spec,
+}
+
+impl Record {
+    pub(crate) fn new(new: NewRecord<'_>) -> Self {
+        Self {
+            version: VERSION,
+            id: new.id.to_string(),
+            created: new.created,
+            bundle: new.bundle.to_owned(),
+            rootfs: new.rootfs.to_owned(),
+            owner: owner(),
+            init_process_pid: new.pid,
+            init_process_start: new.start,
+            cgroup: new.cgroup,
+            config: new.config,
+        }
+    }
+}
+
+/// The directory of one container.
+#[derive(Debug, Clone)]
+pub(crate) struct StateDir {
+    pub(crate) id: ContainerId,
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl StateDir {
+    pub(crate) fn new(root: &Path, id: &str) -> Result<Self, Error> {
+        let id = ContainerId::new(id)?;
+        let path = root.join(id.as_str());
+        Ok(Self {
+            id,
+            root: root.to_owned(),
+            path,
+        })
+    }
+
+    /// Where the waiting process' gate is.
+    pub(crate) fn fifo(&self) -> PathBuf {
+        self.path.join("exec.fifo")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path.join("state.json")
+    }
+
+    /// Makes the directory, which reserves the name, and locks it until the guard is dropped.
+    pub(crate) fn reserve(&self) -> Result<File, Error> {
+        let mut root = DirBuilder::new();
+        root.recursive(true).mode(0o711);
+        root.create(&self.root)
+            .map_err(Error::file("make the state directory", &self.root))?;
+        let made = DirBuilder::new().mode(0o700).create(&self.path);
+        if made
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+        {
+            return Err(Error::Exists {
+                id: self.id.to_string(),
+                root: self.root.clone(),
+            });
+        }
+        made.map_err(Error::file("make the state directory", &self.path))?;
+        self.lock()
+    }
+
+    /// Locks the directory against other commands that change the container as a whole.
+    pub(crate) fn lock(&self) -> Result<File, Error> {
+        let dir = File::open(&self.path).map_err(|error| self.missing(error))?;
+        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(dir),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::BeingCreated {
+                id: self.id.to_string(),
+            }),
+            Err(errno) => Err(Error::file("lock", &self.path)(errno.into())),
+        }
+    }
+
+    fn missing(&self, error: io::Error) -> Error {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Error::NoContainer {
+                id: self.id.to_string(),
+                root: self.root.clone(),
+            };
+        }
+        Error::file("open", &self.path)(error)
+    }
+
+    /// Writes the record; no fsync, for a reboot ends the container as well.
+    pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
+        let text = serde_json::to_vec(record)?;
+        let path = self.file();
+        sys::atomic::write(&path, &text, 0o600, sys::atomic::Durability::Process)
+            .map_err(Error::file("write the container's record", &path))
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// [`Error::NoContainer`], also while the container is being created.
+    pub(crate) fn read(&self) -> Result<Record, Error> {
+        let text = fs::read(self.file()).map_err(|error| self.missing(error))?;
+        let record = serde_json::from_slice::<Record>(&text);
+        let reason = match record {
+            Ok(record) if record.version == VERSION => return Ok(record),
+            Ok(record) => format!("version {} instead of {VERSION}", record.version),
+            Err(error) => error.to_string(),
+        };
+        Err(Error::Record {
+            id: self.id.to_string(),
+            path: self.file(),
+            reason,
+        })
+    }
+
+    /// Removes the directory with all in it; one that is gone is fine.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::file("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the directory is there.
+    pub(crate) fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// The error of a container that is not there.
+    pub(crate) fn not_there(&self) -> Error {
+        Error::NoContainer {
+            id: self.id.to_string(),
+            root: self.root.clone(),
+        }
+    }
+}
+
+/// The ids below a root, sorted; a root that is not there has none.
+pub(crate) fn ids(root: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::file("read", root))?,
+    };
+    let mut ids: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// Name of the effective user by `/etc/passwd`, or the number.
+fn owner() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    if uid == 0 {
+        return "root".to_owned();
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| uid.to_string())
+}
