@@ -15,10 +15,8 @@ blobs=$work/image/blobs/sha256
 mkdir -p "$blobs" "$work"/base/{bin,etc,proc,sys,dev,tmp,home/user} "$work"/site/{www,bin}
 
 # Layer 1: the root filesystem.
-cp "$busybox" "$work/base/bin/busybox"
-for applet in $("$busybox" --list); do
-  [[ $applet == busybox ]] || ln -s busybox "$work/base/bin/$applet"
-done
+install -D "$busybox" "$work/base$(readlink -f "$busybox")"
+"$busybox" --install -s "$work/base/bin"
 printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n' >"$work/base/etc/passwd"
 printf 'root:x:0:\nuser:x:1000:\n' >"$work/base/etc/group"
 chmod 1777 "$work/base/tmp"
