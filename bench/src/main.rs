@@ -1,7 +1,14 @@
 //! `bench`: side-by-side measurements, printed as the markdown tables of `docs/performance.md`.
 //!
 //! ```text
-//! bench oci --coffer-oci PATH [--rounds N]      coffer-oci run true against crun and runc
+//! bench                          all of them
+//! bench launch                   a plan in a cloned child against a second start of the program
+//! bench join                     two ways into a control group
+//! bench oci                      coffer-oci run true against crun and runc
+//! bench cri                      a pod through CRI; memory with 20 pods; sizes of the programs
+//!   --bin DIR                    where coffer, coffer-agent and coffer-oci are (default: bin)
+//!   --coffer-oci PATH            another coffer-oci
+//!   --rounds N                   default: 50
 //! ```
 //!
 //! Nothing here asserts a speed: machines are shared. Programs run in shuffled alternation and
@@ -10,6 +17,8 @@
 #![expect(clippy::print_stdout, reason = "a program whose output is its tables")]
 
 mod alternate;
+mod join;
+mod launch;
 mod oci;
 mod stats;
 mod table;
@@ -33,21 +42,38 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<String, Box<dyn std::error::Error>> {
-    let mut what = None;
-    let mut coffer_oci = PathBuf::from("coffer-oci");
+    let mut words: Vec<String> = Vec::new();
+    let mut bin = PathBuf::from("bin");
+    let mut coffer_oci = None;
     let mut rounds = 50;
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
-            Value(word) if what.is_none() => what = Some(word.string()?),
-            Long("coffer-oci") => coffer_oci = args.value()?.into(),
+            Value(word) => words.push(word.string()?),
+            Long("bin") => bin = args.value()?.into(),
+            Long("coffer-oci") => coffer_oci = Some(PathBuf::from(args.value()?)),
             Long("rounds") => rounds = args.value()?.parse()?,
             _ => return Err(arg.unexpected().into()),
         }
     }
-    match what.as_deref() {
-        Some("oci") => Ok(oci::report(&coffer_oci, rounds)?),
-        Some(other) => Err(format!("there is no benchmark {other:?}; try `oci`").into()),
-        None => Err("which benchmark? try `bench oci`".into()),
-    }
+    let coffer_oci = coffer_oci.unwrap_or_else(|| bin.join("coffer-oci"));
+    let what = words.first().map_or("all", String::as_str);
+    Ok(match what {
+        launch::STAGE => return Err(launch::stage().into()),
+        join::STAGE => join::stage(words.get(1..).unwrap_or_default(), rounds)?,
+        oci::STAGE => oci::report(&coffer_oci, rounds)?,
+        "launch" => launch::report(rounds)?,
+        "join" => join::report(rounds)?,
+        "oci" => oci::report_privately(&coffer_oci, rounds)?,
+        "all" => {
+            let mut out = launch::report(rounds)?;
+            out += &join::report(rounds)?;
+            out += &oci::report_privately(&coffer_oci, rounds)?;
+            out
+        }
+        other => {
+            let reason = "try launch, join, oci or cri";
+            return Err(format!("there is no benchmark {other:?}; {reason}").into());
+        }
+    })
 }

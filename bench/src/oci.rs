@@ -1,4 +1,7 @@
 //! `coffer-oci run` of a static `true` against Debian's crun and runc on the same bundles.
+//!
+//! crun 1.8 refuses to run where v1 and v2 control groups are mixed ("hybrid"), so on such a machine
+//! all three run in a private mount namespace from which the v2 hierarchy is unmounted.
 
 use std::fs;
 use std::io;
@@ -35,6 +38,43 @@ const CASES: &[Case] = &[
         change: host_network,
     },
 ];
+
+/// The hidden first argument of the second start, inside the private mount namespace.
+pub(crate) const STAGE: &str = "oci-stage";
+
+/// As [`report`], in a mount namespace in which crun runs too.
+///
+/// # Errors
+///
+/// A program that cannot be run or that fails.
+pub(crate) fn report_privately(coffer_oci: &Path, rounds: usize) -> io::Result<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let unified = mounts.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let point = left.split(' ').nth(4)?;
+        (right.starts_with("cgroup2 ") && point != "/sys/fs/cgroup").then(|| point.to_owned())
+    });
+    let Some(unified) = unified else {
+        return report(coffer_oci, rounds);
+    };
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "/bin/sh", "-c"])
+        .arg("umount \"$1\" && shift && exec \"$0\" \"$@\"")
+        .arg(std::env::current_exe()?)
+        .arg(unified)
+        .args([STAGE, "--rounds", &rounds.to_string(), "--coffer-oci"])
+        .arg(coffer_oci)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!(
+            "the comparison: {}",
+            output.status
+        )));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
 
 /// Compares all programs on all cases and returns the markdown report.
 ///
