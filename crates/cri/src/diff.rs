@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// The path of the first field in which `a` and `b` differ ("security.capabilities.add[1]"), in
 /// alphabetical order of field names; `None` when they are equal.
-pub fn first_difference<T: Serialize>(a: &T, b: &T) -> Option<String> {
+pub(crate) fn first_difference<T: Serialize>(a: &T, b: &T) -> Option<String> {
     // Our domain types always serialise: string keys, no maps with other keys.
     let (a, b) = (serde_json::to_value(a).ok()?, serde_json::to_value(b).ok()?);
     let mut path = String::new();

@@ -143,6 +143,9 @@ pub enum Error {
     /// The image store.
     #[error(transparent)]
     Image(Arc<image::Error>),
+    /// The container's runtime-spec document.
+    #[error(transparent)]
+    Spec(Arc<crate::spec::SpecError>),
     /// The kernel gave no random numbers.
     #[error("cannot make an id")]
     Random(#[source] Arc<io::Error>),
@@ -187,6 +190,8 @@ impl Error {
             Error::File { source, .. } => file_code(source),
             Error::Sandbox(error) => sandbox_code(error),
             Error::Image(error) => image_code(error),
+            Error::Spec(error) if error.is_callers_fault() => Code::InvalidArgument,
+            Error::Spec(_) => Code::FailedPrecondition,
             Error::Network(_)
             | Error::Record { .. }
             | Error::RecordVersion { .. }
@@ -285,5 +290,11 @@ impl From<network::Error> for Error {
 impl From<image::Error> for Error {
     fn from(error: image::Error) -> Error {
         Error::Image(Arc::new(error))
+    }
+}
+
+impl From<crate::spec::SpecError> for Error {
+    fn from(error: crate::spec::SpecError) -> Error {
+        Error::Spec(Arc::new(error))
     }
 }

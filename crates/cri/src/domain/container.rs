@@ -24,6 +24,12 @@ pub struct ContainerKey {
     pub container: ContainerMetadata,
 }
 
+impl fmt::Display for ContainerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "container {} in pod {}", self.container, self.pod)
+    }
+}
+
 impl fmt::Display for ContainerMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (attempt {})", self.name, self.attempt)

@@ -26,7 +26,7 @@ impl fmt::Display for PodMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}/{} (uid {}, attempt {})",
+            "pod {}/{} (uid {}, attempt {})",
             self.namespace, self.name, self.uid, self.attempt
         )
     }

@@ -17,7 +17,7 @@ pub(crate) mod record;
 
 pub(crate) use container::{Container, ContainerFacts, ImageFacts, UserFacts};
 pub(crate) use container_state::{ContainerState, CreateStep, Exit, ExitReason};
-pub(crate) use pod::{Pod, PodFacts};
+pub(crate) use pod::{Agent, Pod, PodFacts, PodTurn};
 pub(crate) use pod_state::{PodState, StartStep, StopReason};
 
 /// Nanoseconds since the epoch.

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use sandbox::Sandbox;
@@ -39,6 +39,11 @@ impl PodFacts {
     /// Whether the pod uses the host's network.
     pub(crate) fn host_network(&self) -> bool {
         self.config.security.namespaces.network == NamespaceMode::Node
+    }
+
+    /// Whether the pod has an ipc namespace, and so shared memory, of its own.
+    pub(crate) fn own_ipc(&self) -> bool {
+        self.config.security.namespaces.ipc != NamespaceMode::Node
     }
 }
 
@@ -190,22 +195,45 @@ impl PodTurn<'_> {
     /// [`Error::Transition`]; [`Error::File`] when it can't be written, and then nothing has
     /// changed.
     pub(crate) async fn advance(&self, to: PodState) -> Result<(), Error> {
-        let from = self.pod.state();
-        if !from.may_become(&to) {
-            return Err(Error::Transition {
-                kind: Pod::KIND,
-                id: self.pod.facts.id.clone(),
-                from: from.name(),
-                to: to.name(),
-            });
-        }
+        self.check(&to)?;
         self.write(to.clone()).await?;
+        self.show(to);
+        Ok(())
+    }
+
+    /// As [`PodTurn::advance`] for what has happened whether or not it can be written.
+    ///
+    /// # Errors
+    /// [`Error::Transition`].
+    pub(crate) async fn advance_anyway(&self, to: PodState) -> Result<(), Error> {
+        self.check(&to)?;
+        if let Err(error) = self.write(to.clone()).await {
+            tracing::error!(pod = %self.pod.id(), error = error.chain(),
+                "the pod's state is known but could not be recorded");
+        }
+        self.show(to);
+        Ok(())
+    }
+
+    fn check(&self, to: &PodState) -> Result<(), Error> {
+        let from = self.pod.state();
+        if from.may_become(to) {
+            return Ok(());
+        }
+        Err(Error::Transition {
+            kind: Pod::KIND,
+            id: self.pod.facts.id.clone(),
+            from: from.name(),
+            to: to.name(),
+        })
+    }
+
+    fn show(&self, to: PodState) {
         *self
             .pod
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = to;
-        Ok(())
     }
 
     /// Writes the first record.
@@ -225,9 +253,6 @@ impl PodTurn<'_> {
         Ok(())
     }
 }
-
-/// For the maps of a service.
-pub(crate) type PodRef = Arc<Pod>;
 
 #[cfg(test)]
 impl PodFacts {

@@ -1,0 +1,88 @@
+//! gRPC on a Unix socket.
+//!
+//! ```text
+//! accept ─► peer: root or ourselves? ─► authority filter ─► HTTP/2 ─► runtime.v1, coffer.v1
+//! ```
+//! The socket's mode (0600) keeps others out; the peer check holds where the file does not.
+
+mod authority;
+mod connection;
+
+use std::{future::Future, io, time::Duration};
+
+use cri_api::{
+    node::node_server::NodeServer,
+    v1::{image_service_server::ImageServiceServer, runtime_service_server::RuntimeServiceServer},
+};
+use tokio::net::UnixListener;
+use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
+use tonic::transport::Server;
+
+use crate::{
+    node::Node,
+    service::Service,
+    v1::{Images, Runtime},
+};
+use connection::Connection;
+
+/// Largest request: what clients of CRI use.
+const REQUEST: usize = 16 << 20;
+/// Largest answer: below the 16 MiB at which clients give up there is an error that says so.
+const REPLY: usize = 16 << 20;
+/// HTTP/2 windows: enough for an import at full speed, small beside our budget.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+
+/// Serves until `shutdown`, then lets calls that run finish for `drain`.
+///
+/// # Errors
+/// The transport's.
+pub(crate) async fn serve(
+    service: Service,
+    listener: UnixListener,
+    shutdown: impl Future<Output = ()> + Send,
+    drain: Duration,
+) -> io::Result<()> {
+    let connections = UnixListenerStream::new(listener).filter_map(|accepted| {
+        match accepted.and_then(Connection::new) {
+            Ok(connection) => connection.map(Ok::<_, io::Error>),
+            Err(error) => {
+                // A failed accept (too many files, say) ends one connection, never the daemon.
+                tracing::warn!(%error, "a connection could not be taken");
+                None
+            }
+        }
+    });
+    let runtime = RuntimeServiceServer::new(Runtime(service.clone()))
+        .max_decoding_message_size(REQUEST)
+        .max_encoding_message_size(REPLY);
+    let images = ImageServiceServer::new(Images(service.clone()))
+        .max_decoding_message_size(REQUEST)
+        .max_encoding_message_size(REPLY);
+    let node = NodeServer::new(Node(service)).max_decoding_message_size(REQUEST);
+
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_service(runtime)
+        .add_service(images)
+        .add_service(node)
+        .serve_with_incoming_shutdown(connections, async move {
+            shutdown.await;
+            stop.send_replace(true);
+        });
+    let overdue = async move {
+        if stopped.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        served = server => served.map_err(io::Error::other),
+        () = overdue => {
+            tracing::info!("calls still run; they are left to the next start");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! CreateContainer.
+//!
+//! ```text
+//! look up        pod, image (its layers are held from here on), users in the image's files
+//! document       the runtime spec: checks the request whole, changes nothing
+//! dir, record    Creating{layers}   pods/<pod>/containers/<id>/, config.json, the writable layer,
+//!                                   directories of the log file
+//! record         Creating{agent}    the container, up to the point before its program starts
+//! record         Created            the container can be seen from here on
+//! ```
+//! A failure takes the steps back in reverse; recovery does the same after a crash.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use image::Image;
+use sys::atomic::Durability;
+
+use super::{Service, remove_container::remove_tree};
+use crate::{
+    domain::{ContainerConfig, ContainerKey, Id},
+    error::Error,
+    index::Object,
+    inflight::Begin,
+    layout::{self, CONFIG, make_dir, make_dirs},
+    pod_files, shm,
+    spec::{self, ContainerInput, ImageInput, PidNamespace, PodInput, RealHost, RootfsFiles},
+    state::{
+        Container, ContainerFacts, ContainerState, CreateStep, ImageFacts, Pod, PodState,
+        UserFacts, now_ns, record,
+    },
+    task::blocking,
+    undo::Undo,
+};
+
+const SIGTERM: i32 = 15;
+
+impl Service {
+    /// Creates a container in a pod and answers its id. A repeated call joins the first one or gets
+    /// its result.
+    ///
+    /// # Errors
+    /// The request's fields; [`Error::NotFound`], [`Error::ImageNotFound`], [`Error::State`];
+    /// [`Error::Differs`]; the step that failed, and then nothing is left behind.
+    pub(crate) async fn create_container(
+        &self,
+        pod: &str,
+        config: ContainerConfig,
+    ) -> Result<Id, Error> {
+        let pod = self.pods.resolve(pod)?;
+        let key = ContainerKey {
+            pod: pod.id().clone(),
+            container: config.metadata.clone(),
+        };
+        let result = self
+            .running_creates
+            .run(key.clone(), config.clone(), || {
+                match self.containers.by_key(&key) {
+                    Some(container) => Begin::Done(same(&container, &config)),
+                    None => Begin::Run(self.clone().make_container(pod, config)),
+                }
+            })
+            .await;
+        sys::failpoint!("create_container.reply.before");
+        result
+    }
+
+    async fn make_container(self, pod: Arc<Pod>, config: ContainerConfig) -> Result<Id, Error> {
+        if pod.state() != PodState::Ready {
+            return Err(pod.not("is not ready: no container can be created in it"));
+        }
+        let id = Id::random().map_err(|e| Error::Random(Arc::new(e)))?;
+        let mut undo = Undo::default();
+        let made = self.make(&pod, &id, config, &mut undo).await;
+        match made {
+            Ok(()) => {
+                undo.commit();
+                tracing::info!(container = %id, pod = %pod.id(), "container is created");
+                Ok(id)
+            }
+            Err(error) => {
+                let failed = undo.roll_back().await;
+                for (step, error) in &failed {
+                    // The record says "creating": the next start of the daemon tries again.
+                    tracing::error!(container = %id, step, error = error.chain(),
+                        "a failed creation could not be undone");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        pod: &Arc<Pod>,
+        id: &Id,
+        config: ContainerConfig,
+        undo: &mut Undo,
+    ) -> Result<(), Error> {
+        let sandbox = pod.sandbox().await?;
+        undo.push("hold on layers", {
+            let (service, id) = (self.clone(), id.clone());
+            async move {
+                service.drop_layers(&id);
+                Ok(())
+            }
+        });
+        let image = self.hold_image(id, &config.image.image).await?;
+        let draft = {
+            let (service, pod, id) = (self.clone(), Arc::clone(pod), id.clone());
+            blocking(move || service.draft(&pod, id, config, &image)).await?
+        };
+        let pid = self.pid_namespace(pod, draft.pid)?;
+        let facts = draft.facts;
+
+        let dir = self.layout.container(pod.id(), id);
+        let state = ContainerState::Creating {
+            step: CreateStep::Layers,
+        };
+        let container = Arc::new(Container::new(facts.clone(), dir.clone(), state));
+        let turn = container.turn().await;
+        sys::failpoint!("create_container.dir.before");
+        undo.push("directory", {
+            let dir = dir.clone();
+            blocking(move || layout::remove_dir(&dir, record::CONTAINER))
+        });
+        blocking({
+            let dir = dir.clone();
+            move || make_dir(&dir, 0o700)
+        })
+        .await?;
+        sys::failpoint!("create_container.dir.after");
+        turn.write_first().await?;
+
+        sys::failpoint!("create_container.layers.before");
+        let layer = self.layout.layer(id);
+        let logs = missing_parents(&facts.log_path);
+        undo.push("writable layer", {
+            let layer = layer.clone();
+            blocking(move || remove_tree(&layer))
+        });
+        undo.push("log directories", {
+            let logs = logs.clone();
+            blocking(move || {
+                remove_empty(&logs);
+                Ok::<(), Error>(())
+            })
+        });
+        blocking({
+            let (dir, layer, json) = (dir.clone(), layer.clone(), draft.spec_json.clone());
+            move || {
+                let path = dir.join(CONFIG);
+                sys::atomic::write(&path, &json, 0o600, Durability::Process)
+                    .map_err(Error::file("write", &path))?;
+                make_dir(&layer, 0o700)?;
+                // The container's "/": its mode is the one that processes see.
+                make_dir(&layer.join("upper"), 0o755)?;
+                make_dir(&layer.join("work"), 0o700)?;
+                logs.last()
+                    .map_or(Ok(()), |parent| make_dirs(parent, 0o755))
+            }
+        })
+        .await?;
+        sys::failpoint!("create_container.layers.after");
+
+        turn.advance(ContainerState::Creating {
+            step: CreateStep::Agent,
+        })
+        .await?;
+        sys::failpoint!("create_container.agent.before");
+        undo.push("container", {
+            let (sandbox, id) = (sandbox.clone(), id.clone());
+            async move {
+                match sandbox
+                    .remove_container(id.as_str(), super::remove_container::REMOVAL)
+                    .await
+                {
+                    Err(e) if !e.is_not_found() && !e.is_agent_gone() => Err(e.into()),
+                    _ => Ok(()),
+                }
+            }
+        });
+        let request = sandbox::ContainerSpec {
+            id: id.to_string(),
+            spec_json: draft.spec_json,
+            rootfs: sandbox::Rootfs::Overlay {
+                lowers: facts.image.layers.clone(),
+                upper: layer.join("upper"),
+                work: layer.join("work"),
+            },
+            pid,
+            log_path: (!facts.log_path.as_os_str().is_empty()).then(|| facts.log_path.clone()),
+            stdin: facts.config.stdin,
+            stdin_once: facts.config.stdin_once,
+            tty: facts.config.tty,
+        };
+        let pid = sandbox.create_container(&request).await?;
+        sys::failpoint!("create_container.agent.after");
+        turn.advance(ContainerState::Created { pid }).await?;
+
+        self.containers.insert(Arc::clone(&container));
+        drop(turn);
+        // A pod that is being stopped has listed its containers before or will after this.
+        if pod.state() != PodState::Ready {
+            self.containers.remove(id);
+            return Err(pod.not("was stopped while the container was being created"));
+        }
+        self.watch_container(&container, &sandbox);
+        Ok(())
+    }
+
+    /// The image, held: its layers stay from here on.
+    async fn hold_image(&self, id: &Id, name: &str) -> Result<Image, Error> {
+        let missing = || Error::ImageNotFound {
+            name: name.to_owned(),
+        };
+        let image = self.image_status(name).await?.ok_or_else(missing)?;
+        self.use_layers(id, &image.layers);
+        // Removed in between? Then before the hold, and its layers may be gone. If it is still there
+        // whoever removes it from now on sees the hold.
+        let again = self.image_status(name).await?.ok_or_else(missing)?;
+        self.use_layers(id, &again.layers);
+        Ok(again)
+    }
+
+    /// The document and the facts. Blocks.
+    fn draft(
+        &self,
+        pod: &Pod,
+        id: Id,
+        config: ContainerConfig,
+        image: &Image,
+    ) -> Result<Draft, Error> {
+        let file = |path| match image::rootfs_read(&image.layers, path, image::user::FILE_MAX) {
+            Ok(bytes) => Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) => Err(Error::from(error)),
+        };
+        let files = RootfsFiles {
+            passwd: file("/etc/passwd")?,
+            group: file("/etc/group")?,
+        };
+        let image_input = ImageInput {
+            name: config.image.image.clone(),
+            user: image.config.user.clone(),
+            env: image.config.env.clone(),
+            entrypoint: image.config.entrypoint.clone(),
+            cmd: image.config.cmd.clone(),
+            working_dir: image.config.working_dir.clone(),
+            stop_signal: image.config.stop_signal.clone(),
+        };
+        let facts = pod.facts();
+        let netns = (!facts.host_network()).then(|| pod.netns_path());
+        let shm = Some(shm::path(pod.dir())).filter(|_| facts.own_ipc());
+        let [hostname, hosts, resolv] =
+            [pod_files::HOSTNAME, pod_files::HOSTS, pod_files::RESOLV].map(|n| pod.dir().join(n));
+        let pod_input = PodInput {
+            config: &facts.config,
+            cgroup_parent: &facts.cgroup_parent,
+            hostname: &facts.hostname,
+            netns: netns.as_deref(),
+            shm: shm.as_deref(),
+            hostname_file: Some(&hostname),
+            hosts_file: Some(&hosts),
+            resolv_file: Some(&resolv),
+        };
+        let input = ContainerInput {
+            id: id.as_str(),
+            config: &config,
+            pod: &pod_input,
+            image: &image_input,
+            files: &files,
+            node: &self.node,
+        };
+        let built = spec::container(&input, &self.facts, &RealHost)?;
+        let spec_json = serde_json::to_vec(&built.spec).map_err(|e| Error::Internal {
+            what: format!("the document of {id}: {e}"),
+        })?;
+        let reference = image.repo_digests.first().unwrap_or(&image.id).clone();
+        Ok(Draft {
+            spec_json,
+            pid: built.facts.pid,
+            facts: ContainerFacts {
+                id,
+                pod: facts.id.clone(),
+                config,
+                created_at_ns: now_ns(),
+                image: ImageFacts {
+                    id: image.id.clone(),
+                    reference,
+                    layers: image.layers.clone(),
+                },
+                user: UserFacts {
+                    uid: built.facts.user.uid,
+                    gid: built.facts.user.gid,
+                    groups: built.facts.user.groups,
+                },
+                log_path: built.facts.log_path.unwrap_or_default(),
+                stop_signal: built.facts.stop_signal.unwrap_or(SIGTERM),
+            },
+        })
+    }
+
+    fn pid_namespace(&self, pod: &Pod, pid: PidNamespace) -> Result<sandbox::ContainerPid, Error> {
+        Ok(match pid {
+            PidNamespace::Container => sandbox::ContainerPid::Container,
+            PidNamespace::Pod => sandbox::ContainerPid::Pod,
+            PidNamespace::Node => sandbox::ContainerPid::Node,
+            PidNamespace::Target(id) => {
+                let target = self.containers.resolve(&id)?;
+                if target.facts().pod != *pod.id() {
+                    return Err(target.not("is in another pod: it can't be a pid target"));
+                }
+                if !matches!(target.state(), ContainerState::Running { .. }) {
+                    return Err(target.not("is not running: it can't be a pid target"));
+                }
+                sandbox::ContainerPid::Target(target.id().to_string())
+            }
+        })
+    }
+}
+
+/// What is decided before anything is done.
+struct Draft {
+    spec_json: Vec<u8>,
+    pid: PidNamespace,
+    facts: ContainerFacts,
+}
+
+/// The result for a container that exists already.
+fn same(container: &Container, config: &ContainerConfig) -> Result<Id, Error> {
+    match crate::diff::first_difference(&container.facts().config, config) {
+        None => Ok(container.id().clone()),
+        Some(field) => Err(Error::Differs {
+            what: container.key().to_string(),
+            field,
+        }),
+    }
+}
+
+/// The directories above `file` that are not there, the outermost first.
+fn missing_parents(file: &Path) -> Vec<PathBuf> {
+    let mut missing: Vec<_> = file
+        .ancestors()
+        .skip(1)
+        .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists())
+        .map(Path::to_owned)
+        .collect();
+    missing.reverse();
+    missing
+}
+
+/// Removes those of the directories that are empty, the innermost first.
+fn remove_empty(dirs: &[PathBuf]) {
+    for dir in dirs.iter().rev() {
+        match fs::remove_dir(dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_directories_that_were_missing_and_stayed_empty_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a/b/0.log");
+        let missing = missing_parents(&file);
+        assert_eq!(missing, [dir.path().join("a"), dir.path().join("a/b")]);
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        assert!(missing_parents(&file).is_empty());
+        fs::write(dir.path().join("a/other"), "").unwrap();
+        remove_empty(&missing);
+        assert!(dir.path().join("a/other").exists() && !dir.path().join("a/b").exists());
+        fs::remove_file(dir.path().join("a/other")).unwrap();
+        remove_empty(&missing);
+        assert!(dir.path().exists() && !dir.path().join("a").exists());
+    }
+}

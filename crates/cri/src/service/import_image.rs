@@ -1,0 +1,103 @@
+//! ImportImage: an archive that the client sends, into the image store.
+//!
+//! ```text
+//! client ─► chunks (bounded channel) ─► a thread that may block: Store::import ─► events ─► client
+//! ```
+//! A client that goes away cancels the import, and nothing of it stays.
+
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use image::{Image, ImportOptions, Progress};
+use tokio::sync::mpsc;
+
+use super::Service;
+use crate::error::Error;
+
+/// What an import says on its way.
+#[derive(Debug, Clone)]
+pub(crate) enum ImportEvent {
+    /// Bytes of the archive read so far.
+    Read(u64),
+    /// A layer is there; `true`: it was before.
+    Layer(String, bool),
+    /// All is there.
+    Done(Vec<Image>),
+}
+
+/// Bytes between two reports of progress.
+const STEP: u64 = 1 << 20;
+
+impl Service {
+    /// Imports the archive that comes in `chunks`; events and the result go to `events`. An error
+    /// among the chunks, or an end of the stream before the archive's, fails the import.
+    pub(crate) fn import_image(
+        &self,
+        name: String,
+        chunks: mpsc::Receiver<Result<Vec<u8>, io::Error>>,
+        events: mpsc::Sender<Result<ImportEvent, Error>>,
+    ) {
+        let images = Arc::clone(&self.images);
+        tokio::task::spawn_blocking(move || {
+            let options = ImportOptions {
+                name: (!name.is_empty()).then_some(name),
+                ..Default::default()
+            };
+            let cancel = AtomicBool::new(false);
+            let told = std::sync::atomic::AtomicU64::new(0);
+            let send = |event| {
+                // The client is gone: whoever reads is told to stop.
+                if events.blocking_send(Ok(event)).is_err() {
+                    cancel.store(true, Ordering::Relaxed);
+                }
+            };
+            let progress = |progress: Progress| match progress {
+                Progress::Read { bytes } => {
+                    if bytes >= told.load(Ordering::Relaxed).saturating_add(STEP) {
+                        told.store(bytes, Ordering::Relaxed);
+                        send(ImportEvent::Read(bytes));
+                    }
+                }
+                Progress::LayerDone { digest, shared, .. } => {
+                    send(ImportEvent::Layer(digest, shared));
+                }
+                _ => {}
+            };
+            let mut source = Chunks {
+                chunks,
+                current: Vec::new(),
+                at: 0,
+            };
+            let result = images.import(&mut source, &options, &progress, &cancel);
+            // A client that is gone hears nothing; the images are there.
+            let _ = events.blocking_send(result.map(ImportEvent::Done).map_err(Error::from));
+        });
+    }
+}
+
+/// The chunks as one stream.
+struct Chunks {
+    chunks: mpsc::Receiver<Result<Vec<u8>, io::Error>>,
+    current: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.current.len() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => (self.current, self.at) = (chunk?, 0),
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.current.len() - self.at);
+        buffer[..length].copy_from_slice(&self.current[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}

@@ -1,0 +1,195 @@
+//! The service: what every adapter calls. One call, one file.
+//!
+//! All calls take and give domain types. Those that change something run in tasks of their own, so
+//! that a client that hangs up cancels nothing ([`Service::detached`], [`crate::inflight`]).
+//! Nothing here holds a lock of the whole: the two indexes are looked at, each pod and container
+//! has its own gate.
+
+mod container_status;
+mod create_container;
+mod exec_sync;
+mod image_fs_info;
+mod image_status;
+mod import_image;
+mod list_containers;
+mod list_images;
+mod list_pods;
+mod plan;
+mod pod_status;
+mod remove_container;
+mod remove_image;
+mod remove_pod;
+mod reopen_log;
+mod run_pod;
+mod start_container;
+mod stats;
+mod status;
+mod stop_container;
+mod stop_pod;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use image::LayerId;
+use sandbox::LostPod;
+
+pub(crate) use container_status::ContainerView;
+pub(crate) use exec_sync::ExecResult;
+pub(crate) use image_fs_info::FsUsage;
+pub(crate) use import_image::ImportEvent;
+pub(crate) use pod_status::PodView;
+pub(crate) use stats::StatsView;
+pub(crate) use status::{Condition, StatusView};
+
+use crate::{
+    domain::{ContainerConfig, ContainerKey, Id, PodConfig, PodKey},
+    error::Error,
+    index::Index,
+    inflight::Inflight,
+    layout::{self, Layout},
+    options::Options,
+    spec::{HostFacts, NodeSettings},
+    state::{Container, Pod},
+};
+
+/// The daemon's one service; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    inner: Arc<Inner>,
+}
+
+/// What the calls share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) layout: Layout,
+    pub(crate) settings: sandbox::Settings,
+    pub(crate) node: NodeSettings,
+    pub(crate) facts: HostFacts,
+    /// The host's name: hostname of pods on its network.
+    pub(crate) hostname: String,
+    pub(crate) pods: Index<Pod>,
+    pub(crate) containers: Index<Container>,
+    pub(crate) images: Arc<image::Store>,
+    pub(crate) running_pods: Inflight<PodKey, PodConfig, Id>,
+    pub(crate) running_creates: Inflight<ContainerKey, ContainerConfig, Id>,
+    /// Layers that containers stand on, those that are being created included.
+    layer_uses: Mutex<HashMap<Id, Vec<LayerId>>>,
+    /// What writable layers weigh, and when that was looked at.
+    layer_sizes: Mutex<HashMap<Id, stats::LayerSize>>,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl Service {
+    /// A service that knows no pods yet. Reads facts of the host: blocks for a moment.
+    pub(crate) fn new(options: Options, images: image::Store) -> Service {
+        let mut settings = sandbox::Settings::new(options.agent);
+        settings.cgroup_root = options.cgroup_root;
+        settings.log_level = options.agent_log_level;
+        let hostname = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        Service {
+            inner: Arc::new(Inner {
+                layout: Layout {
+                    root: options.root,
+                    state: options.state,
+                },
+                settings,
+                node: options.node,
+                facts: HostFacts::probe(),
+                hostname,
+                pods: Index::default(),
+                containers: Index::default(),
+                images: Arc::new(images),
+                running_pods: Inflight::default(),
+                running_creates: Inflight::default(),
+                layer_uses: Mutex::default(),
+                layer_sizes: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Runs an operation to its end, whether or not the caller stays to hear of it.
+    ///
+    /// # Errors
+    /// The operation's.
+    pub(crate) async fn detached<T: Send + 'static>(
+        &self,
+        operation: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        tokio::spawn(operation)
+            .await
+            .unwrap_or_else(|e| Err(Error::panicked(&e)))
+    }
+}
+
+impl Inner {
+    /// The containers of a pod.
+    pub(crate) fn containers_of(&self, pod: &Id) -> Vec<Arc<Container>> {
+        let mut containers = self.containers.all();
+        containers.retain(|container| container.facts().pod == *pod);
+        containers
+    }
+
+    /// What is needed to end a pod by force. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::File`] when its directory can't be read.
+    pub(crate) fn lost_pod(&self, pod: &Pod) -> Result<LostPod, Error> {
+        Ok(LostPod {
+            id: pod.id().to_string(),
+            dir: pod.dir().to_owned(),
+            cgroup_parent: pod.facts().cgroup_parent.clone(),
+            containers: layout::ids_in(&pod.dir().join(layout::CONTAINERS))?
+                .into_iter()
+                .map(String::from)
+                .collect(),
+        })
+    }
+
+    /// Notes that a container stands on these layers.
+    pub(crate) fn use_layers(&self, container: &Id, layers: &[PathBuf]) {
+        let layers = layers
+            .iter()
+            .filter_map(|diff| LayerId::of_diff(diff))
+            .collect();
+        let mut uses = self
+            .layer_uses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        uses.insert(container.clone(), layers);
+    }
+
+    /// Forgets what [`Inner::use_layers`] noted.
+    pub(crate) fn drop_layers(&self, container: &Id) {
+        self.layer_uses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(container);
+        self.layer_sizes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(container);
+    }
+
+    /// Whether a container stands on this layer.
+    pub(crate) fn layer_in_use(&self, layer: &LayerId) -> bool {
+        let uses = self
+            .layer_uses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        uses.values().any(|layers| layers.contains(layer))
+    }
+}

@@ -1,0 +1,73 @@
+//! PodSandboxStatus.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{ContainerView, Service};
+use crate::{
+    error::Error,
+    state::{Agent, Pod, PodState, now_ns},
+};
+
+/// A pod and its containers, at a moment.
+#[derive(Debug)]
+pub(crate) struct PodView {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// Its containers.
+    pub containers: Vec<ContainerView>,
+    /// When, nanoseconds since the epoch.
+    pub at_ns: i64,
+    /// More, for people who ask.
+    pub info: Option<Value>,
+}
+
+impl Service {
+    /// What is known of a pod.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Ambiguous`].
+    pub(crate) fn pod_sandbox_status(&self, id: &str, verbose: bool) -> Result<PodView, Error> {
+        let pod = self.pods.resolve(id)?;
+        let containers = self.containers_of(pod.id());
+        Ok(PodView {
+            containers: containers
+                .into_iter()
+                .map(|c| self.view(c, false))
+                .collect(),
+            at_ns: now_ns(),
+            info: verbose.then(|| info(&pod)),
+            pod,
+        })
+    }
+}
+
+fn info(pod: &Pod) -> Value {
+    let facts = pod.facts();
+    let state = pod.state();
+    let reason = match &state {
+        PodState::Stopping { reason } | PodState::Stopped { reason, .. } => Some(reason.word()),
+        _ => None,
+    };
+    let agent = match pod.agent() {
+        Agent::Here(sandbox) => json!({
+            "pid": sandbox.record().pid,
+            "version": sandbox.record().agent_version,
+            "cgroup": sandbox.record().agent_cgroup,
+            "log": pod.dir().join("agent.log"),
+        }),
+        Agent::Unknown => json!("not reached yet"),
+        Agent::Gone => Value::Null,
+    };
+    json!({
+        "state": state.name(),
+        "reason": reason,
+        "dir": pod.dir(),
+        "hostname": facts.hostname,
+        "cgroupParent": facts.cgroup_parent,
+        "netns": (!facts.host_network()).then(|| pod.netns_path()),
+        "agent": agent,
+        "config": facts.config,
+    })
+}

@@ -1,0 +1,301 @@
+//! What the service tells, in `runtime.v1`'s messages.
+
+use std::collections::BTreeMap;
+
+use cri_api::v1 as wire;
+use image::Image;
+use sandbox::Pressure;
+use serde_json::json;
+
+use super::{convert::to_wire, signal};
+use crate::{
+    domain::{NamespaceMode, PodPhase},
+    service::{ContainerView, FsUsage, PodView, StatsView, StatusView},
+    state::{Container, Pod},
+};
+
+/// The version of the kubelet's side of CRI: clients compare it with exactly this.
+const KUBELET_API: &str = "0.1.0";
+/// The version of CRI that is spoken here; the contract wants a semantic version.
+const API: &str = "1.0.0";
+
+pub(super) fn version() -> wire::VersionResponse {
+    wire::VersionResponse {
+        version: KUBELET_API.to_owned(),
+        runtime_name: "coffer".to_owned(),
+        runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime_api_version: API.to_owned(),
+    }
+}
+
+pub(super) fn runtime_config() -> wire::RuntimeConfigResponse {
+    wire::RuntimeConfigResponse {
+        linux: Some(wire::LinuxRuntimeConfiguration {
+            cgroup_driver: wire::CgroupDriver::Cgroupfs.into(),
+        }),
+    }
+}
+
+pub(super) fn status(view: StatusView) -> wire::StatusResponse {
+    wire::StatusResponse {
+        status: Some(wire::RuntimeStatus {
+            conditions: view
+                .conditions
+                .into_iter()
+                .map(|condition| wire::RuntimeCondition {
+                    r#type: condition.kind.to_owned(),
+                    status: condition.holds,
+                    reason: condition.reason.to_owned(),
+                    message: condition.message,
+                })
+                .collect(),
+        }),
+        info: match view.info {
+            Some(info) => {
+                let text = |key: &str| info[key].as_str().unwrap_or_default().to_owned();
+                let mut map = to_wire::info(Some(info.clone()));
+                map.insert("stateDir".to_owned(), text("stateDir"));
+                map.insert("rootDir".to_owned(), text("rootDir"));
+                map
+            }
+            None => BTreeMap::new(),
+        },
+        runtime_handlers: vec![wire::RuntimeHandler {
+            name: String::new(),
+            features: Some(wire::RuntimeHandlerFeatures {
+                recursive_read_only_mounts: true,
+                user_namespaces: false,
+            }),
+        }],
+        features: Some(wire::RuntimeFeatures {
+            supplemental_groups_policy: true,
+            user_namespaces_host_network: false,
+            mount_options: false,
+        }),
+    }
+}
+
+pub(super) fn pod(pod: &Pod) -> wire::PodSandbox {
+    let facts = pod.facts();
+    wire::PodSandbox {
+        id: facts.id.to_string(),
+        metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
+        state: to_wire::pod_phase(pod.phase()),
+        created_at: facts.created_at_ns,
+        labels: facts.config.labels.clone(),
+        annotations: facts.config.annotations.clone(),
+        runtime_handler: facts.config.runtime_handler.clone(),
+    }
+}
+
+pub(super) fn pod_status(view: PodView) -> wire::PodSandboxStatusResponse {
+    let pod = &view.pod;
+    let facts = pod.facts();
+    wire::PodSandboxStatusResponse {
+        status: Some(wire::PodSandboxStatus {
+            id: facts.id.to_string(),
+            metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
+            state: to_wire::pod_phase(pod.phase()),
+            created_at: facts.created_at_ns,
+            // No address: the host's is the client's to tell, and a namespace of a pod's own has
+            // loopback alone.
+            network: (pod.phase() == PodPhase::Ready
+                && facts.config.security.namespaces.network != NamespaceMode::Node)
+                .then(wire::PodSandboxNetworkStatus::default),
+            linux: Some(wire::LinuxPodSandboxStatus {
+                namespaces: Some(wire::Namespace {
+                    options: Some(to_wire::namespaces(&facts.config.security.namespaces)),
+                }),
+            }),
+            labels: facts.config.labels.clone(),
+            annotations: facts.config.annotations.clone(),
+            runtime_handler: facts.config.runtime_handler.clone(),
+        }),
+        info: to_wire::info(view.info),
+        containers_statuses: view.containers.iter().map(container_status).collect(),
+        timestamp: view.at_ns,
+    }
+}
+
+pub(super) fn container(container: &Container) -> wire::Container {
+    let facts = container.facts();
+    wire::Container {
+        id: facts.id.to_string(),
+        pod_sandbox_id: facts.pod.to_string(),
+        metadata: Some(to_wire::container_metadata(&facts.config.metadata)),
+        image: Some(to_wire::image_spec(&facts.config.image)),
+        image_ref: facts.image.reference.clone(),
+        state: to_wire::container_phase(container.state().phase()),
+        created_at: facts.created_at_ns,
+        labels: facts.config.labels.clone(),
+        annotations: facts.config.annotations.clone(),
+        image_id: facts.image.id.clone(),
+    }
+}
+
+pub(super) fn container_status_response(view: ContainerView) -> wire::ContainerStatusResponse {
+    wire::ContainerStatusResponse {
+        status: Some(container_status(&view)),
+        info: to_wire::info(view.info),
+    }
+}
+
+fn container_status(view: &ContainerView) -> wire::ContainerStatus {
+    let facts = view.container.facts();
+    let exit = view.state.exit();
+    let groups = facts
+        .user
+        .groups
+        .iter()
+        .map(|gid| i64::from(*gid))
+        .collect();
+    wire::ContainerStatus {
+        id: facts.id.to_string(),
+        metadata: Some(to_wire::container_metadata(&facts.config.metadata)),
+        state: to_wire::container_phase(view.state.phase()),
+        created_at: facts.created_at_ns,
+        started_at: view.state.started_at_ns(),
+        finished_at: exit.map_or(0, |exit| exit.finished_at_ns),
+        exit_code: exit.map_or(0, |exit| exit.code),
+        image: Some(to_wire::image_spec(&facts.config.image)),
+        image_ref: facts.image.reference.clone(),
+        reason: exit
+            .map(|exit| exit.reason.word().to_owned())
+            .unwrap_or_default(),
+        message: exit.map(|exit| exit.message.clone()).unwrap_or_default(),
+        labels: facts.config.labels.clone(),
+        annotations: facts.config.annotations.clone(),
+        mounts: facts.config.mounts.iter().map(to_wire::mount).collect(),
+        log_path: facts.log_path.to_string_lossy().into_owned(),
+        resources: facts
+            .config
+            .resources
+            .as_ref()
+            .map(|resources| wire::ContainerResources {
+                linux: Some(to_wire::resources(resources)),
+                windows: None,
+            }),
+        image_id: facts.image.id.clone(),
+        user: Some(wire::ContainerUser {
+            linux: Some(wire::LinuxContainerUser {
+                uid: facts.user.uid.into(),
+                gid: facts.user.gid.into(),
+                supplemental_groups: groups,
+            }),
+        }),
+        stop_signal: signal::name(facts.stop_signal).into(),
+    }
+}
+
+pub(super) fn stats(view: &StatsView) -> wire::ContainerStats {
+    let facts = view.container.facts();
+    let figures = view.figures.as_ref();
+    wire::ContainerStats {
+        attributes: Some(wire::ContainerAttributes {
+            id: facts.id.to_string(),
+            metadata: Some(to_wire::container_metadata(&facts.config.metadata)),
+            labels: facts.config.labels.clone(),
+            annotations: facts.config.annotations.clone(),
+        }),
+        cpu: figures.map(|f| wire::CpuUsage {
+            timestamp: f.timestamp_ns,
+            usage_core_nano_seconds: value(f.cpu.usage_ns),
+            usage_nano_cores: view.nano_cores.and_then(value),
+            psi: f.cpu.pressure.as_ref().map(psi),
+        }),
+        memory: figures.map(|f| wire::MemoryUsage {
+            timestamp: f.timestamp_ns,
+            working_set_bytes: value(f.memory.working_set),
+            available_bytes: f
+                .memory
+                .limit
+                .and_then(|limit| value(limit.saturating_sub(f.memory.working_set))),
+            usage_bytes: value(f.memory.usage),
+            rss_bytes: value(f.memory.rss),
+            page_faults: value(f.memory.page_faults),
+            major_page_faults: value(f.memory.major_page_faults),
+            psi: f.memory.pressure.as_ref().map(psi),
+        }),
+        writable_layer: Some(fs_usage(&view.layer)),
+        swap: figures.map(|f| wire::SwapUsage {
+            timestamp: f.timestamp_ns,
+            swap_available_bytes: None,
+            swap_usage_bytes: value(f.memory.swap),
+        }),
+        io: None,
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the wire's fields are optional")]
+fn value(value: u64) -> Option<wire::UInt64Value> {
+    Some(wire::UInt64Value { value })
+}
+
+fn psi(pressure: &Pressure) -> wire::PsiStats {
+    let data = |averages: [f64; 3], total_us: u64| wire::PsiData {
+        // CRI's unit is the nanosecond, the kernel's the microsecond.
+        total: total_us.saturating_mul(1000),
+        avg10: averages[0],
+        avg60: averages[1],
+        avg300: averages[2],
+    };
+    wire::PsiStats {
+        full: Some(data(pressure.full, pressure.full_total_us)),
+        some: Some(data(pressure.some, pressure.some_total_us)),
+    }
+}
+
+pub(super) fn fs_usage(usage: &FsUsage) -> wire::FilesystemUsage {
+    wire::FilesystemUsage {
+        timestamp: usage.at_ns,
+        fs_id: Some(wire::FilesystemIdentifier {
+            mountpoint: usage.mountpoint.to_string_lossy().into_owned(),
+        }),
+        used_bytes: value(usage.used_bytes),
+        inodes_used: value(usage.inodes_used),
+    }
+}
+
+pub(super) fn image(image: &Image) -> wire::Image {
+    wire::Image {
+        id: image.id.clone(),
+        repo_tags: image.repo_tags.clone(),
+        repo_digests: image.repo_digests.clone(),
+        size: image.size,
+        uid: image
+            .uid()
+            .map(|uid| wire::Int64Value { value: uid.into() }),
+        username: image.username().to_owned(),
+        spec: Some(wire::ImageSpec {
+            image: image.id.clone(),
+            ..wire::ImageSpec::default()
+        }),
+        pinned: image.pinned,
+    }
+}
+
+pub(super) fn image_status(found: Option<&Image>, verbose: bool) -> wire::ImageStatusResponse {
+    let info = found.filter(|_| verbose).map(|image| {
+        json!({
+            "manifest": image.manifest,
+            "os": image.os,
+            "architecture": image.architecture,
+            "layers": image.layers,
+            "config": {
+                "user": image.config.user,
+                "env": image.config.env,
+                "entrypoint": image.config.entrypoint,
+                "cmd": image.config.cmd,
+                "workingDir": image.config.working_dir,
+                "stopSignal": image.config.stop_signal,
+                "labels": image.config.labels,
+                "volumes": image.config.volumes,
+                "exposedPorts": image.config.exposed_ports,
+            },
+        })
+    });
+    wire::ImageStatusResponse {
+        image: found.map(image),
+        info: to_wire::info(info),
+    }
+}

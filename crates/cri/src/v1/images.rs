@@ -1,0 +1,75 @@
+//! `runtime.v1.ImageService`: each call converts, asks the service, converts back.
+
+use cri_api::v1::{self as wire, image_service_server::ImageService};
+use tonic::{Request, Response, Status};
+
+use super::{answer, convert, status};
+use crate::service::Service;
+
+/// The adapter.
+#[derive(Debug, Clone)]
+pub(crate) struct Images(pub(crate) Service);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl ImageService for Images {
+    super::unimplemented::unimplemented_image_rpcs!();
+
+    async fn list_images(
+        &self,
+        request: Request<wire::ListImagesRequest>,
+    ) -> Answer<wire::ListImagesResponse> {
+        let filter = request.into_inner().filter.and_then(|filter| filter.image);
+        let name = filter.map(|spec| spec.image).unwrap_or_default();
+        let images = self
+            .0
+            .list_images(&name)
+            .await
+            .map_err(|e| status::from(&e))?;
+        Ok(Response::new(wire::ListImagesResponse {
+            images: images.iter().map(answer::image).collect(),
+        }))
+    }
+
+    async fn image_status(
+        &self,
+        request: Request<wire::ImageStatusRequest>,
+    ) -> Answer<wire::ImageStatusResponse> {
+        let request = request.into_inner();
+        let spec = convert::image_spec("image", request.image).map_err(|e| status::from(&e))?;
+        let image = self
+            .0
+            .image_status(&spec.image)
+            .await
+            .map_err(|e| status::from(&e))?;
+        Ok(Response::new(answer::image_status(
+            image.as_ref(),
+            request.verbose,
+        )))
+    }
+
+    async fn remove_image(
+        &self,
+        request: Request<wire::RemoveImageRequest>,
+    ) -> Answer<wire::RemoveImageResponse> {
+        let spec = convert::image_spec("image", request.into_inner().image)
+            .map_err(|e| status::from(&e))?;
+        self.0
+            .remove_image(&spec.image)
+            .await
+            .map_err(|e| status::from(&e))?;
+        Ok(Response::new(wire::RemoveImageResponse {}))
+    }
+
+    async fn image_fs_info(
+        &self,
+        _: Request<wire::ImageFsInfoRequest>,
+    ) -> Answer<wire::ImageFsInfoResponse> {
+        let (images, containers) = self.0.image_fs_info().await.map_err(|e| status::from(&e))?;
+        Ok(Response::new(wire::ImageFsInfoResponse {
+            image_filesystems: vec![answer::fs_usage(&images)],
+            container_filesystems: vec![answer::fs_usage(&containers)],
+        }))
+    }
+}

@@ -1,0 +1,31 @@
+//! Errors as gRPC statuses: code and the whole chain of causes as one sentence. Logged here, once.
+
+use tonic::{Code as Grpc, Status};
+
+use crate::error::{Code, Error};
+
+/// The status of an error.
+pub(crate) fn from(error: &Error) -> Status {
+    let message = error.chain();
+    match error.code() {
+        Code::Internal | Code::ResourceExhausted | Code::Unavailable => {
+            tracing::error!(error = message, "a call failed");
+        }
+        _ => tracing::debug!(error = message, "a call was refused"),
+    }
+    Status::new(code(error.code()), message)
+}
+
+fn code(code: Code) -> Grpc {
+    match code {
+        Code::InvalidArgument => Grpc::InvalidArgument,
+        Code::DeadlineExceeded => Grpc::DeadlineExceeded,
+        Code::NotFound => Grpc::NotFound,
+        Code::AlreadyExists => Grpc::AlreadyExists,
+        Code::ResourceExhausted => Grpc::ResourceExhausted,
+        Code::FailedPrecondition => Grpc::FailedPrecondition,
+        Code::Unimplemented => Grpc::Unimplemented,
+        Code::Internal => Grpc::Internal,
+        Code::Unavailable => Grpc::Unavailable,
+    }
+}
