@@ -282,7 +282,8 @@ fn sources_stay_readable() {
     let mut long = Vec::new();
     for (name, path, text) in sources() {
         let lines = text.split("#[cfg(test)]").next().unwrap().lines().count();
-        if lines > 600 && !name.ends_with("-api") {
+        let table = path.to_string_lossy().contains("tests");
+        if lines > 600 && !table && !name.ends_with("-api") {
             long.push(format!("{} has {lines} lines", path.display()));
         }
     }

@@ -72,7 +72,12 @@ pub(crate) fn report(error: &Error) {
     let mut text = format!("coffer: {error}");
     let mut cause = error.source();
     while let Some(source) = cause {
-        text.push_str(&format!(": {source}"));
+        // The number of an errno says nothing more than its text.
+        let said = source.to_string();
+        let said = said
+            .split_once(" (os error")
+            .map_or(said.as_str(), |(text, _)| text);
+        text.push_str(&format!(": {said}"));
         cause = source.source();
     }
     if let Some(hint) = error.hint() {

@@ -8,6 +8,8 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::{
     client::Daemon,
     error::Error,
@@ -121,6 +123,8 @@ async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
     refuse_terminal(args.interactive, args.tty)?;
     let daemon = Daemon::connect(socket).await?;
     let image = find_image(&daemon, &args.image).await?;
+    // From here on Ctrl-C waits until there is something that can be stopped.
+    let mut interrupts = (!args.detach).then(Interrupts::catch).transpose()?;
     let (pod, made) = match &args.pod {
         Some(word) => (join_pod(&daemon, word).await?, false),
         None => (new_pod(&daemon, &args).await?, true),
@@ -135,11 +139,11 @@ async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
             return Err(error);
         }
     };
-    if args.detach {
+    let Some(interrupts) = interrupts.as_mut() else {
         out::line(&id)?;
         return Ok(0);
-    }
-    let ended = attend(&daemon, &id, &name).await;
+    };
+    let ended = attend(&daemon, &id, &name, interrupts).await;
     let tidied = tidy(&daemon, &id, &pod.pod, made, args.rm).await;
     let ended = ended?;
     tidied?;
@@ -306,7 +310,12 @@ async fn start(
 
 /// Shows the log until the container has ended. Ctrl-C (or SIGTERM) stops the container politely;
 /// a second one ends it at once.
-async fn attend(daemon: &Daemon, id: &str, name: &str) -> Result<Option<Status>, Error> {
+async fn attend(
+    daemon: &Daemon,
+    id: &str,
+    name: &str,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Status>, Error> {
     let status = daemon.status(id, false).await?;
     let mut follower = super::logs::open(&status)?;
     let following = super::logs::to_the_end(daemon, id, &mut follower);
@@ -315,34 +324,44 @@ async fn attend(daemon: &Daemon, id: &str, name: &str) -> Result<Option<Status>,
     loop {
         tokio::select! {
             ended = &mut following => return ended,
-            signal = interrupted() => signal?,
+            () = interrupts.next() => {}
         }
         let stopping = daemon.stop(id, name, grace);
         grace = 0;
         tokio::select! {
             ended = &mut following => return ended,
             stopped = stopping => stopped?,
-            signal = interrupted() => {
-                signal?;
-                daemon.stop(id, name, 0).await?;
-            }
+            () = interrupts.next() => daemon.stop(id, name, 0).await?,
         }
     }
 }
 
-async fn interrupted() -> Result<(), Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |source| Error::Io {
-        what: "wait for signals".to_owned(),
-        source,
-    };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM, which no longer end this program by themselves.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn catch() -> Result<Interrupts, Error> {
+        let failed = |source| Error::Io {
+            what: "wait for signals".to_owned(),
+            source,
+        };
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        Ok(Interrupts {
+            interrupt,
+            terminate,
+        })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// After a container in the foreground: `--rm` removes it; else a pod that was made for it gives its

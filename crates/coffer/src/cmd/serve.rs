@@ -67,6 +67,19 @@ pub(crate) fn run(args: Args, socket: Option<PathBuf>) -> Result<u8, Error> {
 async fn serve(config: Config) -> Result<(), Error> {
     // Signals are caught from here on, so that none ends the daemon half-way through its start.
     let ended = end()?;
+    let mut options = cri::Options::new(
+        config.root.clone(),
+        config.state.clone(),
+        config.agent.clone(),
+    );
+    options.cgroup_root.clone_from(&config.cgroup_root);
+    options.agent_log_level = config.log_level.to_string().to_lowercase();
+    let daemon = cri::Runtime::open(options)
+        .await
+        .map_err(|source| Error::Serve {
+            what: format!("cannot open the state in {}", config.root.display()),
+            source: Box::new(source),
+        })?;
     let (listener, bound) = listen::bind(&config.socket)?;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(|source| Error::Io {
         what: "listen".to_owned(),
@@ -78,8 +91,12 @@ async fn serve(config: Config) -> Result<(), Error> {
         state = %config.state.display(),
         "serving"
     );
-    ended.await;
-    drop((listener, bound));
+    let done = daemon.serve(listener, ended).await;
+    drop(bound);
+    done.map_err(|source| Error::Serve {
+        what: format!("cannot serve on {}", config.socket.display()),
+        source: Box::new(source),
+    })?;
     tracing::info!("ended; pods go on");
     Ok(())
 }
