@@ -130,6 +130,27 @@ pub(crate) fn unknown(kind: &'static str, word: &str, mut names: Vec<String>) ->
     }
 }
 
+/// The same for an image, whose names people shorten.
+pub(crate) fn unknown_image(word: &str, names: Vec<String>) -> Error {
+    let short = |name: &str| -> String {
+        let last = name.rsplit('/').next().unwrap_or(name);
+        let tagged = word.contains(':');
+        let last = if tagged {
+            last
+        } else {
+            last.split(':').next().unwrap_or(last)
+        };
+        last.to_owned()
+    };
+    let shorts: Vec<String> = names.iter().map(|name| short(name)).collect();
+    let nearest = nearest::of(word, shorts.iter().map(String::as_str));
+    Error::Unknown {
+        kind: "image",
+        name: word.to_owned(),
+        known: Known { names, nearest },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -164,6 +185,13 @@ mod tests {
         assert_eq!(pick_container(&all, "b").unwrap().id, "b3");
         let two = pick_container(&all, "aa").unwrap_err().to_string();
         assert_eq!(two, "\"aa\" means several containers: aaa1, aab2");
+    }
+
+    #[test]
+    fn a_slip_in_a_short_image_name_is_recognised() {
+        let names = vec!["docker.io/library/coffer-demo:latest".to_owned()];
+        let error = unknown_image("cofer-demo", names).to_string();
+        assert!(error.ends_with("did you mean \"coffer-demo\"?"), "{error}");
     }
 
     #[test]

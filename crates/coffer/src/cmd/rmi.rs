@@ -25,7 +25,7 @@ async fn remove(daemon: &Daemon, word: String) -> Result<(), Error> {
             .await?
             .into_iter()
             .flat_map(|image| image.names);
-        return Err(resolve::unknown("image", &word, names.collect()));
+        return Err(resolve::unknown_image(&word, names.collect()));
     }
     daemon.remove_image(&word).await?;
     out::line(&word)
