@@ -110,7 +110,15 @@ pub(crate) fn remove_dir(dir: &Path, last: &str) -> Result<(), Error> {
         _ => Ok(()),
     };
     let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // NotADirectory: somebody has put a file where the parent was.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(());
+        }
         entries => entries.map_err(Error::file("read directory", dir))?,
     };
     for entry in entries {

@@ -36,4 +36,4 @@ mod watch;
 pub use error::{Code, Error};
 pub use lock::LockError;
 pub use options::Options;
-pub use runtime::{OpenError, Runtime, listen, tokio_runtime};
+pub use runtime::{OpenError, Runtime};

@@ -11,6 +11,7 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    error::Error,
     service::{ImportEvent, Service},
     v1::status,
 };
@@ -62,13 +63,16 @@ impl node_server::Node for Node {
                 }
             }
         });
-        let events = ReceiverStream::new(from_store).map(|event| {
-            event
-                .map(event_to_wire)
-                .map_err(|error| status::from(&error))
-        });
+        let events = ReceiverStream::new(from_store).map(event_or_status);
         Ok(Response::new(Box::pin(events)))
     }
+}
+
+#[expect(clippy::result_large_err, reason = "the transport's own type")]
+fn event_or_status(event: Result<ImportEvent, Error>) -> Result<ImportImageEvent, Status> {
+    event
+        .map(event_to_wire)
+        .map_err(|error| status::from(&error))
 }
 
 fn event_to_wire(event: ImportEvent) -> ImportImageEvent {

@@ -1,6 +1,6 @@
 //! The daemon as a library: open, serve.
 
-use std::{future::Future, io, path::Path, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 use tokio::net::UnixListener;
 
@@ -79,48 +79,4 @@ impl Runtime {
     ) -> io::Result<()> {
         server::serve(self.service.clone(), listener, shutdown, DRAIN).await
     }
-}
-
-/// Listens on a Unix socket that only its owner can open (0600). A socket of an earlier daemon is
-/// replaced: open the [`Runtime`] first, it makes sure that there is no other.
-///
-/// # Errors
-/// [`Error::File`] with the socket's path.
-pub fn listen(path: &Path) -> Result<UnixListener, Error> {
-    let failed = |e| Error::file("listen on", path)(e);
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(failed(io::ErrorKind::InvalidInput.into()));
-    };
-    // By descriptor: a socket's path can't be longer than 107 bytes, a directory's can.
-    let open = std::fs::File::open(dir).map_err(failed)?;
-    let by_fd = |name: &std::ffi::OsStr| {
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&open);
-        Path::new("/proc/self/fd").join(fd.to_string()).join(name)
-    };
-    // Bound under another name and given its mode before anyone can know it.
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    let hidden = by_fd(&hidden);
-    let _ = std::fs::remove_file(&hidden);
-    let listener = UnixListener::bind(&hidden).map_err(failed)?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&hidden, mode).map_err(failed)?;
-    std::fs::rename(&hidden, by_fd(name)).map_err(failed)?;
-    Ok(listener)
-}
-
-/// The tokio runtime that fits the daemon's budget of memory: two threads that serve, and as many
-/// that block as work asks for, with small stacks and a short life.
-///
-/// # Errors
-/// The kernel's, when threads can't be made.
-pub fn tokio_runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(64)
-        .thread_stack_size(1 << 20)
-        .thread_keep_alive(Duration::from_secs(2))
-        .thread_name("coffer")
-        .enable_all()
-        .build()
 }

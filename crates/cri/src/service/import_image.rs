@@ -57,11 +57,11 @@ impl Service {
                 }
             };
             let progress = |progress: Progress| match progress {
-                Progress::Read { bytes } => {
-                    if bytes >= told.load(Ordering::Relaxed).saturating_add(STEP) {
-                        told.store(bytes, Ordering::Relaxed);
-                        send(ImportEvent::Read(bytes));
-                    }
+                Progress::Read { bytes }
+                    if bytes >= told.load(Ordering::Relaxed).saturating_add(STEP) =>
+                {
+                    told.store(bytes, Ordering::Relaxed);
+                    send(ImportEvent::Read(bytes));
                 }
                 Progress::LayerDone { digest, shared, .. } => {
                     send(ImportEvent::Layer(digest, shared));

@@ -38,12 +38,11 @@ use image::LayerId;
 use sandbox::LostPod;
 
 pub(crate) use container_status::ContainerView;
-pub(crate) use exec_sync::ExecResult;
 pub(crate) use image_fs_info::FsUsage;
 pub(crate) use import_image::ImportEvent;
 pub(crate) use pod_status::PodView;
 pub(crate) use stats::StatsView;
-pub(crate) use status::{Condition, StatusView};
+pub(crate) use status::StatusView;
 
 use crate::{
     domain::{ContainerConfig, ContainerKey, Id, PodConfig, PodKey},

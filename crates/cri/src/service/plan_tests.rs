@@ -61,7 +61,8 @@ fn the_hosts_network_brings_the_hosts_name() {
 
 #[test]
 fn what_cannot_be_done_is_named() {
-    let table: [(&str, fn(&mut PodConfig)); 12] = [
+    type Case = (&'static str, fn(&mut PodConfig));
+    let table: [Case; 12] = [
         ("runtime_handler", |c| c.runtime_handler = "vm".into()),
         (
             "config.linux.security_context.namespace_options.network",

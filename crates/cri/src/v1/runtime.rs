@@ -12,6 +12,7 @@ pub(crate) struct Runtime(pub(crate) Service);
 
 type Answer<T> = Result<Response<T>, Status>;
 
+#[expect(clippy::result_large_err, reason = "the transport's own type")]
 fn ok<T>(answer: T) -> Answer<T> {
     Ok(Response::new(answer))
 }

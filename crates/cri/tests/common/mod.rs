@@ -1,0 +1,229 @@
+//! A daemon in this process, on directories of its own, and clients of its socket.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cri_api::{
+    node::{
+        ImportImageHeader, ImportImageRequest, ImportedImage, import_image_event::Event,
+        import_image_request::Part, node_client::NodeClient,
+    },
+    v1::{
+        self, image_service_client::ImageServiceClient,
+        runtime_service_client::RuntimeServiceClient,
+    },
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// Directories of one daemon, removed at the end with whatever still runs there.
+pub struct Place {
+    pub dir: tempfile::TempDir,
+    pub cgroup_root: String,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        let dir = tempfile::Builder::new()
+            .prefix("coffer-cri-")
+            .tempdir()
+            .unwrap();
+        let cgroup_root = dir
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace('.', "-");
+        Place { dir, cgroup_root }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("coffer.sock")
+    }
+
+    pub fn options(&self) -> cri::Options {
+        let mut options = cri::Options::new(self.root(), self.state(), agent());
+        options.cgroup_root.clone_from(&self.cgroup_root);
+        options
+    }
+}
+
+/// The agent program: COFFER_AGENT, else the one beside the tests' own build.
+pub fn agent() -> PathBuf {
+    if let Some(path) = std::env::var_os("COFFER_AGENT") {
+        return path.into();
+    }
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("coffer-agent")
+}
+
+/// A daemon that serves.
+pub struct Daemon {
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<JoinHandle<()>>,
+    pub socket: PathBuf,
+}
+
+impl Daemon {
+    pub async fn start(place: &Place) -> Daemon {
+        let runtime = cri::Runtime::open(place.options()).await.unwrap();
+        let socket = place.socket();
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            runtime.serve(listener, stopped).await.unwrap();
+        });
+        Daemon {
+            stop: Some(stop),
+            served: Some(served),
+            socket,
+        }
+    }
+
+    pub async fn stop(mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        self.served.take().unwrap().await.unwrap();
+    }
+
+    pub async fn channel(&self) -> Channel {
+        let socket = self.socket.clone();
+        Endpoint::from_static("http://localhost")
+            .connect_with_connector(tower::service_fn(move |_| {
+                let socket = socket.clone();
+                async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(socket).await?)) }
+            }))
+            .await
+            .unwrap()
+    }
+
+    pub async fn runtime(&self) -> RuntimeServiceClient<Channel> {
+        RuntimeServiceClient::new(self.channel().await)
+    }
+
+    pub async fn images(&self) -> ImageServiceClient<Channel> {
+        ImageServiceClient::new(self.channel().await)
+    }
+
+    /// Sends an archive and answers what was imported.
+    pub async fn import(
+        &self,
+        archive: &Path,
+        name: &str,
+    ) -> Result<Vec<ImportedImage>, tonic::Status> {
+        let header = Part::Header(ImportImageHeader {
+            name: name.to_owned(),
+        });
+        let bytes = std::fs::read(archive).unwrap();
+        let chunks = bytes
+            .chunks(1 << 20)
+            .map(|chunk| Part::Chunk(chunk.to_vec()));
+        let parts: Vec<_> = std::iter::once(header)
+            .chain(chunks)
+            .map(|part| ImportImageRequest { part: Some(part) })
+            .collect();
+        let mut events = NodeClient::new(self.channel().await)
+            .import_image(tokio_stream::iter(parts))
+            .await?
+            .into_inner();
+        let mut images = Vec::new();
+        while let Some(event) = events.message().await? {
+            if let Some(Event::Done(done)) = event.event {
+                images = done.images;
+            }
+        }
+        Ok(images)
+    }
+}
+
+/// A pod on the host's network.
+pub fn pod_config(name: &str, logs: &Path) -> v1::PodSandboxConfig {
+    v1::PodSandboxConfig {
+        metadata: Some(v1::PodSandboxMetadata {
+            name: name.to_owned(),
+            uid: format!("uid-{name}"),
+            namespace: "default".to_owned(),
+            attempt: 0,
+        }),
+        log_directory: logs.to_str().unwrap().to_owned(),
+        labels: [("test".to_owned(), "yes".to_owned())].into(),
+        annotations: [("note".to_owned(), "verbatim".to_owned())].into(),
+        linux: Some(v1::LinuxPodSandboxConfig {
+            security_context: Some(v1::LinuxSandboxSecurityContext {
+                namespace_options: Some(v1::NamespaceOption {
+                    pid: v1::NamespaceMode::Container.into(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A container that runs a shell script.
+pub fn container_config(name: &str, image: &str, script: &str) -> v1::ContainerConfig {
+    v1::ContainerConfig {
+        metadata: Some(v1::ContainerMetadata {
+            name: name.to_owned(),
+            attempt: 0,
+        }),
+        image: Some(v1::ImageSpec {
+            image: image.to_owned(),
+            ..Default::default()
+        }),
+        command: vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()],
+        log_path: format!("{name}/0.log"),
+        linux: Some(v1::LinuxContainerConfig {
+            security_context: Some(v1::LinuxContainerSecurityContext {
+                namespace_options: Some(v1::NamespaceOption {
+                    pid: v1::NamespaceMode::Container.into(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Asks until the answer is there; fails after ten seconds.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let asked = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asked)
+        .await
+        .unwrap_or_else(|_| panic!("{what}"))
+}
