@@ -42,12 +42,14 @@ pub enum Error {
         actual: String,
     },
     /// A layer cannot be unpacked.
-    #[error("unpack layer {digest}: {problem}")]
+    #[error("unpack layer {digest}")]
     Layer {
         /// The layer blob.
         digest: String,
         /// Entry and cause.
-        problem: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The archive is at fault, not this machine.
+        hostile: bool,
     },
     /// No manifest for this machine.
     #[error("the image is for {found}, and this machine needs {wanted}")]
@@ -106,18 +108,32 @@ impl Error {
     /// The caller's input is at fault (gRPC INVALID_ARGUMENT), not the store.
     #[must_use]
     pub fn is_invalid_input(&self) -> bool {
+        if let Self::Layer { hostile, .. } = self {
+            return *hostile;
+        }
         matches!(
             self,
             Self::Reference(_)
                 | Self::Invalid(_)
                 | Self::Limit(_)
                 | Self::Digest { .. }
-                | Self::Layer { .. }
                 | Self::Platform { .. }
                 | Self::Unnamed(_)
                 | Self::Ambiguous { .. }
                 | Self::Rootfs { .. }
         )
+    }
+
+    /// The error with all its causes in one line, for a place that shows one line only.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
     }
 
     pub(crate) fn io(

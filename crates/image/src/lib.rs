@@ -24,15 +24,25 @@
 //! stack without a mount.
 #![forbid(unsafe_code)]
 
+mod database;
 mod error;
+mod import;
+mod index;
+mod layout;
+mod pipe;
+mod recover;
 mod reference;
 mod rootfs;
+mod stack;
+mod state;
 mod store;
+mod tar;
 mod types;
+mod unpack;
 pub mod user;
 
 pub use error::Error;
 pub use reference::{Reference, ReferenceError};
-pub use rootfs::{FileKind, rootfs_read};
+pub use rootfs::{FileKind, rootfs_kind, rootfs_read};
 pub use store::Store;
 pub use types::{FsInfo, Image, ImageConfig, ImportOptions, LayerId, Limits, Progress};

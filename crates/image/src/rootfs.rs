@@ -1,7 +1,16 @@
-//! rootfs
-use std::path::PathBuf;
+//! Single files of an image's root filesystem, read without mounting it.
 
-use crate::Error;
+use std::{fs::File, io::Read, path::PathBuf};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
+
+use crate::{
+    Error,
+    stack::{Node, Stack, fd_path},
+};
 
 /// What a path of a root filesystem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +23,56 @@ pub enum FileKind {
     Special,
 }
 
-/// Reads a file from a stack of layer directories (topmost first) without mounting them: whiteouts
-/// hide, opaque directories cut, symlinks are followed within the root. `None` if there is none.
+/// Reads a file from a stack of layer directories (topmost first): whiteouts hide, opaque
+/// directories cut, symbolic links are followed within the root. `None` if there is none.
 ///
 /// # Errors
 /// The path is no regular file, is longer than `limit` bytes, or cannot be read.
 pub fn rootfs_read(layers: &[PathBuf], path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-    let _ = (layers, path, limit);
-    Err(Error::Invalid("not written yet".into()))
+    let fail = |problem: String| Error::Rootfs {
+        path: path.to_owned(),
+        problem,
+    };
+    let io = |errno: Errno| fail(std::io::Error::from(errno).to_string());
+    let fd = match Stack(layers.to_vec()).walk(path.as_bytes()).map_err(io)? {
+        None => return Ok(None),
+        Some(Node::File { stat, .. }) if u64::try_from(stat.st_size).unwrap_or(0) > limit => {
+            return Err(fail(format!(
+                "it has {} bytes, more than {limit}",
+                stat.st_size
+            )));
+        }
+        Some(Node::File { fd, .. }) => fd,
+        Some(Node::Directory { .. }) => return Err(fail("it is a directory".into())),
+        Some(_) => return Err(fail("it is no regular file".into())),
+    };
+    // Reopens the very inode that was checked, so nothing can come between.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(openat(CWD, fd_path(&fd), flags, Mode::empty()).map_err(io)?);
+    let mut data = Vec::new();
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut data);
+    read.map_err(|error| fail(error.to_string()))?;
+    if data.len() as u64 > limit {
+        return Err(fail(format!("it has more than {limit} bytes")));
+    }
+    Ok(Some(data))
+}
+
+/// What `path` is in a stack of layer directories, links followed within the root; `None` if there
+/// is none.
+///
+/// # Errors
+/// The path cannot be walked: too many links, or a file where a directory must be.
+pub fn rootfs_kind(layers: &[PathBuf], path: &str) -> Result<Option<FileKind>, Error> {
+    let node = Stack(layers.to_vec())
+        .walk(path.as_bytes())
+        .map_err(|errno| Error::Rootfs {
+            path: path.to_owned(),
+            problem: std::io::Error::from(errno).to_string(),
+        })?;
+    Ok(node.map(|node| match node {
+        Node::Directory { .. } => FileKind::Directory,
+        Node::File { .. } => FileKind::File,
+        Node::Symlink(_) | Node::Special => FileKind::Special,
+    }))
 }

@@ -1,38 +1,95 @@
-//! The store.
+//! The store: one directory, one writer.
+//!
+//! Reads are served from a snapshot in memory and never wait for the disk. Changes are made one
+//! after another under one lock: the new state is computed, written to the database, and then swapped
+//! in. Work that takes long (unpacking, deleting trees) is done outside that lock; an import
+//! *reserves* what it builds on, so that a removal at the same time leaves it.
 
-use std::{io::Read, path::Path, sync::atomic::AtomicBool};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
+};
 
-use crate::{Error, FsInfo, Image, ImportOptions, LayerId, Progress};
+use crate::{
+    Error, FsInfo, Image, ImportOptions, LayerId, Progress,
+    database::{self, Database},
+    import, index,
+    layout::{self, Layout},
+    recover,
+    state::State,
+};
 
 /// The images and layers below one root directory.
-#[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    layout: Layout,
+    /// Held while a change is made; the database is only touched under it.
+    writer: Mutex<Database>,
+    state: RwLock<Arc<State>>,
+    /// Chain ids and blob digests that imports under way build on.
+    reserved: Mutex<HashMap<String, usize>>,
+    findings: Vec<String>,
+}
 
-fn not_yet<T>() -> Result<T, Error> {
-    Err(Error::Invalid("the store is not written yet".into()))
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("root", &self.layout.root)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Store {
-    /// Opens (and makes) the store below `root` and removes what a crash left half made.
+    /// Opens (and makes) the store below `root` and puts in order what a crash left: half-made
+    /// things are removed, a damaged database is set aside and made again from the layout, images
+    /// that are not whole are dropped. See [`findings`](Self::findings).
     ///
     /// # Errors
-    /// The directory cannot be made or read, or another process has the store open.
+    /// The directory cannot be made, read or written, or another process has the store open.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let _ = root;
-        not_yet()
+        let layout = Layout {
+            root: root.to_owned(),
+        };
+        layout.make()?;
+        // The database's lock tells whether another process is at work here: before any removal.
+        let opened = database::open(&layout.database())?;
+        recover::sweep(&layout)?;
+        let mut findings = opened.findings;
+        let mut state = if opened.fresh {
+            recover::rebuild(&layout, &mut findings)?
+        } else {
+            opened.state.clone()
+        };
+        recover::verify(&layout, &mut state, &mut findings);
+        opened.database.write(&opened.state, &state)?;
+        recover::remove_unknown(&layout, &state)?;
+        index::write(&layout, &state)?;
+        for finding in &findings {
+            tracing::warn!("image store: {finding}");
+        }
+        Ok(Self {
+            layout,
+            writer: Mutex::new(opened.database),
+            state: RwLock::new(Arc::new(state)),
+            reserved: Mutex::default(),
+            findings,
+        })
     }
 
-    /// What [`open`](Self::open) found damaged and set aside, one sentence each.
+    /// What [`open`](Self::open) found damaged, one sentence each.
     #[must_use]
     pub fn findings(&self) -> &[String] {
-        &[]
+        &self.findings
     }
 
-    /// Imports the images of an archive: OCI archive, docker archive, or a tar of an OCI layout;
-    /// plain, gzip or zstd.
+    /// Imports the images of an archive: OCI archive (a tar of an OCI layout) or docker archive;
+    /// plain, gzip or zstd. On success all of them exist, durably; on failure nothing is left.
     ///
     /// # Errors
-    /// See [`Error`]; nothing is left behind.
+    /// The archive is invalid or over a limit, has a wrong digest, is for another platform or
+    /// unnamed; the disk fails; or `cancel` was set.
     pub fn import(
         &self,
         src: &mut dyn Read,
@@ -40,29 +97,36 @@ impl Store {
         progress: &(dyn Fn(Progress) + Sync),
         cancel: &AtomicBool,
     ) -> Result<Vec<Image>, Error> {
-        let _ = (src, opts, progress, cancel);
-        not_yet()
+        import::import(self, src, opts, progress, cancel)
     }
 
-    /// Finds an image by name, name with digest, id, or unique id prefix.
+    /// Finds an image by name, name with digest, manifest digest, id, or unique id prefix.
     ///
     /// # Errors
     /// The text is no reference, or a prefix fits several images.
     pub fn get(&self, name_or_id: &str) -> Result<Option<Image>, Error> {
-        let _ = name_or_id;
-        not_yet()
+        let state = self.state();
+        Ok(state
+            .find(name_or_id)?
+            .and_then(|id| state.image(id, &self.layout)))
     }
 
     /// All images, sorted by id.
     ///
     /// # Errors
-    /// The database cannot be read.
+    /// None today; a store that reads from disk could fail.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
-        not_yet()
+        let state = self.state();
+        Ok(state
+            .images
+            .keys()
+            .filter_map(|id| state.image(id, &self.layout))
+            .collect())
     }
 
-    /// Removes an image (by id: with all its names; by name: only that name while others are left).
-    /// `Ok(false)` if there is none. Layers that `in_use` names stay until [`gc`](Self::gc).
+    /// Removes an image (by id or digest: with all its names; by tag: only that name while others
+    /// have a tag). `Ok(false)` if there is none. Layers that `in_use` names stay until
+    /// [`gc`](Self::gc).
     ///
     /// # Errors
     /// As [`get`](Self::get), or the database or disk fails.
@@ -71,8 +135,27 @@ impl Store {
         name_or_id: &str,
         in_use: &dyn Fn(&LayerId) -> bool,
     ) -> Result<bool, Error> {
-        let _ = (name_or_id, in_use);
-        not_yet()
+        let mut removed = false;
+        self.shrink(in_use, |state| {
+            let Some(id) = state.find(name_or_id)?.map(str::to_owned) else {
+                return Ok(());
+            };
+            removed = true;
+            let name = name_or_id.parse::<crate::Reference>().ok();
+            let tag = name
+                .filter(|name| name.digest().is_none())
+                .and_then(|name| name.tagged());
+            let tags = |state: &State| {
+                let mut names = state.names.iter();
+                names.any(|(name, record)| record.image == id && !name.contains('@'))
+            };
+            match tag {
+                Some(tag) if state.names.remove(&tag).is_some() && tags(state) => state.tidy(&id),
+                _ => state.forget(&id),
+            }
+            Ok(())
+        })?;
+        Ok(removed)
     }
 
     /// Removes layers and blobs that no image and no container needs; returns the bytes freed.
@@ -80,24 +163,219 @@ impl Store {
     /// # Errors
     /// The database or disk fails.
     pub fn gc(&self, in_use: &dyn Fn(&LayerId) -> bool) -> Result<u64, Error> {
-        let _ = in_use;
-        not_yet()
+        self.shrink(in_use, |_| Ok(()))
     }
 
-    /// What the store costs on disk.
+    /// What the store costs on disk, from its records: no directory is walked.
     ///
     /// # Errors
-    /// The database cannot be read.
+    /// None today.
     pub fn fs_info(&self) -> Result<FsInfo, Error> {
-        not_yet()
+        let state = self.state();
+        let blobs = state.needed_blobs();
+        let block = |size: &u64| size.next_multiple_of(4096);
+        Ok(FsInfo {
+            mountpoint: self.layout.images(),
+            used_bytes: blobs.values().map(block).sum::<u64>()
+                + state.layers.values().map(|layer| layer.bytes).sum::<u64>(),
+            inodes_used: blobs.len() as u64
+                + state.layers.values().map(|layer| layer.inodes).sum::<u64>(),
+        })
     }
 
-    /// Pins an image against garbage collection, or unpins it; `Ok(false)` if there is none.
+    /// Pins an image against automatic removal, or unpins it; `Ok(false)` if there is none.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// As [`get`](Self::get), or the database fails.
     pub fn pin(&self, name_or_id: &str, pinned: bool) -> Result<bool, Error> {
-        let _ = (name_or_id, pinned);
-        not_yet()
+        self.change(
+            |state| {
+                let Some(id) = state.find(name_or_id)?.map(str::to_owned) else {
+                    return Ok(false);
+                };
+                if let Some(image) = state.images.get_mut(&id) {
+                    image.pinned = pinned;
+                }
+                Ok(true)
+            },
+            |_| (),
+        )
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Makes a change durable: `edit` computes the new state (and does what must precede it on
+    /// disk), `done` runs once the database holds it.
+    pub(crate) fn change<T>(
+        &self,
+        edit: impl FnOnce(&mut State) -> Result<T, Error>,
+        done: impl FnOnce(&mut T),
+    ) -> Result<T, Error> {
+        let database = lock(&self.writer);
+        let old = self.state();
+        let mut new = State::clone(&old);
+        let mut result = edit(&mut new)?;
+        database.write(&old, &new)?;
+        done(&mut result);
+        let new = Arc::new(new);
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
+        // Derived: the next change or start writes it if this fails (a full disk).
+        if let Err(error) = index::write(&self.layout, &new) {
+            tracing::warn!(
+                error = error.sentence(),
+                "index.json is behind the image store"
+            );
+        }
+        sys::failpoint!("image.index.after");
+        Ok(result)
+    }
+
+    /// Edits the state, then removes what nothing needs any more; returns the bytes freed.
+    fn shrink(
+        &self,
+        in_use: &dyn Fn(&LayerId) -> bool,
+        edit: impl FnOnce(&mut State) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        let mut freed = 0;
+        let mut trash: Vec<PathBuf> = Vec::new();
+        // Which layers go is decided before the commit, their directories follow it: a crash between
+        // leaves directories without a record, which the next start removes.
+        self.change(
+            |state| {
+                edit(state)?;
+                let reserved = lock(&self.reserved);
+                let needed = state.needed_layers();
+                let goes = |chain: &str, dir: &str| {
+                    !needed.contains(chain)
+                        && !reserved.contains_key(chain)
+                        && !in_use(&LayerId::new(dir))
+                };
+                let gone: Vec<String> = state
+                    .layers
+                    .iter()
+                    .filter(|(chain, layer)| goes(chain, &layer.dir))
+                    .map(|(chain, _)| chain.clone())
+                    .collect();
+                let mut dirs = Vec::new();
+                for chain in gone {
+                    if let Some(layer) = state.layers.remove(&chain) {
+                        freed += layer.bytes;
+                        dirs.push(self.layout.layer(&layer.dir));
+                    }
+                }
+                let kept = state.needed_blobs();
+                let mut files = Vec::new();
+                for (digest, size) in recover::blobs(&self.layout)? {
+                    if !kept.contains_key(digest.as_str()) && !reserved.contains_key(&digest) {
+                        freed += size;
+                        files.push(self.layout.blob(&digest));
+                    }
+                }
+                Ok((dirs, files))
+            },
+            |(dirs, files)| {
+                sys::failpoint!("image.remove.committed");
+                for dir in dirs.drain(..) {
+                    let aside = self.layout.passing("del");
+                    if fs::rename(&dir, &aside).is_ok() {
+                        trash.push(aside);
+                    }
+                }
+                trash.append(files);
+                // Blobs go under the lock: an import could bring the same digest right after.
+                trash.retain(|path| {
+                    path.starts_with(self.layout.layers()) || {
+                        if let Err(error) = layout::remove(path) {
+                            tracing::warn!(error = error.sentence(), "a blob is left behind");
+                        }
+                        false
+                    }
+                });
+            },
+        )?;
+        for path in trash {
+            layout::remove(&path)?;
+        }
+        Ok(freed)
+    }
+
+    pub(crate) fn reserve(&self) -> Reserved<'_> {
+        Reserved {
+            store: self,
+            held: Vec::new(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an import builds on, kept from removal until this is dropped.
+pub(crate) struct Reserved<'a> {
+    store: &'a Store,
+    held: Vec<String>,
+}
+
+impl Reserved<'_> {
+    /// The store has this blob, whole, and keeps it.
+    pub(crate) fn blob(&mut self, digest: &str, size: u64) -> bool {
+        // Under the writer's lock no removal is between its decision and its deed.
+        let _writer = lock(&self.store.writer);
+        let known = self.store.state().needed_blobs().get(digest) == Some(&size);
+        let path = self.store.layout.blob(digest);
+        let whole = known && fs::metadata(path).is_ok_and(|meta| meta.len() == size);
+        if whole {
+            self.hold(digest);
+        }
+        whole
+    }
+
+    /// Reserves all of `chains`; answers the directories of those that are there.
+    pub(crate) fn layers<'c>(
+        &mut self,
+        chains: impl Iterator<Item = &'c str>,
+    ) -> BTreeMap<String, PathBuf> {
+        let writer = lock(&self.store.writer);
+        let state = self.store.state();
+        let mut found = BTreeMap::new();
+        for chain in chains {
+            self.hold(chain);
+            if let Some(layer) = state.layers.get(chain) {
+                found.insert(chain.to_owned(), self.store.layout.diff(&layer.dir));
+            }
+        }
+        drop(writer);
+        found
+    }
+
+    fn hold(&mut self, key: &str) {
+        *lock(&self.store.reserved)
+            .entry(key.to_owned())
+            .or_default() += 1;
+        self.held.push(key.to_owned());
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        let mut reserved = lock(&self.store.reserved);
+        for key in &self.held {
+            if let Some(count) = reserved.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    reserved.remove(key);
+                }
+            }
+        }
     }
 }

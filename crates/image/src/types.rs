@@ -1,5 +1,7 @@
 //! What callers see of an image and of the store.
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -59,7 +61,8 @@ impl Image {
 }
 
 /// The part of an image configuration that says how to run it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ImageConfig {
     /// `user`, `uid`, `user:group`, `uid:gid` …; empty is root.
     pub user: String,

@@ -63,7 +63,11 @@ impl Process {
 
     /// Guards a child; its handle is given up, the guard reaps.
     #[must_use]
-    pub fn child(child: &Child) -> Self {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "two owners would reap it twice"
+    )]
+    pub fn child(child: Child) -> Self {
         Self::new(i32::try_from(child.id()).unwrap_or(0))
     }
 

@@ -25,7 +25,7 @@ fn a_process_a_mount_and_a_cgroup_are_seen_and_undone() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let process = guard::Process::child(&child);
+        let process = guard::Process::child(child);
         mount(
             "none",
             dir.path(),

@@ -1,0 +1,520 @@
+//! From an archive's documents to the images that this machine can run.
+//!
+//! ```text
+//!  index.json -> [index ->]* manifest -> config, layers      OCI
+//!  manifest.json -> config, layers                           docker: a manifest is made for it
+//! ```
+//! Of several platforms the first that fits is taken; entries without a platform are judged by their
+//! configuration. Every size and digest that a descriptor promises is held against what was spooled.
+
+use std::{collections::BTreeMap, path::Path};
+
+use oci::image::{Descriptor, ImageConfig as ConfigDocument, Index, Manifest, MediaType, Platform};
+use serde::{Deserialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Chosen, Layer, names,
+    spool::{Archive, Spooled},
+};
+use crate::{
+    Error, ImageConfig, Limits, Reference,
+    pipe::{Packing, digest_of},
+    reference::is_digest,
+    state::{Blob, ManifestRecord},
+};
+
+/// Indexes in indexes: nobody needs more.
+const DEPTH_MAX: usize = 4;
+
+/// `(os, architecture)` of this machine in Go's naming.
+fn platform() -> (&'static str, &'static str) {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    };
+    (std::env::consts::OS, architecture)
+}
+
+pub(super) fn choose(
+    archive: &mut Archive,
+    dir: &Path,
+    name: Option<&Reference>,
+    limits: &Limits,
+) -> Result<Vec<Chosen>, Error> {
+    let groups = if archive.get("index.json").is_some() {
+        oci(archive, name, limits)?
+    } else if archive.get("manifest.json").is_some() {
+        docker(archive, dir, limits)?
+    } else {
+        let text = "it holds neither index.json (OCI) nor manifest.json (docker)";
+        return Err(Error::Invalid(text.into()));
+    };
+    if groups.is_empty() {
+        return Err(Error::Invalid("its index lists no image".into()));
+    }
+    if let (Some(name), true) = (name, groups.len() > 1) {
+        let text = format!(
+            "it holds {} images, and one name ({name}) cannot name all",
+            groups.len()
+        );
+        return Err(Error::Invalid(text));
+    }
+    let mut chosen = Vec::new();
+    for group in groups {
+        let mut image = image(archive, &group, limits)?;
+        if let Some(name) = name {
+            check_pinned(name, &image.manifest)?;
+            image.names = vec![name.clone()];
+        }
+        if image.names.is_empty() {
+            return Err(names::missing(group.word.as_deref()));
+        }
+        chosen.push(image);
+    }
+    Ok(chosen)
+}
+
+/// Entries of an index that share their names: platforms of one image.
+#[derive(Debug, Default)]
+struct Group {
+    names: Vec<Reference>,
+    word: Option<String>,
+    descriptors: Vec<Descriptor>,
+}
+
+fn oci(archive: &Archive, name: Option<&Reference>, limits: &Limits) -> Result<Vec<Group>, Error> {
+    if let Some(data) = archive.read("oci-layout", limits.manifest_bytes)? {
+        let layout: oci::image::LayoutFile = document("oci-layout", &data)?;
+        if layout.image_layout_version != "1.0.0" {
+            let version = layout.image_layout_version;
+            return Err(Error::Invalid(format!(
+                "its OCI layout version {version:?} is not known"
+            )));
+        }
+    }
+    let data = archive
+        .read("index.json", limits.manifest_bytes)?
+        .unwrap_or_default();
+    let index: Index = document("index.json", &data)?;
+    // By what the archive says, so that a caller's name does not make one image of several.
+    let mut said: BTreeMap<Option<String>, Vec<Descriptor>> = BTreeMap::new();
+    for descriptor in index.manifests {
+        let word = names::said(&descriptor.annotations).map(str::to_owned);
+        said.entry(word).or_default().push(descriptor);
+    }
+    let mut groups = Vec::new();
+    for (word, mut descriptors) in said {
+        descriptors.dedup_by(|a, b| a.digest == b.digest);
+        // Without names, only platforms of one image belong together.
+        if word.is_none() && descriptors.iter().any(|d| d.platform.is_none()) {
+            let single = |d| Group {
+                descriptors: vec![d],
+                ..Group::default()
+            };
+            groups.extend(descriptors.into_iter().map(single));
+            continue;
+        }
+        let mut group = Group {
+            descriptors,
+            ..Group::default()
+        };
+        // Under a caller's name it does not matter whether the archive's is valid.
+        if name.is_none()
+            && let Some(first) = group.descriptors.first()
+        {
+            match names::annotated(&first.annotations) {
+                Ok(name) => group.names = name.into_iter().collect(),
+                Err(names::Unfit::Word(word)) => group.word = Some(word),
+                Err(names::Unfit::Invalid(error)) => return Err(error.into()),
+            }
+        }
+        groups.push(group);
+    }
+    Ok(merge_same(groups))
+}
+
+/// Several names may lead to one manifest.
+fn merge_same(groups: Vec<Group>) -> Vec<Group> {
+    let mut merged: Vec<Group> = Vec::new();
+    for mut group in groups {
+        let only = |group: &Group| match group.descriptors.as_slice() {
+            [one] => Some(one.digest.clone()),
+            _ => None,
+        };
+        let digest = only(&group);
+        match merged
+            .iter_mut()
+            .find(|other| digest.is_some() && only(other) == digest)
+        {
+            Some(other) => other.names.append(&mut group.names),
+            None => merged.push(group),
+        }
+    }
+    merged
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerEntry {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// Docker archives have no manifest: one is made, so that the store is an OCI layout all the same.
+fn docker(archive: &mut Archive, dir: &Path, limits: &Limits) -> Result<Vec<Group>, Error> {
+    let data = archive
+        .read("manifest.json", limits.manifest_bytes)?
+        .unwrap_or_default();
+    let entries: Vec<DockerEntry> = document("manifest.json", &data)?;
+    let mut groups = Vec::new();
+    for entry in entries {
+        let missing = |name: &str| Error::Invalid(format!("its file {name:?} is missing"));
+        let config = archive
+            .get(&entry.config)
+            .ok_or_else(|| missing(&entry.config))?
+            .clone();
+        archive.alias(&config);
+        let mut layers = Vec::new();
+        for name in &entry.layers {
+            let layer = archive.get(name).ok_or_else(|| missing(name))?.clone();
+            let media_type = match layer.packing()? {
+                Packing::Plain => MediaType::OciLayer,
+                Packing::Gzip => MediaType::OciLayerGzip,
+                Packing::Zstd => MediaType::OciLayerZstd,
+            };
+            archive.alias(&layer);
+            layers.push(descriptor(media_type, &layer));
+        }
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(MediaType::OciManifest.to_string()),
+            config: descriptor(MediaType::OciConfig, &config),
+            layers,
+            ..Manifest::default()
+        };
+        let manifest = serde_json::to_vec(&manifest)
+            .map_err(|error| Error::Invalid(format!("manifest.json: {error}")))?;
+        let manifest = archive.add(dir, &manifest)?;
+        let tags = entry.repo_tags.unwrap_or_default();
+        groups.push(Group {
+            names: tags
+                .iter()
+                .map(|tag| tag.parse())
+                .collect::<Result<_, _>>()?,
+            word: None,
+            descriptors: vec![descriptor(MediaType::OciManifest, &manifest)],
+        });
+    }
+    Ok(groups)
+}
+
+fn descriptor(media_type: MediaType, file: &Spooled) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_string(),
+        digest: file.digest.clone(),
+        size: file.size,
+        ..Descriptor::default()
+    }
+}
+
+fn image(archive: &Archive, group: &Group, limits: &Limits) -> Result<Chosen, Error> {
+    let mut found = Vec::new();
+    let best = pick(archive, &group.descriptors, None, 0, limits, &mut found)?;
+    let Some(picked) = best else {
+        let (os, architecture) = platform();
+        found.sort();
+        found.dedup();
+        return Err(Error::Platform {
+            found: if found.is_empty() {
+                "no platform".into()
+            } else {
+                found.join(", ")
+            },
+            wanted: format!("{os}/{architecture}"),
+        });
+    };
+    let Picked {
+        descriptor,
+        manifest,
+        config,
+        index,
+    } = picked;
+    let diff_ids = &config.rootfs.diff_ids;
+    if config.rootfs.type_ != "layers" || diff_ids.len() != manifest.layers.len() {
+        return Err(Error::Invalid(format!(
+            "configuration {} lists {} layers and manifest {} {}",
+            manifest.config.digest,
+            diff_ids.len(),
+            descriptor.digest,
+            manifest.layers.len()
+        )));
+    }
+    if manifest.layers.len() > limits.layers {
+        let text = format!(
+            "it has {} layers, more than {}",
+            manifest.layers.len(),
+            limits.layers
+        );
+        return Err(Error::Limit(text));
+    }
+    let chain = chain_ids(diff_ids)
+        .ok_or_else(|| Error::Invalid(format!("{} has a bad diff_id", manifest.config.digest)))?;
+    let mut layers: Vec<Layer> = Vec::new();
+    for (at, layer) in manifest.layers.iter().enumerate() {
+        let file = blob(archive, layer, "layer")?;
+        layers.push(Layer {
+            blob: layer.digest.clone(),
+            size: layer.size,
+            file: file.file.clone(),
+            diff_id: diff_ids[at].clone(),
+            chain: chain[at].clone(),
+            below: chain[..at].iter().rev().cloned().collect(),
+        });
+    }
+    let record = |d: &Descriptor| Blob {
+        digest: d.digest.clone(),
+        size: d.size,
+    };
+    let (os, architecture) = (config.os.clone(), config.architecture.clone());
+    Ok(Chosen {
+        names: group.names.clone(),
+        id: manifest.config.digest.clone(),
+        os,
+        architecture,
+        config: run_config(config),
+        manifest: ManifestRecord {
+            digest: descriptor.digest,
+            media_type: descriptor.media_type,
+            size: descriptor.size,
+            blobs: std::iter::once(&manifest.config)
+                .chain(&manifest.layers)
+                .map(record)
+                .collect(),
+            index,
+        },
+        layers,
+    })
+}
+
+struct Picked {
+    descriptor: Descriptor,
+    manifest: Manifest,
+    config: ConfigDocument,
+    index: Option<String>,
+}
+
+/// The first descriptor that fits this machine, looking into indexes.
+fn pick(
+    archive: &Archive,
+    descriptors: &[Descriptor],
+    index: Option<&str>,
+    depth: usize,
+    limits: &Limits,
+    found: &mut Vec<String>,
+) -> Result<Option<Picked>, Error> {
+    for descriptor in descriptors {
+        if let Some(platform) = &descriptor.platform
+            && !fits(&platform.os, &platform.architecture)
+        {
+            // Attestations say "unknown": they are no images.
+            if platform.os != "unknown" {
+                found.push(show_platform(platform));
+            }
+            continue;
+        }
+        let media_type = media_type(archive, descriptor, limits)?;
+        if media_type.is_index() {
+            if depth >= DEPTH_MAX {
+                return Err(Error::Invalid("its indexes are nested too deeply".into()));
+            }
+            let inner: Index = read(archive, descriptor, limits.manifest_bytes, "index")?;
+            let outer = index.unwrap_or(&descriptor.digest);
+            let picked = pick(
+                archive,
+                &inner.manifests,
+                Some(outer),
+                depth + 1,
+                limits,
+                found,
+            )?;
+            if picked.is_some() {
+                return Ok(picked);
+            }
+            continue;
+        }
+        let manifest: Manifest = read(archive, descriptor, limits.manifest_bytes, "manifest")?;
+        if !manifest
+            .config
+            .known_media_type()
+            .is_some_and(MediaType::is_config)
+        {
+            let text = format!(
+                "manifest {} is of {:?}, no container image",
+                descriptor.digest, manifest.config.media_type
+            );
+            return Err(Error::Invalid(text));
+        }
+        let config: ConfigDocument = read(
+            archive,
+            &manifest.config,
+            limits.config_bytes,
+            "configuration",
+        )?;
+        if !fits(&config.os, &config.architecture) {
+            found.push(format!("{}/{}", config.os, config.architecture));
+            continue;
+        }
+        let descriptor = Descriptor {
+            media_type: media_type.to_string(),
+            ..descriptor.clone()
+        };
+        let index = index.map(str::to_owned);
+        return Ok(Some(Picked {
+            descriptor,
+            manifest,
+            config,
+            index,
+        }));
+    }
+    Ok(None)
+}
+
+/// What a descriptor leads to. An absent or unknown type is read from the document itself.
+fn media_type(
+    archive: &Archive,
+    descriptor: &Descriptor,
+    limits: &Limits,
+) -> Result<MediaType, Error> {
+    if let Some(known) = descriptor.known_media_type()
+        && (known.is_index() || known.is_manifest())
+    {
+        return Ok(known);
+    }
+    let value: serde_json::Value = read(archive, descriptor, limits.manifest_bytes, "document")?;
+    if value.get("manifests").is_some() {
+        Ok(MediaType::OciIndex)
+    } else if value.get("config").is_some() {
+        Ok(MediaType::OciManifest)
+    } else {
+        let text = format!(
+            "{} of {:?} is no image",
+            descriptor.digest, descriptor.media_type
+        );
+        Err(Error::Invalid(text))
+    }
+}
+
+fn fits(os: &str, architecture: &str) -> bool {
+    let (own_os, own_architecture) = platform();
+    (os.is_empty() || os == own_os) && (architecture.is_empty() || architecture == own_architecture)
+}
+
+fn show_platform(platform: &Platform) -> String {
+    let variant = platform
+        .variant
+        .as_deref()
+        .map(|v| format!("/{v}"))
+        .unwrap_or_default();
+    format!("{}/{}{variant}", platform.os, platform.architecture)
+}
+
+fn blob<'a>(
+    archive: &'a Archive,
+    descriptor: &Descriptor,
+    what: &str,
+) -> Result<&'a Spooled, Error> {
+    if !is_digest(&descriptor.digest) {
+        let text = format!("{what} digest {:?} is no sha256 digest", descriptor.digest);
+        return Err(Error::Invalid(text));
+    }
+    let Some(file) = archive.blob(&descriptor.digest) else {
+        let hint = if descriptor.urls.is_empty() {
+            ""
+        } else {
+            " (it must be fetched from a URL)"
+        };
+        let text = format!("{what} {} is not in the archive{hint}", descriptor.digest);
+        return Err(Error::Invalid(text));
+    };
+    if file.size != descriptor.size {
+        let text = format!(
+            "{what} {} has {} bytes, and its descriptor says {}",
+            descriptor.digest, file.size, descriptor.size
+        );
+        return Err(Error::Invalid(text));
+    }
+    if file.digest != descriptor.digest {
+        return Err(Error::Digest {
+            what: format!("{what} in the archive"),
+            expected: descriptor.digest.clone(),
+            actual: file.digest.clone(),
+        });
+    }
+    Ok(file)
+}
+
+fn read<T: DeserializeOwned>(
+    archive: &Archive,
+    descriptor: &Descriptor,
+    limit: u64,
+    what: &str,
+) -> Result<T, Error> {
+    let file = blob(archive, descriptor, what)?;
+    let name = format!("{what} {}", descriptor.digest);
+    document(&name, &file.read(&name, limit)?)
+}
+
+fn document<T: DeserializeOwned>(name: &str, data: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(data).map_err(|error| Error::Invalid(format!("{name}: {error}")))
+}
+
+/// A name with a digest must mean what was found.
+fn check_pinned(name: &Reference, manifest: &ManifestRecord) -> Result<(), Error> {
+    let Some(digest) = name.digest() else {
+        return Ok(());
+    };
+    if digest == manifest.digest || Some(digest) == manifest.index.as_deref() {
+        return Ok(());
+    }
+    Err(Error::Digest {
+        what: format!("the image for {name}"),
+        expected: digest.to_owned(),
+        actual: manifest.digest.clone(),
+    })
+}
+
+pub(crate) fn run_config(config: ConfigDocument) -> ImageConfig {
+    let run = config.config.unwrap_or_default();
+    ImageConfig {
+        user: run.user.unwrap_or_default(),
+        env: run.env,
+        entrypoint: run.entrypoint,
+        cmd: run.cmd,
+        working_dir: run.working_dir.unwrap_or_default(),
+        labels: run.labels,
+        stop_signal: run.stop_signal.unwrap_or_default(),
+        volumes: run.volumes.into_keys().collect(),
+        exposed_ports: run.exposed_ports.into_keys().collect(),
+    }
+}
+
+/// The chain id of each layer: its own diff id for the lowest, then
+/// `sha256(chain below + " " + diff id)` (image specification, "Layer ChainID").
+pub(crate) fn chain_ids(diff_ids: &[String]) -> Option<Vec<String>> {
+    let mut chain: Vec<String> = Vec::new();
+    for diff_id in diff_ids {
+        if !is_digest(diff_id) {
+            return None;
+        }
+        chain.push(match chain.last() {
+            Some(below) => digest_of(Sha256::new_with_prefix(format!("{below} {diff_id}"))),
+            None => diff_id.clone(),
+        });
+    }
+    Some(chain)
+}

@@ -1,0 +1,122 @@
+//! Import of an archive, from a stream to an image that exists.
+//!
+//! ```text
+//!  1 spool    every file of the archive into tmp/, hashed while it streams     spool.rs
+//!  2 choose   documents -> images for this platform, with their names          choose.rs, names.rs
+//!  3 reserve  layers and blobs that are there already: kept from the collector
+//!  4 unpack   missing layers into layers/.new-…, in parallel                   layers.rs
+//!  5 sync     one syncfs: everything is on the disk
+//!  6 publish  renames, directory syncs, one database transaction               publish.rs
+//! ```
+//! Until the transaction of step 6 nothing refers to anything new: an error, a cancellation or a
+//! power cut before it leaves no image, and what lies in tmp/ and .new-… is removed, by the guard
+//! here or by the next start.
+
+mod choose;
+mod layers;
+mod names;
+mod publish;
+mod spool;
+
+use std::{io::Read, path::PathBuf, sync::atomic::AtomicBool};
+
+use crate::{
+    Error, Image, ImportOptions, Progress, Store, layout, pipe::Cancel, state::ManifestRecord,
+};
+
+pub(crate) use choose::{chain_ids, run_config};
+
+/// One image of an archive, decided but not in the store yet.
+#[derive(Debug)]
+struct Chosen {
+    /// Normalised names with a tag; names with a digest are added when it is published.
+    names: Vec<crate::Reference>,
+    id: String,
+    os: String,
+    architecture: String,
+    config: crate::ImageConfig,
+    manifest: ManifestRecord,
+    layers: Vec<Layer>,
+}
+
+/// One layer of a chosen image.
+#[derive(Debug, Clone)]
+struct Layer {
+    /// The blob as it is packed.
+    blob: String,
+    size: u64,
+    /// The blob's file: spooled, or in the store.
+    file: PathBuf,
+    /// Digest of the unpacked tar.
+    diff_id: String,
+    /// This layer on all those below.
+    chain: String,
+    /// Chain ids of those below, topmost first.
+    below: Vec<String>,
+}
+
+/// The passing directories of one import; removed when it ends, whichever way.
+#[derive(Debug)]
+struct Workspace {
+    blobs: PathBuf,
+    layers: Vec<PathBuf>,
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        for path in self.layers.iter().chain([&self.blobs]) {
+            if let Err(error) = layout::remove(path) {
+                tracing::warn!(error = error.sentence(), "an import left files behind");
+            }
+        }
+    }
+}
+
+pub(crate) fn import(
+    store: &Store,
+    src: &mut dyn Read,
+    opts: &ImportOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+    cancel: &AtomicBool,
+) -> Result<Vec<Image>, Error> {
+    let cancel = Cancel::new(cancel);
+    let name = opts.name.as_deref().map(str::parse).transpose()?;
+    let layout = store.layout();
+    let blobs = layout.passing("import");
+    let blobs = layout.tmp().join(blobs.file_name().unwrap_or_default());
+    layout::directory(&blobs)?;
+    let mut workspace = Workspace {
+        blobs,
+        layers: Vec::new(),
+    };
+    let mut reserved = store.reserve();
+
+    sys::failpoint!("image.import.spool.before");
+    let dir = workspace.blobs.clone();
+    let mut archive = spool::spool(src, &dir, layout, &mut reserved, opts, progress, &cancel)?;
+    sys::failpoint!("image.import.spooled");
+    let chosen = choose::choose(&mut archive, &dir, name.as_ref(), &opts.limits)?;
+
+    let wanted = chosen.iter().flat_map(|image| &image.layers);
+    let known = reserved.layers(wanted.map(|layer| layer.chain.as_str()));
+    let made = layers::unpack_all(
+        &layers::Job {
+            layout,
+            known: &known,
+            limits: &opts.limits,
+            progress,
+            cancel: &cancel,
+        },
+        &chosen,
+        &mut workspace.layers,
+    )?;
+    sys::failpoint!("image.import.unpacked");
+    if cancel.is_set() {
+        return Err(Error::Cancelled);
+    }
+
+    layout::sync_filesystem(&layout.layers())?;
+    layout::sync_filesystem(&dir)?;
+    sys::failpoint!("image.import.synced");
+    publish::publish(store, &archive, chosen, made)
+}

@@ -1,0 +1,159 @@
+//! The last step: what is complete and synced gets its name.
+//!
+//! ```text
+//!  rename layers, blobs -> fsync their directories -> database transaction -> index.json
+//!  \___________ undone on failure ______________/     ^ now the image exists
+//! ```
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Chosen, layers::Made, spool::Archive};
+use crate::{
+    Error, Image, Store, layout,
+    state::{ImageRecord, NameRecord, State, VERSION},
+};
+
+/// Names that appeared in this step; taken away again unless the transaction succeeds.
+struct Published {
+    paths: Vec<PathBuf>,
+    keep: bool,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        for path in self.paths.iter().rev() {
+            if let Err(error) = layout::remove(path) {
+                tracing::warn!(
+                    error = error.sentence(),
+                    "a failed import left files behind"
+                );
+            }
+        }
+    }
+}
+
+impl Published {
+    fn rename(&mut self, from: &Path, to: PathBuf) -> Result<(), Error> {
+        fs::rename(from, &to).map_err(Error::io("rename", from))?;
+        self.paths.push(to);
+        Ok(())
+    }
+}
+
+pub(super) fn publish(
+    store: &Store,
+    archive: &Archive,
+    chosen: Vec<Chosen>,
+    made: Vec<Made>,
+) -> Result<Vec<Image>, Error> {
+    let layout = store.layout();
+    let ids: Vec<String> = chosen.iter().map(|image| image.id.clone()).collect();
+    store.change(
+        |state| {
+            let mut published = Published {
+                paths: Vec::new(),
+                keep: false,
+            };
+            for layer in made {
+                // Another import may have been faster.
+                if state.layers.contains_key(&layer.record.chain) {
+                    continue;
+                }
+                let dir = free_name(&layout.layers(), &layer.record.chain);
+                published.rename(&layer.path, layout.layer(&dir))?;
+                let chain = layer.record.chain.clone();
+                state.layers.insert(
+                    chain,
+                    crate::state::LayerRecord {
+                        dir,
+                        ..layer.record
+                    },
+                );
+            }
+            for image in &chosen {
+                for (digest, _) in image.manifest.all() {
+                    let target = layout.blob(digest);
+                    if let Some(spooled) = archive.blob(digest)
+                        && spooled.file != target
+                        && !target.exists()
+                    {
+                        published.rename(&spooled.file, target)?;
+                    }
+                }
+            }
+            sys::failpoint!("image.publish.renamed");
+            layout::sync_dir(&layout.layers())?;
+            layout::sync_dir(&layout.blobs())?;
+            sys::failpoint!("image.publish.synced");
+            for image in chosen {
+                add(state, image);
+            }
+            Ok(published)
+        },
+        |published| published.keep = true,
+    )?;
+    sys::failpoint!("image.publish.done");
+    let state = store.state();
+    Ok(ids
+        .iter()
+        .filter_map(|id| state.image(id, layout))
+        .collect())
+}
+
+/// Twelve hex digits keep overlayfs's option string short; more where those are taken.
+fn free_name(layers: &Path, chain: &str) -> String {
+    let hex = chain.trim_start_matches("sha256:");
+    let lengths = (12..=64).step_by(4);
+    let mut names = lengths.map(|length| &hex[..length.min(hex.len())]);
+    names
+        .find(|name| !layers.join(name).exists())
+        .unwrap_or(hex)
+        .to_owned()
+}
+
+fn add(state: &mut State, image: Chosen) {
+    let mut moved = vec![image.id.clone()];
+    for reference in &image.names {
+        let mut names = vec![reference.with_digest(&image.manifest.digest)];
+        names.extend(
+            image
+                .manifest
+                .index
+                .iter()
+                .map(|index| reference.with_digest(index)),
+        );
+        names.extend(reference.tagged());
+        for name in names {
+            let record = NameRecord {
+                image: image.id.clone(),
+                manifest: image.manifest.digest.clone(),
+            };
+            if let Some(old) = state.names.insert(name, record) {
+                moved.push(old.image);
+            }
+        }
+    }
+    let old = state.images.remove(&image.id);
+    let (mut manifests, pinned) = old.map_or((vec![], false), |old| (old.manifests, old.pinned));
+    manifests.retain(|manifest| manifest.digest != image.manifest.digest);
+    manifests.push(image.manifest);
+    let record = ImageRecord {
+        version: VERSION,
+        os: image.os,
+        architecture: image.architecture,
+        config: image.config,
+        chain: image.layers.into_iter().map(|layer| layer.chain).collect(),
+        manifests,
+        pinned,
+    };
+    state.images.insert(image.id, record);
+    for id in moved {
+        state.tidy(&id);
+    }
+}

@@ -1,0 +1,314 @@
+//! A layer blob, decompressed in its own thread.
+//!
+//! ```text
+//!  producer thread                              the caller's thread
+//!  blob file -> gunzip / unzstd -> chunk  ==4==>  Pipe: BufRead -> untar
+//!       ^   \                                       |   \
+//!  progress  ratio, size limits        <==recycle==/     sha256 of what came out
+//! ```
+//! Four chunks of 256 KiB at most are on their way, whatever the layer's size. The digest is taken
+//! where there is time: with gzip the producer is the slower side, so the caller's thread hashes;
+//! with zstd and plain tar the producer does.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    },
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::Limits;
+
+const CHUNK: usize = 256 << 10;
+const CHUNKS: usize = 4;
+/// 128 MiB: what zstd's `--ultra` levels need. More would be an attack on memory.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// Something that stops a stream and is not the disk's fault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stop {
+    #[error("cancelled")]
+    Cancelled,
+    #[error("{0}")]
+    Limit(String),
+}
+
+impl Stop {
+    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+/// Two reasons to stop: the caller's wish, and the failure of another layer of the same import.
+#[derive(Debug)]
+pub(crate) struct Cancel<'a> {
+    caller: &'a AtomicBool,
+    failed: AtomicBool,
+}
+
+impl<'a> Cancel<'a> {
+    pub(crate) fn new(caller: &'a AtomicBool) -> Self {
+        Self {
+            caller,
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.caller.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How content is packed, told by its first bytes: media types in the wild are not to be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    pub(crate) fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A skippable frame may come first (zstd:chunked, pzstd).
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// Undoes whatever packing `src` has.
+pub(crate) fn unpacked<'a, R: BufRead + 'a>(
+    mut src: R,
+) -> io::Result<(Packing, Box<dyn Read + 'a>)> {
+    let packing = Packing::of(src.fill_buf()?);
+    Ok((
+        packing,
+        match packing {
+            Packing::Plain => Box::new(src),
+            Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(src)),
+            Packing::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(src)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Box::new(decoder)
+            }
+        },
+    ))
+}
+
+/// The caller's end of a decompressed layer.
+pub(crate) struct Pipe<'a> {
+    chunks: Receiver<io::Result<Message>>,
+    recycle: Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+    hasher: Option<Sha256>,
+    digest: Option<String>,
+    cancel: &'a Cancel<'a>,
+    /// Called for each chunk that arrives.
+    tick: &'a dyn Fn(),
+}
+
+#[derive(Debug)]
+enum Message {
+    /// Here the consumer learns, before any content, whether the digest is its work.
+    Start {
+        consumer_hashes: bool,
+    },
+    Chunk(Vec<u8>),
+    End {
+        digest: Option<String>,
+    },
+}
+
+/// The other end, for the producer thread: see [`Producer::run`].
+#[derive(Debug)]
+pub(crate) struct Producer {
+    chunks: SyncSender<io::Result<Message>>,
+    recycle: Receiver<Vec<u8>>,
+}
+
+/// Both ends.
+pub(crate) fn pipe<'a>(cancel: &'a Cancel<'a>, tick: &'a dyn Fn()) -> (Producer, Pipe<'a>) {
+    let (chunks_in, chunks) = sync_channel(CHUNKS);
+    let (recycle, recycled) = channel();
+    let producer = Producer {
+        chunks: chunks_in,
+        recycle: recycled,
+    };
+    let pipe = Pipe {
+        chunks,
+        recycle,
+        chunk: Vec::new(),
+        at: 0,
+        hasher: None,
+        digest: None,
+        cancel,
+        tick,
+    };
+    (producer, pipe)
+}
+
+impl Producer {
+    /// Decompresses `blob` until its end, a limit, or the other end's disappearance. `consumed`
+    /// tells how much of the blob is read.
+    pub(crate) fn run(self, blob: File, limits: &Limits, consumed: &AtomicU64) {
+        if let Err(error) = self.produce(blob, limits, consumed) {
+            // A consumer that has gone needs no error.
+            let _ = self.chunks.send(Err(error));
+        }
+    }
+
+    fn produce(&self, blob: File, limits: &Limits, consumed: &AtomicU64) -> io::Result<()> {
+        let counted = Counted {
+            inner: blob,
+            count: consumed,
+        };
+        let (packing, mut src) = unpacked(BufReader::with_capacity(CHUNK, counted))?;
+        let mut hasher = (packing != Packing::Gzip).then(Sha256::new);
+        if !self.send(Message::Start {
+            consumer_hashes: hasher.is_none(),
+        }) {
+            return Ok(());
+        }
+        let mut total = 0u64;
+        loop {
+            let mut chunk = self.recycle.try_recv().unwrap_or_default();
+            let length = fill(&mut src, &mut chunk)?;
+            if length == 0 {
+                let digest = hasher.map(digest_of);
+                self.send(Message::End { digest });
+                return Ok(());
+            }
+            total += length as u64;
+            check(total, consumed.load(Ordering::Relaxed), packing, limits)?;
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&chunk);
+            }
+            if !self.send(Message::Chunk(chunk)) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send(&self, message: Message) -> bool {
+        self.chunks.send(Ok(message)).is_ok()
+    }
+}
+
+fn fill(src: &mut dyn Read, chunk: &mut Vec<u8>) -> io::Result<usize> {
+    chunk.resize(CHUNK, 0);
+    let mut filled = 0;
+    while filled < CHUNK {
+        match src.read(&mut chunk[filled..]) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    chunk.truncate(filled);
+    Ok(filled)
+}
+
+fn check(out: u64, read: u64, packing: Packing, limits: &Limits) -> io::Result<()> {
+    if out > limits.layer_bytes {
+        let text = format!("it unpacks to more than {} bytes", limits.layer_bytes);
+        return Err(io::Error::other(Stop::Limit(text)));
+    }
+    let packed = packing != Packing::Plain;
+    if packed && out > limits.ratio_free_bytes && out / limits.ratio > read {
+        let text = format!(
+            "it unpacks to more than {} times its size ({out} bytes out of {read})",
+            limits.ratio
+        );
+        return Err(io::Error::other(Stop::Limit(text)));
+    }
+    Ok(())
+}
+
+impl Pipe<'_> {
+    /// Digest of all that came out, once the end was read.
+    pub(crate) fn digest(&mut self) -> Option<String> {
+        self.digest
+            .take()
+            .or_else(|| self.hasher.take().map(digest_of))
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        if self.cancel.is_set() {
+            return Err(io::Error::other(Stop::Cancelled));
+        }
+        let gone = || io::Error::other("the decompressing thread has ended early");
+        match self.chunks.recv().map_err(|_| gone())?? {
+            Message::Start { consumer_hashes } => {
+                self.hasher = consumer_hashes.then(Sha256::new);
+            }
+            Message::Chunk(chunk) => {
+                if let Some(hasher) = &mut self.hasher {
+                    hasher.update(&chunk);
+                }
+                let old = std::mem::replace(&mut self.chunk, chunk);
+                self.at = 0;
+                let _ = self.recycle.send(old);
+                (self.tick)();
+            }
+            Message::End { digest } => {
+                self.digest = digest.or_else(|| self.hasher.take().map(digest_of));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Pipe<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at == self.chunk.len() && self.digest.is_none() {
+            self.receive()?;
+        }
+        Ok(&self.chunk[self.at..])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.at = (self.at + bytes).min(self.chunk.len());
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a, R> {
+    inner: R,
+    count: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.count.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+}
+
+/// `sha256:` and the hex digits.
+pub(crate) fn digest_of(hasher: Sha256) -> String {
+    format!("sha256:{}", hex::encode(hasher.finalize()))
+}

@@ -1,0 +1,372 @@
+//! The layer directory while it grows: parents found or made, times set at the end.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
+    rc::Rc,
+};
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat,
+        chownat, mkdirat, openat, readlinkat, statat, unlinkat, utimensat,
+    },
+    io::Errno,
+};
+
+use super::{Error, Lower, place, xattr};
+use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
+
+/// Parents kept open: tars come in directory order, so a few are enough.
+const CACHE: usize = 32;
+const LINKS_MAX: usize = 40;
+
+/// A directory of the layer, by descriptor, with its path free of links.
+#[derive(Debug)]
+pub(super) struct Dir {
+    pub(super) fd: OwnedFd,
+    pub(super) path: Vec<u8>,
+}
+
+impl Dir {
+    /// The path of a name in it.
+    pub(super) fn join(&self, name: &[u8]) -> Vec<u8> {
+        if self.path.is_empty() {
+            name.to_vec()
+        } else {
+            [&self.path, name].join(&b'/')
+        }
+    }
+
+    /// A path for the calls that take no descriptor; the name itself is never followed.
+    pub(super) fn proc_path(&self, name: &[u8]) -> Vec<u8> {
+        [
+            format!("/proc/self/fd/{}/", self.fd.as_raw_fd()).as_bytes(),
+            name,
+        ]
+        .concat()
+    }
+}
+
+/// The layer directory.
+pub(super) struct Tree<'a> {
+    root: Rc<Dir>,
+    diff: std::path::PathBuf,
+    lower: Lower<'a>,
+    /// This layer on top of those below; asked for when first needed.
+    merged: Option<Stack>,
+    cache: HashMap<Vec<u8>, Rc<Dir>>,
+    /// Modification times to set when nothing more will be put in.
+    times: BTreeMap<Vec<u8>, Timespec>,
+    root_seen: bool,
+    lower_link_followed: bool,
+    hide_all_lower: bool,
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn open(diff: &Path, lower: Lower<'a>) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(CWD, diff, flags, Mode::empty()).map_err(Error::io("open", b"/"))?;
+        Ok(Self {
+            root: Rc::new(Dir {
+                fd,
+                path: Vec::new(),
+            }),
+            diff: diff.to_owned(),
+            lower,
+            merged: None,
+            cache: HashMap::new(),
+            times: BTreeMap::new(),
+            root_seen: false,
+            lower_link_followed: false,
+            hide_all_lower: false,
+        })
+    }
+
+    pub(super) fn root(&self) -> Rc<Dir> {
+        self.root.clone()
+    }
+
+    /// The archive describes the root directory itself.
+    pub(super) fn root_is_explicit(&mut self) {
+        self.root_seen = true;
+    }
+
+    pub(super) fn hide_all_lower(&mut self) {
+        self.hide_all_lower = true;
+    }
+
+    pub(super) fn set_time(&mut self, path: Vec<u8>, time: Timespec) {
+        self.times.insert(path, time);
+    }
+
+    /// The directory that `path` leads to, made where it is missing.
+    pub(super) fn parent(&mut self, path: &[&[u8]]) -> Result<Rc<Dir>, Error> {
+        let key = path.join(&b'/');
+        if let Some(dir) = self.cache.get(&key) {
+            return Ok(dir.clone());
+        }
+        let dir = self.walk(path, true)?;
+        if self.cache.len() >= CACHE {
+            self.cache.clear();
+        }
+        self.cache.insert(key, dir.clone());
+        Ok(dir)
+    }
+
+    /// The directory that `path` leads to, if this layer has it.
+    pub(super) fn existing(&mut self, path: &[&[u8]]) -> Result<Rc<Dir>, Error> {
+        self.walk(path, false)
+    }
+
+    /// Something new stands where a link of a lower layer may have led elsewhere until now.
+    pub(super) fn made(&mut self) {
+        if self.lower_link_followed {
+            self.cache.clear();
+        }
+    }
+
+    /// What was known of `path` and below is void: it is replaced.
+    pub(super) fn forget(&mut self, path: &[u8]) {
+        self.cache.clear();
+        let below = [path, b"/"].concat();
+        self.times.remove(path);
+        let stale: Vec<Vec<u8>> = self
+            .times
+            .range(below.clone()..)
+            .take_while(|(name, _)| name.starts_with(&below))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in stale {
+            self.times.remove(&name);
+        }
+    }
+
+    /// Sets what can only be set at the end: directory times, and whiteouts for an opaque root.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        if !self.root_seen
+            && let Some(Node::Directory { top, .. }) = self.lower_node(b"")?
+        {
+            let root = self.root();
+            self.copy_attributes(&root, b".", &top)?;
+        }
+        if self.hide_all_lower {
+            let root = self.root();
+            for name in (self.lower)()?
+                .root_names()
+                .map_err(|e| Error::Lower(e.into()))?
+            {
+                place::whiteout(&root, &name)?;
+            }
+        }
+        let times = std::mem::take(&mut self.times);
+        for (path, time) in times {
+            let (dir, name) = if path.is_empty() {
+                (self.root.fd.try_clone(), b".".as_slice())
+            } else {
+                let slash = path.iter().rposition(|&b| b == b'/');
+                let (parent, name) = path.split_at(slash.map_or(0, |at| at + 1));
+                let flags = OFlags::PATH | OFlags::DIRECTORY;
+                let dir = if parent.is_empty() {
+                    self.root.fd.try_clone()
+                } else {
+                    open_beneath(&self.root.fd, parent, flags).map_err(Into::into)
+                };
+                (dir, name)
+            };
+            let dir = dir.map_err(|source| Error::Io {
+                act: "open the directory of",
+                entry: crate::tar::show(&path),
+                source,
+            })?;
+            set_times(&dir, name, time).map_err(Error::io("set the times of", &path))?;
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, path: &[&[u8]], make: bool) -> Result<Rc<Dir>, Error> {
+        let mut todo: VecDeque<Vec<u8>> = path.iter().map(|part| part.to_vec()).collect();
+        let whole = path.join(&b'/');
+        let mut dirs = vec![self.root.clone()];
+        let mut links = 0;
+        while let Some(name) = todo.pop_front() {
+            // The vector is never empty: the root is not popped.
+            let here = dirs.last().unwrap_or(&self.root).clone();
+            if name == b".." {
+                if dirs.len() > 1 {
+                    dirs.pop();
+                }
+                continue;
+            }
+            match self.step(&here, &name, make)? {
+                Step::Into(dir) => dirs.push(dir),
+                Step::Link(target) => {
+                    links += 1;
+                    if links > LINKS_MAX {
+                        return Err(problem(&whole, "too many symbolic links in its path"));
+                    }
+                    if target.starts_with(b"/") {
+                        dirs.truncate(1);
+                    }
+                    for part in components(&target).into_iter().rev() {
+                        todo.push_front(part);
+                    }
+                }
+                Step::Not => return Err(problem(&whole, "a part of its path is no directory")),
+                Step::Missing => return Err(problem(&whole, "it is not in this layer")),
+            }
+        }
+        Ok(dirs.pop().unwrap_or_else(|| self.root.clone()))
+    }
+
+    fn step(&mut self, here: &Rc<Dir>, name: &[u8], make: bool) -> Result<Step, Error> {
+        let path = here.join(name);
+        if name.len() > 255 {
+            return Ok(Step::Missing);
+        }
+        let mut opaque = false;
+        match statat(&here.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => return self.enter(here, name).map(Step::Into),
+                FileType::Symlink => return link(here, name, &path).map(Step::Link),
+                _ if make && is_whiteout(&stat) => {
+                    // Removed by this layer, and now something is put below: it starts empty.
+                    unlinkat(&here.fd, name, AtFlags::empty())
+                        .map_err(Error::io("replace", &path))?;
+                    opaque = true;
+                }
+                _ => return Ok(if make { Step::Not } else { Step::Missing }),
+            },
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(Error::io("look at", &path)(error)),
+        }
+        let below = if opaque {
+            None
+        } else {
+            self.lower_node(&path)?
+        };
+        if let Some(Node::Symlink(target)) = below {
+            self.lower_link_followed = true;
+            return Ok(Step::Link(target));
+        }
+        if !make {
+            return Ok(Step::Missing);
+        }
+        mkdirat(&here.fd, name, Mode::from_raw_mode(0o755)).map_err(Error::io("make", &path))?;
+        if opaque {
+            let dir = self.enter(here, name)?;
+            place::opaque(&dir)?;
+        }
+        match below {
+            Some(Node::Directory { top, .. }) => self.copy_attributes(here, name, &top)?,
+            _ => {
+                chmodat(&here.fd, name, Mode::from_raw_mode(0o755), AtFlags::empty())
+                    .map_err(Error::io("set the mode of", &path))?;
+                self.set_time(
+                    path,
+                    Timespec {
+                        tv_sec: 0,
+                        tv_nsec: 0,
+                    },
+                );
+            }
+        }
+        self.enter(here, name).map(Step::Into)
+    }
+
+    fn enter(&self, here: &Dir, name: &[u8]) -> Result<Rc<Dir>, Error> {
+        let path = here.join(name);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(&here.fd, name, flags, Mode::empty()).map_err(Error::io("open", &path))?;
+        Ok(Rc::new(Dir { fd, path }))
+    }
+
+    /// What the layers below show at `path`, as far as this layer does not hide it.
+    fn lower_node(&mut self, path: &[u8]) -> Result<Option<Node>, Error> {
+        if self.merged.is_none() {
+            let mut stack = (self.lower)()?;
+            stack.0.insert(0, self.diff.clone());
+            self.merged = Some(stack);
+        }
+        let Some(merged) = &self.merged else {
+            return Ok(None);
+        };
+        if path.is_empty() {
+            // The root exists in every layer: the attributes wanted are those of the one below.
+            return Stack(merged.0[1..].to_vec())
+                .lookup(b"")
+                .map_err(|e| Error::Lower(e.into()));
+        }
+        merged
+            .lookup(path)
+            .map_err(|error| Error::Lower(error.into()))
+    }
+
+    fn copy_attributes(
+        &mut self,
+        dir: &Dir,
+        name: &[u8],
+        (fd, stat): &(OwnedFd, Stat),
+    ) -> Result<(), Error> {
+        let path = if name == b"." {
+            Vec::new()
+        } else {
+            dir.join(name)
+        };
+        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        chownat(
+            &dir.fd,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(Error::io("set the owner of", &path))?;
+        chmodat(
+            &dir.fd,
+            name,
+            Mode::from_raw_mode(stat.st_mode & 0o7777),
+            AtFlags::empty(),
+        )
+        .map_err(Error::io("set the mode of", &path))?;
+        xattr::copy(fd, &dir.proc_path(name)).map_err(Error::io("copy attributes to", &path))?;
+        let tv_nsec = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        self.set_time(
+            path,
+            Timespec {
+                tv_sec: stat.st_mtime,
+                tv_nsec,
+            },
+        );
+        Ok(())
+    }
+}
+
+enum Step {
+    Into(Rc<Dir>),
+    Link(Vec<u8>),
+    Not,
+    Missing,
+}
+
+fn link(dir: &Dir, name: &[u8], path: &[u8]) -> Result<Vec<u8>, Error> {
+    let target = readlinkat(&dir.fd, name, Vec::new()).map_err(Error::io("read link", path))?;
+    Ok(target.into_bytes())
+}
+
+fn problem(path: &[u8], problem: &str) -> Error {
+    Error::Entry {
+        entry: crate::tar::show(path),
+        problem: problem.into(),
+    }
+}
+
+/// Sets modification (and access) time of a name, never of what it links to.
+pub(super) fn set_times(dir: &OwnedFd, name: &[u8], time: Timespec) -> Result<(), Errno> {
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+}

@@ -1,0 +1,329 @@
+//! Puts one entry into its directory.
+//!
+//! The common case costs the fewest calls: a file is made with O_EXCL, and only an EEXIST leads to
+//! the question what is there. Order matters: owner before mode (chown clears set-id bits), both
+//! before capabilities (chown and write clear those), times last.
+
+use std::{fs::File, io, io::BufRead, os::unix::fs::FileExt, rc::Rc};
+
+use rustix::{
+    fs::{
+        AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat,
+        chownat, fchmod, fchown, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat,
+        openat, statat, symlinkat, unlinkat,
+    },
+    io::Errno,
+};
+
+use super::{
+    Error, bad,
+    dirs::{Dir, Tree, set_times},
+    xattr,
+};
+use crate::{
+    stack::{OPAQUE, is_whiteout},
+    tar::{self, Entry, Kind, show},
+};
+
+/// The image's root directory itself.
+pub(super) fn root(tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Error> {
+    let root = tree.root();
+    tree.root_is_explicit();
+    attributes(&root, b".", entry)?;
+    tree.set_time(Vec::new(), time(entry));
+    Ok(())
+}
+
+pub(super) fn directory(
+    tree: &mut Tree<'_>,
+    dir: &Rc<Dir>,
+    name: &[u8],
+    entry: &Entry,
+) -> Result<(), Error> {
+    let path = dir.join(name);
+    match mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)) {
+        Ok(()) => tree.made(),
+        Err(Errno::EXIST) if is_directory(dir, name) => {}
+        Err(Errno::EXIST) => {
+            // It replaces a file or a whiteout, which hid the lower layers' directory: so does it.
+            remove(tree, dir, name)?;
+            mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)).map_err(Error::io("make", &path))?;
+            set_opaque(dir, name).map_err(Error::io("make opaque", &path))?;
+        }
+        Err(error) => return Err(Error::io("make", &path)(error)),
+    }
+    attributes(dir, name, entry)?;
+    tree.set_time(path, time(entry));
+    Ok(())
+}
+
+pub(super) fn file<R: BufRead>(
+    tree: &mut Tree<'_>,
+    dir: &Rc<Dir>,
+    name: &[u8],
+    entry: &Entry,
+    reader: &mut tar::Reader<R>,
+) -> Result<(), Error> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = retried(tree, dir, name, |dir| {
+        openat(&dir.fd, name, flags, Mode::from_raw_mode(0o600))
+    })?;
+    let file = File::from(fd);
+    content(&file, entry, reader)?;
+    let io = |act| Error::io(act, &entry.path);
+    if (entry.uid, entry.gid) != (0, 0) {
+        fchown(
+            &file,
+            Some(Uid::from_raw(entry.uid)),
+            Some(Gid::from_raw(entry.gid)),
+        )
+        .map_err(io("set the owner of"))?;
+    }
+    fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(io("set the mode of"))?;
+    if !entry.xattrs.is_empty() {
+        xattr::set(entry, &dir.proc_path(name))?;
+    }
+    let time = time(entry);
+    futimens(
+        &file,
+        &Timestamps {
+            last_access: time,
+            last_modification: time,
+        },
+    )
+    .map_err(io("set the times of"))
+}
+
+fn content<R: BufRead>(
+    file: &File,
+    entry: &Entry,
+    reader: &mut tar::Reader<R>,
+) -> Result<(), Error> {
+    let io = |source: io::Error| Error::Io {
+        act: "write",
+        entry: show(&entry.path),
+        source,
+    };
+    let whole = [(0, reader.left())];
+    let extents = entry.extents.as_deref().unwrap_or(&whole);
+    for &(start, length) in extents {
+        let (mut at, end) = (start, start + length);
+        while at < end {
+            let data = reader.data()?;
+            if data.is_empty() {
+                return Err(tar::Error::Truncated.into());
+            }
+            let take = data
+                .len()
+                .min(usize::try_from(end - at).unwrap_or(usize::MAX));
+            file.write_all_at(&data[..take], at).map_err(io)?;
+            reader.consume(take);
+            at += take as u64;
+        }
+    }
+    if entry.extents.is_some() {
+        ftruncate(file, entry.size).map_err(|errno| io(errno.into()))?;
+    }
+    Ok(())
+}
+
+/// The target must be a file of this very layer, as overlayfs needs it to be.
+pub(super) fn hard_link(
+    tree: &mut Tree<'_>,
+    dir: &Rc<Dir>,
+    name: &[u8],
+    entry: &Entry,
+    target: &[&[u8]],
+) -> Result<(), Error> {
+    let missing = || {
+        bad(
+            entry,
+            format!(
+                "its hard link target {:?} is no file of this layer",
+                show(&entry.link)
+            ),
+        )
+    };
+    let Some((target_name, target_parent)) = target.split_last() else {
+        return Err(missing());
+    };
+    let target_dir = match tree.existing(target_parent) {
+        Ok(dir) => dir,
+        Err(Error::Entry { .. }) => return Err(missing()),
+        Err(error) => return Err(error),
+    };
+    let stat = status(&target_dir, target_name)?.ok_or_else(missing)?;
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if directory || is_whiteout(&stat) {
+        return Err(missing());
+    }
+    if status(dir, name)?.is_some_and(|old| old.st_ino == stat.st_ino) {
+        return Ok(());
+    }
+    retried(tree, dir, name, |dir| {
+        linkat(
+            &target_dir.fd,
+            *target_name,
+            &dir.fd,
+            name,
+            AtFlags::empty(),
+        )
+    })
+}
+
+pub(super) fn symlink(
+    tree: &mut Tree<'_>,
+    dir: &Rc<Dir>,
+    name: &[u8],
+    entry: &Entry,
+) -> Result<(), Error> {
+    if entry.link.is_empty() || entry.link.len() > 4095 || entry.link.contains(&0) {
+        return Err(bad(
+            entry,
+            "its link target is empty, too long or holds a NUL byte",
+        ));
+    }
+    retried(tree, dir, name, |dir| {
+        symlinkat(entry.link.as_slice(), &dir.fd, name)
+    })?;
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    chownat(
+        &dir.fd,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .map_err(Error::io("set the owner of", &entry.path))?;
+    xattr::set(entry, &dir.proc_path(name))?;
+    set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))
+}
+
+/// A device or fifo.
+pub(super) fn node(
+    tree: &mut Tree<'_>,
+    dir: &Rc<Dir>,
+    name: &[u8],
+    entry: &Entry,
+) -> Result<(), Error> {
+    let (kind, device) = match entry.kind {
+        Kind::Char => (FileType::CharacterDevice, makedev(entry.dev.0, entry.dev.1)),
+        Kind::Block => (FileType::BlockDevice, makedev(entry.dev.0, entry.dev.1)),
+        _ => (FileType::Fifo, 0),
+    };
+    if kind == FileType::CharacterDevice && device == 0 {
+        return Err(bad(
+            entry,
+            "a character device 0:0 would be overlayfs's mark of a removed file",
+        ));
+    }
+    retried(tree, dir, name, |dir| {
+        mknodat(&dir.fd, name, kind, Mode::from_raw_mode(0o600), device)
+    })?;
+    attributes(dir, name, entry)?;
+    set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))
+}
+
+/// Hides `name` of the layers below. What this layer itself has of that name stays (the image
+/// specification: a whiteout concerns lower layers only).
+pub(super) fn whiteout(dir: &Dir, name: &[u8]) -> Result<(), Error> {
+    let path = dir.join(name);
+    if name.len() > 255 {
+        return Ok(());
+    }
+    match mknodat(&dir.fd, name, FileType::CharacterDevice, Mode::empty(), 0) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) if is_directory(dir, name) => {
+            set_opaque(dir, name).map_err(Error::io("make opaque", &path))
+        }
+        Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(Error::io("make the whiteout of", &path)(error)),
+    }
+}
+
+/// Hides all that the layers below have in `dir`.
+pub(super) fn opaque(dir: &Dir) -> Result<(), Error> {
+    set_opaque(dir, b".").map_err(Error::io("make opaque", &dir.path))
+}
+
+fn set_opaque(dir: &Dir, name: &[u8]) -> Result<(), Errno> {
+    lsetxattr(dir.proc_path(name), OPAQUE, b"y", XattrFlags::empty())
+}
+
+fn attributes(dir: &Dir, name: &[u8], entry: &Entry) -> Result<(), Error> {
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    chownat(
+        &dir.fd,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .map_err(Error::io("set the owner of", &entry.path))?;
+    // Follows links, but what was just made is none.
+    chmodat(
+        &dir.fd,
+        name,
+        Mode::from_raw_mode(entry.mode),
+        AtFlags::empty(),
+    )
+    .map_err(Error::io("set the mode of", &entry.path))?;
+    xattr::set(entry, &dir.proc_path(name))
+}
+
+/// Makes something; when the name is taken, removes what is there and tries once more.
+fn retried<T>(
+    tree: &mut Tree<'_>,
+    dir: &Rc<Dir>,
+    name: &[u8],
+    make: impl Fn(&Dir) -> Result<T, Errno>,
+) -> Result<T, Error> {
+    match make(dir) {
+        Err(Errno::EXIST) => {
+            remove(tree, dir, name)?;
+            make(dir).map_err(Error::io("make", &dir.join(name)))
+        }
+        Ok(made) => {
+            tree.made();
+            Ok(made)
+        }
+        Err(error) => Err(Error::io("make", &dir.join(name))(error)),
+    }
+}
+
+fn remove(tree: &mut Tree<'_>, dir: &Dir, name: &[u8]) -> Result<(), Error> {
+    let path = dir.join(name);
+    tree.forget(&path);
+    if is_directory(dir, name) {
+        use std::os::unix::ffi::OsStrExt;
+        let all = dir.proc_path(name);
+        return std::fs::remove_dir_all(std::ffi::OsStr::from_bytes(&all)).map_err(|source| {
+            Error::Io {
+                act: "replace",
+                entry: show(&path),
+                source,
+            }
+        });
+    }
+    unlinkat(&dir.fd, name, AtFlags::empty()).map_err(Error::io("replace", &path))
+}
+
+fn status(dir: &Dir, name: &[u8]) -> Result<Option<Stat>, Error> {
+    match statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(Error::io("look at", &dir.join(name))(error)),
+    }
+}
+
+fn is_directory(dir: &Dir, name: &[u8]) -> bool {
+    let stat = statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+fn time(entry: &Entry) -> Timespec {
+    Timespec {
+        tv_sec: entry.mtime.0,
+        tv_nsec: i64::from(entry.mtime.1),
+    }
+}
