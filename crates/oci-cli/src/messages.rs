@@ -21,3 +21,82 @@ pub(crate) const START_RUNNING: &str = "cannot start an already running containe
 pub(crate) const START_STOPPED: &str = "cannot start a container that has stopped";
 /// `delete` of a container that runs.
 pub(crate) const NOT_STOPPED: &str = "that is not stopped";
+
+#[cfg(test)]
+mod tests {
+    use oci::runtime::Status;
+
+    use crate::error::Error;
+
+    /// What clients look for (lower-cased by some), in the errors that mean it.
+    #[test]
+    fn each_client_finds_its_words() {
+        let id = || "c1".to_owned();
+        let gone = Error::NoContainer {
+            id: id(),
+            root: "/r".into(),
+        };
+        let taken = Error::Exists {
+            id: id(),
+            root: "/r".into(),
+        };
+        let table = [
+            ("podman, CRI-O, containerd", &gone, "does not exist"),
+            ("containerd, docker", &taken, "container with id exists"),
+            (
+                "runc 1.1's users",
+                &taken,
+                "container with given ID already exists",
+            ),
+            (
+                "podman",
+                &Error::NotRunning {
+                    act: "signal",
+                    id: id(),
+                },
+                "container not running",
+            ),
+            (
+                "containerd, docker",
+                &Error::Finished { id: id() },
+                "process already finished",
+            ),
+            (
+                "podman",
+                &Error::Finished { id: id() },
+                "container not running",
+            ),
+            (
+                "docker",
+                &Error::ExecStopped { id: id() },
+                "cannot exec in a stopped container",
+            ),
+            (
+                "docker",
+                &Error::ExecPaused { id: id() },
+                "cannot exec in a paused container",
+            ),
+            (
+                "containerd",
+                &Error::StartRunning { id: id() },
+                "cannot start an already running container",
+            ),
+            (
+                "containerd",
+                &Error::StartStopped { id: id() },
+                "cannot start a container that has stopped",
+            ),
+            (
+                "containerd, CRI-O",
+                &Error::NotStopped {
+                    id: id(),
+                    status: Status::Running,
+                },
+                "that is not stopped: running",
+            ),
+        ];
+        for (client, error, words) in table {
+            assert!(error.to_string().contains(words), "{client}: {error}");
+        }
+    }
+}

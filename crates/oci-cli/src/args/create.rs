@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use lexopt::Arg::{self, Long, Short, Value};
-use lexopt::{Parser, ValueExt};
+use lexopt::Parser;
 
-use super::{Command, flag, help, only_id, required};
+use super::{Command, descriptors, flag, help, only_id, required};
 use crate::error::Error;
 
 /// `create`, and what `run` shares with it.
@@ -93,7 +93,7 @@ fn shared(option: Owned, parser: &mut Parser, create: &mut Create) -> Result<(),
         "pid-file" => create.pid_file = Some(parser.value()?.into()),
         "no-pivot" => create.no_pivot = flag(parser)?,
         "no-new-keyring" => create.no_new_keyring = flag(parser)?,
-        "preserve-fds" => create.preserve_fds = parser.value()?.parse()?,
+        "preserve-fds" => create.preserve_fds = descriptors(parser)?,
         "pidfd-socket" => {
             return Err(Error::Unsupported {
                 flag: "--pidfd-socket".to_owned(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
-use super::{Command, flag, help, required};
+use super::{Command, descriptors, flag, help, required};
 use crate::error::Error;
 
 /// `exec`.
@@ -60,7 +60,7 @@ pub(super) fn parse(parser: &mut Parser) -> Result<Command, Error> {
                 exec.cap
                     .extend(parser.value()?.string()?.split(',').map(str::to_owned));
             }
-            Long("preserve-fds") => exec.preserve_fds = parser.value()?.parse()?,
+            Long("preserve-fds") => exec.preserve_fds = descriptors(parser)?,
             Long("cgroup") => exec.cgroup = Some(parser.value()?.string()?),
             Long("ignore-paused") => exec.ignore_paused = flag(parser)?,
             Long("no-subreaper") => {

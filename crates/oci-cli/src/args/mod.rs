@@ -121,6 +121,16 @@ fn flag(parser: &mut Parser) -> Result<bool, Error> {
     }
 }
 
+/// The number of `--preserve-fds`.
+fn descriptors(parser: &mut Parser) -> Result<u32, Error> {
+    let text = parser.value()?.string()?;
+    text.parse().map_err(|_| {
+        Error::Usage(format!(
+            "--preserve-fds takes a number of descriptors, not {text:?}"
+        ))
+    })
+}
+
 /// The container's id, which every command but a few needs.
 fn required(id: Option<String>) -> Result<String, Error> {
     id.ok_or_else(|| Error::Usage("the container's id is missing".to_owned()))

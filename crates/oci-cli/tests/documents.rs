@@ -1,0 +1,103 @@
+//! Commands that print or write documents: spec, plan, features, version, help.
+
+mod common;
+
+use common::{Oci, sleeper};
+use serde_json::Value;
+
+#[test]
+fn spec_writes_a_document_that_runs() {
+    let oci = Oci::new();
+    let dir = oci.dir().join("bundle");
+    testing::rootfs::busybox(&dir.join("rootfs")).expect("a root");
+    let dir = dir.to_str().expect("UTF-8");
+    oci.run(&["spec", "-b", dir]).succeeds();
+    let file = format!("{dir}/config.json");
+    let text = std::fs::read_to_string(&file).expect("the document");
+    let mut spec: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(spec["process"]["terminal"], true, "as runc has it");
+    assert_eq!(spec["process"]["args"][0], "sh");
+    oci.run(&["spec", "-b", dir])
+        .fails(1, &["config.json", "remove it first"]);
+    assert_eq!(
+        std::fs::read_to_string(&file).expect("the document"),
+        text,
+        "untouched"
+    );
+
+    spec["process"]["args"] = serde_json::json!(["sh", "-c", "hostname; touch /x || echo ro"]);
+    spec["process"]["terminal"] = Value::Bool(false);
+    std::fs::write(&file, spec.to_string()).expect("writes");
+    let done = oci.run(&["run", "-b", dir, &oci.id("spec")]);
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (0, "coffer\nro\n"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn spec_for_users_without_privileges() {
+    let oci = Oci::new();
+    let dir = oci.dir().to_str().expect("UTF-8");
+    oci.run(&["spec", "--rootless", "--bundle", dir]).succeeds();
+    let text = std::fs::read_to_string(oci.dir().join("config.json")).expect("the document");
+    let spec: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(spec["linux"]["uidMappings"][0]["size"], 1);
+    let namespaces = spec["linux"]["namespaces"].as_array().expect("a list");
+    assert!(
+        namespaces
+            .iter()
+            .any(|namespace| namespace["type"] == "user")
+    );
+    assert!(
+        !namespaces
+            .iter()
+            .any(|namespace| namespace["type"] == "network")
+    );
+}
+
+#[test]
+fn plan_prints_the_steps_and_does_nothing() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let path = bundle.path().to_str().expect("UTF-8");
+    let text = oci.run(&["plan", path]).succeeds().stdout;
+    for word in ["pivot", "/proc", "bundle", "sleep"] {
+        assert!(text.contains(word), "no {word:?} in\n{text}");
+    }
+    oci.run(&["plan", "/nowhere"]).fails(1, &["/nowhere"]);
+    assert!(!oci.root().exists(), "no state directory is made");
+}
+
+#[test]
+fn features_version_and_help() {
+    let oci = Oci::new();
+    let features: Value =
+        serde_json::from_str(&oci.run(&["features"]).succeeds().stdout).expect("JSON");
+    assert_eq!(features["ociVersionMin"], "1.0.0");
+    assert!(
+        features["linux"]["namespaces"]
+            .as_array()
+            .is_some_and(|all| all.len() == 8)
+    );
+    for args in ["--version", "-v"] {
+        let text = oci.run(&[args]).succeeds().stdout;
+        assert!(
+            text.starts_with("coffer-oci version ") && text.contains("\nspec: 1."),
+            "{text}"
+        );
+    }
+    let text = oci.run(&["--help"]).succeeds().stdout;
+    for command in [
+        "create", "start", "run", "exec", "state", "kill", "delete", "spec", "plan",
+    ] {
+        assert!(text.contains(&format!("\n  {command} ")), "{command}");
+        assert!(
+            oci.run(&[command, "--help"])
+                .succeeds()
+                .stdout
+                .starts_with("usage: "),
+            "{command}"
+        );
+    }
+}

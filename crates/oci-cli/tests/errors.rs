@@ -1,0 +1,298 @@
+//! Bad input: a sentence that names the object and the cause, a fitting code, nothing left behind.
+
+mod common;
+
+use common::{Oci, script, sleeper};
+use serde_json::json;
+use testing::bundle::Bundle;
+
+fn path(bundle: &Bundle) -> &str {
+    bundle.path().to_str().expect("UTF-8")
+}
+
+#[test]
+fn a_bundle_without_config_json() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    std::fs::remove_file(bundle.path().join("config.json")).expect("was there");
+    let id = oci.id("none");
+    for command in ["create", "run"] {
+        oci.run(&[command, "-b", path(&bundle), &id]).fails(
+            1,
+            &[
+                &format!("{}/config.json", path(&bundle)),
+                "No such file or directory",
+            ],
+        );
+    }
+    oci.run(&["run", "-b", "/nowhere/at/all", &id])
+        .fails(1, &["/nowhere/at/all"]);
+    oci.assert_empty();
+}
+
+#[test]
+fn documents_that_cannot_be_run() {
+    let oci = Oci::new();
+    let id = oci.id("bad");
+    let table: [(&str, fn(&mut serde_json::Value), &[&str]); 7] = [
+        (
+            "namespace",
+            |s| s["linux"]["namespaces"][0]["type"] = json!("moon"),
+            &[
+                "linux.namespaces[0].type",
+                "unknown namespace type \"moon\"",
+            ],
+        ),
+        (
+            "action",
+            |s| s["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_MAYBE"}),
+            &["linux.seccomp.defaultAction", "SCMP_ACT_MAYBE"],
+        ),
+        (
+            "propagation",
+            |s| s["linux"]["rootfsPropagation"] = json!("loud"),
+            &["linux.rootfsPropagation", "\"loud\""],
+        ),
+        (
+            "capability",
+            |s| s["process"]["capabilities"]["bounding"] = json!(["CAP_FLY"]),
+            &["process.capabilities.bounding[0]", "CAP_FLY"],
+        ),
+        (
+            "rlimit",
+            |s| {
+                s["process"]["rlimits"] = json!([{"type": "RLIMIT_LUCK", "soft": 1, "hard": 1}]);
+            },
+            &["process.rlimits[0].type", "RLIMIT_LUCK"],
+        ),
+        (
+            "cwd and args",
+            |s| {
+                s["process"]["cwd"] = json!("tmp");
+                s["process"]["args"] = json!([]);
+            },
+            &["process.cwd", "process.args"],
+        ),
+        (
+            "type",
+            |s| s["process"]["args"] = json!("sh"),
+            &["process.args", "expected a sequence"],
+        ),
+    ];
+    for (name, edit, texts) in table {
+        let bundle = Bundle::new(&["true"], edit).expect("a bundle");
+        let done = oci.run(&["run", "-b", path(&bundle), &id]).fails(1, texts);
+        assert!(done.stderr.contains("config.json"), "{name}: {done:?}");
+    }
+    let bundle = sleeper();
+    std::fs::write(bundle.path().join("config.json"), "{\"process\": {").expect("writes");
+    oci.run(&["create", "-b", path(&bundle), &id])
+        .fails(1, &["config.json", "EOF"]);
+    oci.assert_empty();
+}
+
+#[test]
+fn a_binary_that_is_not_there() {
+    let oci = Oci::new();
+    let id = oci.id("binary");
+    let table: [(&[&str], &[&str]); 4] = [
+        (
+            &["frobnicate"],
+            &["\"frobnicate\": executable file not found in $PATH"],
+        ),
+        (
+            &["/bin/frobnicate"],
+            &["/bin/frobnicate", "no such file or directory"],
+        ),
+        (&["/etc/passwd"], &["/etc/passwd", "permission denied"]),
+        (&["/etc"], &["/etc"]),
+    ];
+    for (args, texts) in table {
+        let bundle = Bundle::new(args, |_| {}).expect("a bundle");
+        oci.run(&["create", "-b", path(&bundle), &id])
+            .fails(1, texts);
+        oci.run(&["run", "-b", path(&bundle), &id]).fails(1, texts);
+    }
+    oci.assert_empty();
+}
+
+#[test]
+fn a_wrong_user() {
+    let oci = Oci::new();
+    let id = oci.id("user");
+    let bundle = Bundle::new(&["true"], |s| {
+        s["process"]["user"]["username"] = json!("bob")
+    })
+    .expect("a bundle");
+    oci.run(&["run", "-b", path(&bundle), &id])
+        .fails(1, &["process.user.username", "bob"]);
+    let bundle =
+        Bundle::new(&["true"], |s| s["process"]["user"]["uid"] = json!(-1)).expect("a bundle");
+    oci.run(&["run", "-b", path(&bundle), &id])
+        .fails(1, &["process.user.uid", "-1"]);
+    let bundle = sleeper();
+    let id = oci.start("user2", &bundle);
+    oci.run(&["exec", "-u", "bob", &id, "true"])
+        .fails(255, &["\"bob\"", "<uid>[:<gid>]"]);
+}
+
+#[test]
+fn names_are_taken_once() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.create("twice", &bundle);
+    for command in ["create", "run"] {
+        oci.run(&[command, "-b", path(&bundle), &id])
+            .fails(1, &["container with id exists", &id]);
+    }
+    assert_eq!(oci.status(&id), "created", "the first is unharmed");
+    oci.run(&["start", &id]).succeeds();
+    oci.run(&["start", &id])
+        .fails(1, &["cannot start an already running container"]);
+    assert_eq!(oci.status(&id), "running");
+    oci.run(&["kill", &id, "KILL"]).succeeds();
+    oci.await_status(&id, "stopped");
+    oci.run(&["start", &id])
+        .fails(1, &["cannot start a container that has stopped"]);
+    oci.run(&["kill", &id]).fails(1, &["container not running"]);
+    oci.run(&["exec", &id, "true"])
+        .fails(255, &["cannot exec in a stopped container"]);
+}
+
+#[test]
+fn containers_that_are_not_there() {
+    let oci = Oci::new();
+    let id = oci.id("absent");
+    for args in [
+        vec!["state", &id],
+        vec!["start", &id],
+        vec!["kill", &id],
+        vec!["delete", &id],
+        vec!["pause", &id],
+        vec!["resume", &id],
+        vec!["ps", &id],
+    ] {
+        oci.run(&args).fails(1, &["does not exist", &id]);
+    }
+    oci.run(&["exec", &id, "true"])
+        .fails(255, &["does not exist", &id]);
+    oci.run(&["delete", "--force", &id]).succeeds();
+    assert_eq!(oci.run(&["list", "-q"]).succeeds().stdout, "");
+}
+
+#[test]
+fn ids_that_are_none() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    for id in ["..", "a/b", "a b", "é"] {
+        oci.run(&["create", "-b", path(&bundle), id])
+            .fails(1, &["invalid container id"]);
+        oci.run(&["delete", "--force", id])
+            .fails(1, &["invalid container id"]);
+    }
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    std::fs::write(oci.dir().join("state"), "").expect("a file in the way");
+    oci.run(&["create", "-b", path(&bundle), &oci.id("ro")])
+        .fails(1, &["state directory", &oci.root().display().to_string()]);
+    std::fs::remove_file(oci.dir().join("state")).expect("removes");
+}
+
+#[test]
+fn a_record_that_cannot_be_read() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.create("torn", &bundle);
+    let file = oci.root().join(&id).join("state.json");
+    let whole = std::fs::read(&file).expect("the record");
+    std::fs::write(&file, &whole[..whole.len() / 2]).expect("writes");
+    for command in ["state", "start", "kill", "delete"] {
+        oci.run(&[command, &id])
+            .fails(1, &[&id, "state.json", "delete --force"]);
+    }
+    let done = oci.run(&["list"]).succeeds();
+    assert!(done.stderr.contains(&id), "the list tells of it: {done:?}");
+    std::fs::write(&file, &whole).expect("writes");
+    oci.run(&["delete", &id]).succeeds();
+    oci.assert_empty();
+}
+
+#[test]
+fn what_a_crashed_create_left_can_be_deleted() {
+    let oci = Oci::new();
+    let id = oci.id("crashed");
+    std::fs::create_dir_all(oci.root().join(&id)).expect("a directory");
+    oci.run(&["state", &id]).fails(1, &["does not exist"]);
+    oci.run(&["delete", "-f", &id]).succeeds();
+    oci.assert_empty();
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_undoes_the_container() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    oci.run(&[
+        "create",
+        "-b",
+        path(&bundle),
+        "--pid-file",
+        "/nowhere/pid",
+        &oci.id("pid"),
+    ])
+    .fails(1, &["/nowhere/pid"]);
+    oci.assert_empty();
+}
+
+#[test]
+fn what_is_not_supported_says_so() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.id("later");
+    oci.run(&["--systemd-cgroup", "run", "-b", path(&bundle), &id])
+        .fails(1, &["--systemd-cgroup is not supported"]);
+    oci.run(&["update", &id])
+        .fails(1, &["\"update\" is not supported"]);
+    oci.run(&["frobnicate"])
+        .fails(1, &["unknown command \"frobnicate\"", "--help"]);
+    oci.assert_empty();
+}
+
+#[test]
+fn the_log_has_the_error_too() {
+    let (oci, bundle) = (Oci::new(), script("true"));
+    let id = oci.id("log");
+    let log = oci.dir().join("log");
+    let log = log.to_str().expect("UTF-8");
+    oci.run(&["--log", log, "--log-format", "json", "state", &id])
+        .fails(1, &["does not exist"]);
+    let text = std::fs::read_to_string(log).expect("the log");
+    let line: serde_json::Value = serde_json::from_str(text.trim_end()).expect("one JSON line");
+    assert_eq!(line["level"], "error");
+    assert!(
+        line["msg"]
+            .as_str()
+            .is_some_and(|msg| msg.contains("does not exist")),
+        "{line}"
+    );
+    assert!(
+        line["time"]
+            .as_str()
+            .is_some_and(|time| time.ends_with('Z')),
+        "{line}"
+    );
+
+    oci.run(&["--log", log, "start", &id])
+        .fails(1, &["does not exist"]);
+    let text = std::fs::read_to_string(log).expect("the log");
+    let last = text.lines().last().expect("appended");
+    assert!(
+        last.starts_with("time=\"") && last.contains(" level=error msg=\"container "),
+        "{last}"
+    );
+
+    std::fs::remove_file(log).expect("the log");
+    oci.run(&["--log", log, "run", "-b", path(&bundle), &id])
+        .succeeds();
+    assert_eq!(
+        std::fs::read_to_string(log).expect("the log"),
+        "",
+        "no news is good news"
+    );
+}

@@ -1,0 +1,138 @@
+//! Processes that enter a running container.
+
+mod common;
+
+use common::{Oci, eventually, sleeper};
+
+#[test]
+fn exec_runs_in_the_container() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("exec", &bundle);
+    let done = oci.run(&[
+        "exec",
+        &id,
+        "sh",
+        "-c",
+        "hostname; pwd; cat /etc/hostname; exit 7",
+    ]);
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (7, "bundle\n/\nbusybox\n"),
+        "{done:?}"
+    );
+    let done = oci.run(&["exec", &id, "cat", "/proc/1/cmdline"]).succeeds();
+    assert_eq!(done.stdout, "sleep\x001000\0");
+}
+
+#[test]
+fn options_change_the_process() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("options", &bundle);
+    let text = "id -u; id -g; id -G; pwd; echo $GREETING; grep NoNewPrivs /proc/self/status";
+    let done = oci
+        .run(&[
+            "exec",
+            "--user",
+            "1000:44",
+            "-g",
+            "26,55",
+            "--cwd",
+            "/tmp",
+            "--env",
+            "GREETING=hello",
+            "--no-new-privs",
+            &id,
+            "sh",
+            "-c",
+            text,
+        ])
+        .succeeds();
+    assert_eq!(
+        done.stdout,
+        "1000\n44\n44 26 55\n/tmp\nhello\nNoNewPrivs:\t1\n"
+    );
+}
+
+#[test]
+fn a_process_document_is_run() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("document", &bundle);
+    let file = oci.dir().join("process.json");
+    let text = r#"{"args":["sh","-c","echo $A; id -u"],"env":["PATH=/bin","A=b"],"cwd":"/",
+        "user":{"uid":3,"gid":3}}"#;
+    std::fs::write(&file, text).expect("writes");
+    let file = file.to_str().expect("UTF-8");
+    assert_eq!(
+        oci.run(&["exec", "--process", file, &id]).succeeds().stdout,
+        "b\n3\n"
+    );
+    std::fs::write(file, r#"{"args":[],"cwd":"x"}"#).expect("writes");
+    oci.run(&["exec", "-p", file, &id])
+        .fails(255, &[file, "process.cwd", "process.args"]);
+    oci.run(&["exec", "-p", "/nowhere.json", &id])
+        .fails(255, &["/nowhere.json"]);
+}
+
+#[test]
+fn detached_processes_stay() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("stay", &bundle);
+    let pid_file = oci.dir().join("pid");
+    oci.detached(&[
+        "exec",
+        "-d",
+        "--pid-file",
+        pid_file.to_str().expect("UTF-8"),
+        &id,
+        "sleep",
+        "999",
+    ])
+    .succeeds();
+    let pid: i64 = std::fs::read_to_string(&pid_file)
+        .expect("pid file")
+        .parse()
+        .expect("a pid");
+    eventually("the program runs", || {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x00999\0")
+    });
+    let pids: Vec<i64> =
+        serde_json::from_str(&oci.run(&["ps", "-f", "json", &id]).stdout).expect("JSON");
+    assert!(pids.contains(&pid) && pids.len() == 2, "{pids:?}");
+    oci.run(&["kill", &id, "KILL"]).succeeds();
+    oci.await_status(&id, "stopped");
+    oci.run(&["delete", &id]).succeeds();
+    oci.assert_empty();
+}
+
+#[test]
+fn failures_name_the_program() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("missing", &bundle);
+    oci.run(&["exec", &id, "frobnicate"])
+        .fails(255, &["\"frobnicate\": executable file not found in $PATH"]);
+    oci.run(&["exec", &id, "/frobnicate"])
+        .fails(255, &["/frobnicate", "no such file or directory"]);
+    oci.run(&["exec", &id, "/etc/passwd"])
+        .fails(255, &["/etc/passwd", "permission denied"]);
+    oci.run(&["exec", "--cwd", "/nowhere", &id, "true"])
+        .fails(255, &["/nowhere"]);
+    oci.run(&["exec", "--cap", "CAP_FLY", &id, "true"])
+        .fails(255, &["CAP_FLY"]);
+    oci.run(&["exec", "--cgroup", "x", &id, "true"])
+        .fails(255, &["--cgroup is not supported"]);
+}
+
+#[test]
+fn many_at_a_time() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("many", &bundle);
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (oci, id) = (&oci, &id);
+            scope.spawn(move || {
+                let done = oci.run(&["exec", id, "sh", "-c", &format!("echo {n}; exit {n}")]);
+                assert_eq!((done.code, done.stdout), (n, format!("{n}\n")));
+            });
+        }
+    });
+}

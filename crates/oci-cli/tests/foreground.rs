@@ -1,0 +1,115 @@
+//! `run` and `exec` in the foreground: signals, descriptors, our own program file.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use common::{Oci, PROGRAM, finish, script, sleeper};
+use testing::bundle::Bundle;
+
+fn path(bundle: &Bundle) -> &str {
+    bundle.path().to_str().expect("UTF-8")
+}
+
+#[test]
+fn signals_are_passed_on() {
+    let oci = Oci::new();
+    let bundle = script("trap 'exit 33' USR1; echo ready; while :; do sleep 0.01; done");
+    for command in ["run", "exec"] {
+        let sleeping = sleeper();
+        let id = oci.id(command);
+        let mut child = if command == "run" {
+            oci.command(&["run", "-b", path(&bundle), &id])
+        } else {
+            let id = oci.start("target", &sleeping);
+            oci.command(&[
+                "exec",
+                &id,
+                "sh",
+                "-c",
+                "trap 'exit 33' USR1; echo ready; while :; do sleep 0.01; done",
+            ])
+        }
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut line).expect("output");
+        assert_eq!(line, "ready\n");
+        sys::kill::kill(i32::try_from(child.id()).expect("a pid"), 10).expect("SIGUSR1");
+        assert_eq!(finish(&mut child), 33, "{command}");
+    }
+}
+
+#[test]
+fn descriptors_are_preserved_when_asked_for() {
+    let oci = Oci::new();
+    let bundle = script("cat <&3; echo $LISTEN_FDS $LISTEN_PID; ls /proc/self/fd | wc -l");
+    let file = oci.dir().join("file");
+    std::fs::write(&file, "text\n").expect("writes");
+    let (file, root) = (file.display().to_string(), oci.root().display().to_string());
+    let run = |prefix: &str, options: &str| {
+        let line = format!(
+            "{prefix} exec {PROGRAM} --root {root} run {options} -b {} {} 3<{file}",
+            path(&bundle),
+            oci.id("fds")
+        );
+        let output = Command::new("sh")
+            .args(["-c", &line])
+            .output()
+            .expect("starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    // `ls` itself has 0, 1, 2 and the directory.
+    let (code, out, err) = run("", "--preserve-fds 1");
+    assert_eq!((code, out.as_str()), (Some(0), "text\n\n5\n"), "{err}");
+    let (code, out, err) = run("LISTEN_FDS=1 LISTEN_PID=$$", "");
+    assert_eq!((code, out.as_str()), (Some(0), "text\n1 1\n5\n"), "{err}");
+    let (code, _, err) = run("", "--preserve-fds 2");
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("descriptor 4 of the 2 to be preserved is not open"),
+        "{err}"
+    );
+    // Nothing asked for: it is closed.
+    let (_, _, err) = run("", "");
+    assert!(err.contains("3"), "{err}");
+}
+
+#[test]
+fn the_program_file_is_out_of_reach() {
+    let oci = Oci::new();
+    let bundle = script("echo ready; while :; do sleep 0.01; done");
+    let mut child = oci
+        .command(&["run", "-b", path(&bundle), &oci.id("exe")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("output");
+    let exe = format!("/proc/{}/exe", child.id());
+    let statvfs = rustix::fs::statvfs(&exe).expect("statvfs");
+    assert!(
+        statvfs
+            .f_flag
+            .contains(rustix::fs::StatVfsMountFlags::RDONLY),
+        "on a read-only mount"
+    );
+    let open: Vec<_> = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
+        .expect("fds")
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .filter(|target| target.ends_with("coffer-oci"))
+        .collect();
+    assert!(open.is_empty(), "no descriptor of it is left: {open:?}");
+    oci.run(&["kill", &oci.id("exe"), "KILL"]).succeeds();
+    assert_eq!(finish(&mut child), 137);
+}

@@ -1,0 +1,220 @@
+//! podman with `--runtime coffer-oci`: conmon calls us as it calls runc.
+//!
+//! podman gets storage, state and temporary directories of its own below one directory, and its
+//! containers run from an exploded root filesystem (`--rootfs`), so that no image is needed.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use common::{PROGRAM, eventually};
+use tempfile::TempDir;
+use testing::leaks::Snapshot;
+
+struct Podman {
+    dir: TempDir,
+    prefix: String,
+    before: Snapshot,
+}
+
+impl Podman {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("coffer-podman-{}-{count}-", std::process::id());
+        let dir = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir()
+            .expect("a directory");
+        let podman = Self {
+            before: Snapshot::take(&[&prefix]),
+            dir,
+            prefix,
+        };
+        testing::rootfs::busybox(&podman.rootfs()).expect("a root");
+        podman
+    }
+
+    fn rootfs(&self) -> PathBuf {
+        self.dir.path().join("rootfs")
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn podman(&self, args: &[&str]) -> Command {
+        let dir = |name: &str| self.dir.path().join(name);
+        let mut command = Command::new("podman");
+        command
+            .arg("--root")
+            .arg(dir("root"))
+            .arg("--runroot")
+            .arg(dir("run"));
+        command.arg("--tmpdir").arg(dir("tmp"));
+        command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
+        command.args(["--events-backend", "none", "--runtime", PROGRAM]);
+        command.args(args).stdin(std::process::Stdio::null());
+        // Volumes and locks of the system's podman stay out of it.
+        command
+            .env("XDG_DATA_HOME", dir("data"))
+            .env("HOME", self.dir.path());
+        command
+    }
+
+    fn call(&self, args: &[&str]) -> Output {
+        self.podman(args).output().expect("podman is installed")
+    }
+
+    #[track_caller]
+    fn succeeds(&self, args: &[&str]) -> String {
+        let output = self.call(args);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// `podman run` of the root filesystem with what this machine and the test need.
+    fn run(&self, name: &str, options: &[&str], args: &[&str]) -> Output {
+        let (name, rootfs) = (self.name(name), self.rootfs());
+        let mut words = vec!["run", "--name", &name, "--network", "none"];
+        words.extend([
+            "--ulimit",
+            "nofile=1024:1024",
+            "--ulimit",
+            "nproc=1024:1024",
+        ]);
+        words.extend(["--cgroup-parent", "/coffer-podman-test"]);
+        words.extend(options);
+        let rootfs = rootfs.to_str().expect("UTF-8").to_owned();
+        words.extend(["--rootfs", &rootfs]);
+        words.extend(args);
+        self.call(&words)
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self.call(&["rm", "--all", "--force", "--time", "0"]);
+        unmount_below(self.dir.path());
+        if !std::thread::panicking() {
+            self.before.assert_clean();
+        }
+    }
+}
+
+/// podman leaves a bind mount of its storage on itself.
+fn unmount_below(dir: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut points: Vec<&str> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
+    points.reverse();
+    for point in points
+        .into_iter()
+        .filter(|point| Path::new(point).starts_with(dir))
+    {
+        drop(testing::guard::Mount::new(point));
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn run_gives_output_and_exit_code() {
+    let podman = Podman::new();
+    let output = podman.run(
+        "run",
+        &["--rm"],
+        &["sh", "-c", "echo out; echo err >&2; exit 6"],
+    );
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("out\n".into(), "err\n".into())
+    );
+}
+
+#[test]
+fn a_container_is_entered_stopped_and_removed() {
+    let podman = Podman::new();
+    let name = podman.name("life");
+    let script = "trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.05; done";
+    let output = podman.run("life", &["-d"], &["sh", "-c", script]);
+    assert!(output.status.success(), "{output:?}");
+    eventually("the log has the first line", || {
+        podman.succeeds(&["logs", &name]) == "hello\n"
+    });
+
+    assert_eq!(
+        podman.succeeds(&["exec", "-u", "1000:44", &name, "id", "-u"]),
+        "1000\n"
+    );
+    let output = podman.call(&["exec", &name, "sh", "-c", "exit 9"]);
+    assert_eq!(output.status.code(), Some(9), "{output:?}");
+    let output = podman.call(&["exec", &name, "frobnicate"]);
+    assert_eq!(
+        output.status.code(),
+        Some(127),
+        "podman knows the message: {output:?}"
+    );
+    let state = podman.succeeds(&["inspect", "-f", "{{.State.Status}} {{.OCIRuntime}}", &name]);
+    assert_eq!(state, format!("running {PROGRAM}\n"));
+
+    podman.succeeds(&["stop", "--time", "10", &name]);
+    assert_eq!(podman.succeeds(&["logs", &name]), "hello\nbye\n");
+    let state = podman.succeeds(&[
+        "inspect",
+        "-f",
+        "{{.State.Status}} {{.State.ExitCode}}",
+        &name,
+    ]);
+    assert_eq!(state, "exited 0\n");
+    podman.succeeds(&["start", &name]);
+    podman.succeeds(&["kill", "--signal", "KILL", &name]);
+    podman.succeeds(&["rm", "--force", "--time", "0", &name]);
+}
+
+#[test]
+fn messages_reach_podmans_user() {
+    let podman = Podman::new();
+    let output = podman.run("missing", &["--rm"], &["frobnicate"]);
+    assert_eq!(output.status.code(), Some(127), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("executable file not found in $PATH"),
+        "{output:?}"
+    );
+    let output = podman.run("denied", &["--rm"], &["/etc/passwd"]);
+    assert_eq!(output.status.code(), Some(126), "{output:?}");
+}
+
+#[test]
+fn a_terminal_works() {
+    let podman = Podman::new();
+    let output = podman.run("tty", &["--rm", "-t"], &["sh", "-c", "tty; exit 3"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(text(&output.stdout), "/dev/pts/0\r\n");
+}
+
+#[test]
+fn pause_limits_and_stats() {
+    let podman = Podman::new();
+    let name = podman.name("limits");
+    let output = podman.run(
+        "limits",
+        &["-d", "--memory", "64m", "--pids-limit", "20"],
+        &["sleep", "100"],
+    );
+    assert!(output.status.success(), "{output:?}");
+    podman.succeeds(&["pause", &name]);
+    assert_eq!(
+        podman.succeeds(&["inspect", "-f", "{{.State.Status}}", &name]),
+        "paused\n"
+    );
+    podman.succeeds(&["unpause", &name]);
+    podman.succeeds(&["rm", "--force", "--time", "0", &name]);
+}
