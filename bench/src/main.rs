@@ -17,6 +17,7 @@
 #![expect(clippy::print_stdout, reason = "a program whose output is its tables")]
 
 mod alternate;
+mod cri;
 mod join;
 mod launch;
 mod oci;
@@ -65,10 +66,12 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
         "launch" => launch::report(rounds)?,
         "join" => join::report(rounds)?,
         "oci" => oci::report_privately(&coffer_oci, rounds)?,
+        "cri" => cri::report(&bin, rounds)?,
         "all" => {
             let mut out = launch::report(rounds)?;
             out += &join::report(rounds)?;
             out += &oci::report_privately(&coffer_oci, rounds)?;
+            out += &cri::report(&bin, rounds)?;
             out
         }
         other => {
