@@ -6,6 +6,7 @@
 //!      exec.fifo              the gate of the waiting process; removed by start
 //!      exec.fifo.status       carries a late failure of that process back to start
 //!      state.json       0600  this record, written once, whole (temporary file and rename)
+//!  <root>/seccomp~      0700  compiled system call filters
 //! ```
 //! No file says whether the container runs: that is asked of the kernel, see [`crate::status`].
 

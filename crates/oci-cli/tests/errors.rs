@@ -33,7 +33,8 @@ fn a_bundle_without_config_json() {
 fn documents_that_cannot_be_run() {
     let oci = Oci::new();
     let id = oci.id("bad");
-    let table: [(&str, fn(&mut serde_json::Value), &[&str]); 7] = [
+    type Edit = fn(&mut serde_json::Value);
+    let table: [(&str, Edit, &[&str]); 7] = [
         (
             "namespace",
             |s| s["linux"]["namespaces"][0]["type"] = json!("moon"),

@@ -41,6 +41,11 @@ impl Podman {
         self.dir.path().join("rootfs")
     }
 
+    /// podman makes it and leaves it.
+    fn cgroup_parent(&self) -> String {
+        format!("/{}cgroup", self.prefix)
+    }
+
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -85,7 +90,8 @@ impl Podman {
             "--ulimit",
             "nproc=1024:1024",
         ]);
-        words.extend(["--cgroup-parent", "/coffer-podman-test"]);
+        let parent = self.cgroup_parent();
+        words.extend(["--cgroup-parent", &parent]);
         words.extend(options);
         let rootfs = rootfs.to_str().expect("UTF-8").to_owned();
         words.extend(["--rootfs", &rootfs]);
@@ -98,6 +104,7 @@ impl Drop for Podman {
     fn drop(&mut self) {
         let _ = self.call(&["rm", "--all", "--force", "--time", "0"]);
         unmount_below(self.dir.path());
+        drop(testing::guard::Cgroup::new(self.cgroup_parent()));
         if !std::thread::panicking() {
             self.before.assert_clean();
         }

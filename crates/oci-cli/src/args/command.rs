@@ -17,7 +17,7 @@ pub(crate) enum Command {
     State(String),
     Kill(Kill),
     Delete(Delete),
-    Exec(Exec),
+    Exec(Box<Exec>),
     Spec(Spec),
     Plan(Option<PathBuf>),
     List(List),

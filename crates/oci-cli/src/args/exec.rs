@@ -83,6 +83,6 @@ pub(super) fn parse(parser: &mut Parser) -> Result<Command, Error> {
         (Some(_), false) => Err(Error::Usage(
             "exec takes a program or --process, not both".to_owned(),
         )),
-        _ => Ok(Command::Exec(exec)),
+        _ => Ok(Command::Exec(Box::new(exec))),
     }
 }

@@ -22,6 +22,9 @@ use container::{Engine, EngineOptions};
 use crate::args::Global;
 use crate::error::Error;
 
+/// Compiled system call filters, below the root; no container's id has a `~`.
+const SECCOMP_CACHE: &str = "seccomp~";
+
 /// The core, as the global options want it.
 fn engine(global: &Global) -> Result<Engine, Error> {
     if global.systemd_cgroup {
@@ -37,7 +40,7 @@ fn engine(global: &Global) -> Result<Engine, Error> {
         });
     }
     let options = EngineOptions {
-        seccomp_cache: Some(global.root.join(".seccomp")),
+        seccomp_cache: Some(global.root.join(SECCOMP_CACHE)),
         ..EngineOptions::default()
     };
     Engine::probe(options).map_err(|source| Error::Core {

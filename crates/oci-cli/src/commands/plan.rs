@@ -16,6 +16,6 @@ pub(crate) fn command(global: &Global, bundle: Option<&Path>) -> Result<i32, Err
             id: bundle.path.display().to_string(),
             source,
         })?;
-    print(&format!("{plan}"))?;
+    print(&plan.to_string())?;
     Ok(0)
 }
