@@ -17,16 +17,13 @@ use std::{
 
 use crate::{
     AgentRecord, Code, ContainerSpec, ContainerState, Error, ExecOutput, ExecRequest, OomEvent,
-    PodStats, convert, process::Gone,
+    PodStats, convert, process::Gone, start::DEATH_SHOWS,
 };
 use agent_api::{
     grpc::{self, AgentServiceClient},
     sandbox::{self as wire, SandboxClient},
     ttrpc,
 };
-
-/// How long after a broken connection the agent's death may take to show.
-const DEATH_SHOWS: Duration = Duration::from_secs(2);
 
 /// A pod's agent: cheap to clone, safe to use from many tasks at once.
 #[derive(Clone)]

@@ -28,6 +28,8 @@ use crate::{
 
 /// How long an agent may take to end after it has answered DestroySandbox.
 const END: Duration = Duration::from_secs(5);
+/// How long after a broken connection the agent's death may take to show.
+pub(crate) const DEATH_SHOWS: Duration = Duration::from_secs(2);
 
 /// Starts the agent of a pod and makes the pod's namespaces.
 ///
@@ -154,13 +156,19 @@ async fn greet(
     const CALL: &str = "Handshake";
     let pod = || record.pod.clone();
     let path = dir.join(process::SOCKET);
-    let client = agent_api::connect(&path)
-        .await
-        .map_err(|source| Error::Connect {
-            pod: pod(),
-            path,
-            source,
-        })?;
+    let client = match agent_api::connect(&path).await {
+        Ok(client) => client,
+        // Refused: nobody has the listening socket any more, so the process is ending.
+        Err(source) => {
+            return Err(stillborn(record, dir, &mut gone).await.unwrap_or_else(|| {
+                Error::Connect {
+                    pod: pod(),
+                    path,
+                    source,
+                }
+            }));
+        }
+    };
     let request = HandshakeRequest {
         protocol: agent_api::PROTOCOL,
         client_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -182,15 +190,14 @@ async fn greet(
         }
         // A broken connection: the process is ending, and its status says more.
         Ok(Err(e)) => {
-            let status = match tokio::time::timeout(END, gone.wait_for(Option::is_some)).await {
-                Ok(Ok(how)) => how.clone().unwrap_or_default(),
-                _ => format!("it lives, but the connection broke: {e}"),
-            };
-            return Err(Error::Stillborn {
-                pod: pod(),
-                status,
-                log: process::log_tail(dir),
-            });
+            let what = e.to_string();
+            return Err(stillborn(record, dir, &mut gone).await.unwrap_or_else(|| {
+                Error::Interrupted {
+                    call: CALL,
+                    pod: pod(),
+                    what,
+                }
+            }));
         }
         Err(_) => {
             return Err(Error::Timeout {
@@ -217,6 +224,20 @@ async fn greet(
         });
     }
     Ok((client, hello))
+}
+
+/// The error for an agent that has ended, or is about to; `None` when it lives on.
+async fn stillborn(record: &AgentRecord, dir: &Path, gone: &mut Gone) -> Option<Error> {
+    let status = match tokio::time::timeout(DEATH_SHOWS, gone.wait_for(Option::is_some)).await {
+        Ok(Ok(how)) => how.clone().unwrap_or_default(),
+        _ => return None,
+    };
+    let log = process::log_tail(dir);
+    Some(Error::Stillborn {
+        pod: record.pod.clone(),
+        status,
+        log,
+    })
 }
 
 /// Finds the agent that an earlier run of the daemon has started for the pod in `dir`.
