@@ -78,9 +78,14 @@ impl Log {
         })
     }
 
+    /// Whether messages of this level are written.
+    pub(crate) fn wants(&self, level: Level) -> bool {
+        level != Level::Debug || self.debug
+    }
+
     /// Writes a message; one that cannot be written is dropped, there is nowhere to say so.
     pub(crate) fn write(&self, level: Level, message: &str) {
-        if level == Level::Debug && !self.debug {
+        if !self.wants(level) {
             return;
         }
         let now = time::now();

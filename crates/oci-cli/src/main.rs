@@ -13,6 +13,7 @@ mod args;
 mod bundle;
 mod commands;
 mod error;
+mod events;
 mod inherited;
 mod log;
 mod messages;
@@ -23,6 +24,7 @@ mod terminal;
 mod time;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use args::{Command, Global};
 use commands::{
@@ -39,12 +41,13 @@ const EXEC_FAILED: i32 = 255;
 fn main() -> ExitCode {
     let (global, command) = args::parse(std::env::args_os().skip(1));
     let log = match Log::open(global.log.as_deref(), global.log_format, global.debug) {
-        Ok(log) => log,
+        Ok(log) => Arc::new(log),
         Err(error) => {
             Log::default().fatal(&error.chain());
             return exit_code(FAILED);
         }
     };
+    events::send_to(&log);
     let failed = if matches!(command, Ok(Command::Exec(_))) {
         EXEC_FAILED
     } else {
