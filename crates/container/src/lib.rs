@@ -1,4 +1,39 @@
-//! container
+//! The core: from a runtime-spec document to a running process, and back. Synchronous; safe to use from
+//! any thread.
+//!
+//! ```text
+//!   Engine::probe ─► create ─► Container ─► start ─► exec … ─► destroy
+//!                      │
+//!                      ├─ cgroup    one path in every hierarchy
+//!                      ├─ seccomp   profile to BPF, cached
+//!                      ├─ plan      document + facts to steps; pure, printable
+//!                      └─ launch    opens, clones, answers; the child is `init`'s
+//! ```
+//! Who reaps: the caller, all that it gets back as a [`Process`]; everything else is reaped here.
+#![forbid(unsafe_code)]
 
 pub mod cgroup;
+mod create;
+mod destroy;
+mod engine;
+mod error;
+pub mod exec;
+mod home;
+pub mod hooks;
+mod host;
+mod id;
+pub mod launch;
+pub mod plan;
+mod request;
 pub mod seccomp;
+mod start;
+
+pub use destroy::destroy;
+pub use engine::{CgroupManager, Engine, EngineOptions};
+pub use error::{Error, ErrorKind};
+pub use host::Facts;
+pub use id::{ContainerId, InvalidId};
+pub use request::{
+    Container, ContainerRef, CreateRequest, ExecRequest, Gate, Process, Rootfs, Stdio,
+};
+pub use start::start_by_fifo;

@@ -77,7 +77,7 @@ pub(crate) fn run(plan: &mut LaunchPlan<'_>, into_cgroup: bool) -> ! {
             child.tell(Kind::Failed, fail.errno as u32, fail.act);
             calls::exit(1);
         }
-        child.at += 1;
+        child.at = child.at.wrapping_add(1);
     }
     calls::exit(0)
 }

@@ -2,21 +2,12 @@
 
 use crate::{LaunchPlan, child, clone, plan::END, raw::sys};
 
-/// A child that was cloned; it runs its plan now.
-#[derive(Debug)]
-pub struct Spawned {
-    /// Its pid as we see it.
-    pub pid: i32,
-    /// A descriptor of it, close-on-exec; the caller's to own.
-    pub pidfd: i32,
-}
-
-/// Clones a child that runs `plan`. `namespaces` are CLONE_NEW* flags; `cgroup` is a descriptor of a
+/// Clones a child that runs `plan` and gives its pid as we see it. `namespaces` are CLONE_NEW* flags; `cgroup` is a descriptor of a
 /// cgroup2 directory to be born in, or -1.
 ///
 /// # Errors
 /// The kernel's error number. EINVAL for a plan that is not sound, or flags that are no namespaces.
-pub fn launch(plan: &mut LaunchPlan<'_>, namespaces: u64, cgroup: i32) -> Result<Spawned, i32> {
+pub fn launch(plan: &mut LaunchPlan<'_>, namespaces: u64, cgroup: i32) -> Result<i32, i32> {
     const NEW: u64 = 0x7e02_0000;
     if !plan.is_sound() || namespaces & !NEW != 0 {
         return Err(libc::EINVAL);
@@ -41,7 +32,7 @@ pub fn launch(plan: &mut LaunchPlan<'_>, namespaces: u64, cgroup: i32) -> Result
             8_usize
         )
     }?;
-    let result = clone::clone(namespaces, libc::SIGCHLD as u64, cgroup, true);
+    let result = clone::clone(namespaces, libc::SIGCHLD as u64, cgroup, false);
     if let Ok(spawned) = &result
         && spawned.pid == 0
     {
@@ -58,8 +49,5 @@ pub fn launch(plan: &mut LaunchPlan<'_>, namespaces: u64, cgroup: i32) -> Result
             8_usize
         )
     }?;
-    result.map(|spawned| Spawned {
-        pid: spawned.pid,
-        pidfd: spawned.pidfd,
-    })
+    result.map(|spawned| spawned.pid)
 }

@@ -42,6 +42,6 @@ mod plan;
 mod raw;
 mod steps;
 
-pub use launch::{Spawned, launch};
+pub use launch::launch;
 pub use message::{Act, Kind, MESSAGE_SIZE, Message};
 pub use plan::{Attr, END, Fd, LaunchPlan, List, NO_FD, Step, Str, Sync, Target};

@@ -155,6 +155,8 @@ pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result
     // Who made us may be gone; who starts us reads here.
     calls::close(c.plan.channel);
     c.report = status;
+    // They do not know the steps before: the next is number 0.
+    c.at = u32::MAX;
     Ok(())
 }
 

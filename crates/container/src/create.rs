@@ -1,0 +1,241 @@
+//! create: cgroup, plan, launch; all undone when one fails.
+//!
+//! ```text
+//!  cgroup made ─► limits ─► seccomp compiled ─► plan ─► launch ─► Container
+//!      ▲                                                  │
+//!      └──────── removed again ◄──────── any failure ◄────┘
+//! ```
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use oci::runtime as spec;
+
+use crate::{
+    Error,
+    cgroup::Cgroup,
+    engine::Engine,
+    home, hooks,
+    launch::{self, Answers, Opened, Streams},
+    plan::{self, Options},
+    request::{Container, CreateRequest, Gate, Process, Rootfs, Stdio},
+    seccomp,
+};
+
+/// Version of the state that hooks read.
+const STATE_VERSION: &str = "1.0.2";
+
+pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Container, Error> {
+    let path = cgroup_path(&request);
+    let cgroup = Cgroup::create(&engine.host.hierarchy, &path)?;
+    let fifo = match &request.gate {
+        Gate::Fifo(path) => Some(path.clone()),
+        Gate::None | Gate::Pipe => None,
+    };
+    match in_cgroup(engine, request, &cgroup) {
+        Ok(container) => Ok(container),
+        Err(error) => {
+            if let Some(fifo) = fifo {
+                remove_fifos(&fifo);
+            }
+            // The first error is the one to tell; what stays behind is logged.
+            if let Err(e) = cgroup.remove() {
+                tracing::warn!(error = &e as &dyn std::error::Error, "cgroup {path} is left behind");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Removes the gate's fifos, if they are there.
+pub(crate) fn remove_fifos(fifo: &Path) {
+    let mut status = fifo.as_os_str().to_owned();
+    status.push(".status");
+    for path in [fifo, Path::new(&status)] {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn cgroup_path(request: &CreateRequest<'_>) -> String {
+    let of_spec = || request.spec.linux.as_ref().and_then(|l| l.cgroups_path.clone());
+    let path = request.cgroup_path.clone().or_else(of_spec).filter(|p| !p.is_empty());
+    match path {
+        Some(path) if path.starts_with('/') => path,
+        Some(path) => format!("/{path}"),
+        None => format!("/{}", request.id),
+    }
+}
+
+pub(crate) fn state(
+    id: &str,
+    spec: &spec::Spec,
+    bundle: &Path,
+    status: spec::Status,
+    pid: i32,
+) -> spec::State {
+    spec::State {
+        oci_version: STATE_VERSION.to_owned(),
+        id: id.to_owned(),
+        status,
+        pid: (pid != 0).then_some(pid),
+        bundle: bundle.display().to_string(),
+        annotations: spec.annotations.clone(),
+    }
+}
+
+struct Parent<'a> {
+    id: &'a str,
+    spec: &'a spec::Spec,
+    bundle: &'a Path,
+}
+
+impl Answers for Parent<'_> {
+    fn state(&mut self, status: spec::Status, pid: i32) -> Result<Vec<u8>, Error> {
+        hooks::json(&state(self.id, self.spec, self.bundle, status, pid))
+    }
+
+    fn hooks(&mut self, pid: i32) -> Result<(), Error> {
+        let Some(h) = &self.spec.hooks else { return Ok(()) };
+        let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
+        hooks::run("prestart", &h.prestart, &state)?;
+        hooks::run("createRuntime", &h.create_runtime, &state)
+    }
+}
+
+/// The caller's streams as the plan and the sources want them.
+pub(crate) fn streams(stdio: Stdio) -> (plan::Streams, Streams) {
+    match stdio {
+        Stdio::Inherit => (plan::Streams::Inherit, [None, None, None]),
+        Stdio::Terminal => (plan::Streams::Terminal, [None, None, None]),
+        Stdio::Fds { stdin, stdout, stderr } => {
+            let given = [stdin.is_some(), stdout.is_some(), stderr.is_some()];
+            (plan::Streams::Given(given), [stdin, stdout, stderr])
+        }
+    }
+}
+
+/// Preserved descriptors must be there, and theirs: ours are all close-on-exec.
+pub(crate) fn check_preserved(count: u32) -> Result<(), Error> {
+    for number in 3..count.saturating_add(3) {
+        let path = PathBuf::from(format!("/proc/self/fdinfo/{number}"));
+        let missing = || launch::Error::NotPreserved(number);
+        let text = std::fs::read_to_string(path).map_err(|_| missing())?;
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|f| u32::from_str_radix(f.trim(), 8).ok());
+        // O_CLOEXEC.
+        if flags.is_none_or(|flags| flags & 0o2_000_000 != 0) {
+            return Err(missing().into());
+        }
+    }
+    Ok(())
+}
+
+/// HOME is looked up only for an environment without one.
+pub(crate) fn home_of(process: &spec::Process, extra: &[String], root: Option<OwnedFd>) -> Option<String> {
+    let has = process.env.iter().chain(extra).any(|entry| entry.starts_with("HOME="));
+    if has {
+        return None;
+    }
+    root.map(|root| home::of(root, process.user.uid))
+}
+
+fn root_dir(rootfs: &Rootfs) -> Option<OwnedFd> {
+    match rootfs {
+        Rootfs::Path(path) => sys::in_root::dir(path).ok(),
+        Rootfs::Mount(fd) => fd.try_clone().ok(),
+    }
+}
+
+fn in_cgroup(
+    engine: &Engine,
+    request: CreateRequest<'_>,
+    cgroup: &Cgroup,
+) -> Result<Container, Error> {
+    check_preserved(request.preserve_fds)?;
+    let spec = request.spec;
+    let linux = spec.linux.as_ref();
+    let home = spec
+        .process
+        .as_ref()
+        .and_then(|p| home_of(p, &request.extra_env, root_dir(&request.rootfs)));
+    let (stdio, streams) = streams(request.stdio);
+    let (gate, fifo) = match &request.gate {
+        Gate::None => (plan::Gate::Open, None),
+        Gate::Pipe => (plan::Gate::Channel, None),
+        Gate::Fifo(path) => (plan::Gate::Fifo, Some(path.as_path())),
+    };
+    let into = cgroup.dir_fd()?;
+    let options = Options {
+        bundle: request.bundle.to_owned(),
+        id: request.id.to_string(),
+        stdio,
+        gate,
+        preserve_fds: request.preserve_fds,
+        no_pivot: request.no_pivot,
+        no_new_keyring: request.no_new_keyring,
+        extra_env: request.extra_env,
+        clamp_capabilities: request.clamp_capabilities,
+        joins: engine.host.facts.cgroup_v1.len(),
+        unified: into.is_some(),
+        home,
+    };
+    let plan = plan::create(&engine.host.facts, spec, &options)?;
+    for note in plan.notes() {
+        tracing::warn!(container = %request.id, "{note}");
+    }
+    let filter = match &plan.seccomp {
+        Some(profile) => Some(seccomp::compile(profile, engine.seccomp_cache.as_deref())?),
+        None => None,
+    };
+    for warning in filter.iter().flat_map(|f| &f.warnings) {
+        tracing::warn!(container = %request.id, "{warning}");
+    }
+    if let Some(resources) = linux.and_then(|l| l.resources.as_ref()) {
+        cgroup.apply(resources)?;
+    }
+    let mut opened = Opened {
+        proc: Some(engine.host.proc.as_fd()),
+        cgroup: Some(cgroup),
+        rootfs: Some(request.rootfs),
+        streams,
+        fifo,
+        init_pidfd: None,
+    };
+    let mut parent =
+        Parent { id: request.id.as_str(), spec, bundle: request.bundle };
+    let into = into.as_ref().map(AsFd::as_fd);
+    let launched = launch::launch(
+        &plan,
+        &mut opened,
+        into,
+        filter.as_ref(),
+        request.preserve_fds,
+        &mut parent,
+    )?;
+    let (pid, pidfd) = launched.child.into_parts();
+    let waits = matches!(request.gate, Gate::Pipe);
+    let container = Container {
+        id: request.id.clone(),
+        init: Process { pid, pidfd, console: launched.console },
+        cgroup: cgroup.clone(),
+        gate: waits.then_some((launched.channel, plan)),
+        hooks: spec.hooks.clone().map(Box::new),
+        state: state(request.id.as_str(), spec, request.bundle, spec::Status::Running, pid),
+    };
+    if matches!(request.gate, Gate::None) {
+        container.poststart();
+    }
+    Ok(container)
+}
+
+impl Container {
+    /// Failures of poststart hooks are told and change nothing: the container runs.
+    pub(crate) fn poststart(&self) {
+        let list = self.hooks.as_ref().map(|h| h.poststart.as_slice()).unwrap_or_default();
+        if let Err(e) = hooks::run("poststart", list, &self.state) {
+            tracing::warn!(container = %self.id, error = &e as &dyn std::error::Error, "poststart");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! destroy: what is left of a container goes.
+
+use crate::{
+    Error,
+    create::state,
+    hooks,
+    request::ContainerRef,
+};
+
+const SIGKILL: i32 = 9;
+
+/// Kills what is left of the container, removes its cgroup, runs poststop hooks. What is gone
+/// already is fine. The first process is the caller's to reap.
+///
+/// # Errors
+/// A process that does not die, a cgroup that stays busy. Poststop hooks have run then too; their own
+/// failures are logged only.
+pub fn destroy(container: &ContainerRef<'_>) -> Result<(), Error> {
+    if let Some(pidfd) = container.init_pidfd {
+        let _ = sys::pidfd::send_signal(pidfd, SIGKILL);
+    }
+    let cgroup = container.cgroup;
+    // A cgroup that was there before may hold others' processes.
+    let killed = if cgroup.was_joined() { Ok(()) } else { cgroup.signal_all(SIGKILL) };
+    let removed = killed.and_then(|()| cgroup.remove());
+    if let Some(h) = &container.spec.hooks {
+        let state = state(
+            container.id.as_str(),
+            container.spec,
+            container.bundle,
+            oci::runtime::Status::Stopped,
+            0,
+        );
+        if let Err(e) = hooks::run("poststop", &h.poststop, &state) {
+            tracing::warn!(
+                container = %container.id,
+                error = &e as &dyn std::error::Error,
+                "poststop"
+            );
+        }
+    }
+    Ok(removed?)
+}

@@ -1,0 +1,98 @@
+//! The engine: host facts probed once, and the operations of the core.
+
+use std::path::{Path, PathBuf};
+
+use oci::runtime as spec;
+
+use crate::{
+    Error, cgroup,
+    host::Host,
+    plan::{self, Plan},
+    request::{Container, ContainerRef, CreateRequest, ExecRequest, Process},
+};
+
+/// Who manages cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CgroupManager {
+    /// Directories of the cgroup filesystem, by ourselves.
+    #[default]
+    Cgroupfs,
+    /// systemd, over D-Bus; not there yet: `probe` refuses it.
+    Systemd,
+}
+
+/// Settings of an [`Engine`].
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Root-only directory for compiled seccomp filters; `None` compiles each time.
+    pub seccomp_cache: Option<PathBuf>,
+    /// Who manages cgroups.
+    pub cgroup_manager: CgroupManager,
+}
+
+/// The core: probe once, use for every container, from any thread.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) host: Host,
+    pub(crate) seccomp_cache: Option<PathBuf>,
+}
+
+impl Engine {
+    /// Learns about the host.
+    ///
+    /// # Errors
+    /// No usable cgroup hierarchy, no procfs at /proc, or the systemd manager asked for.
+    pub fn probe(options: EngineOptions) -> Result<Self, Error> {
+        if options.cgroup_manager == CgroupManager::Systemd {
+            return Err(plan::Error::Unsupported {
+                field: "cgroup manager systemd".to_owned(),
+                reason: "only cgroupfs is there: use the cgroupfs manager".to_owned(),
+            }
+            .into());
+        }
+        Ok(Self { host: Host::probe()?, seccomp_cache: options.seccomp_cache })
+    }
+
+    /// The cgroup hierarchy in use.
+    #[must_use]
+    pub fn hierarchy(&self) -> &cgroup::Hierarchy {
+        &self.host.hierarchy
+    }
+
+    /// What `create` would make the child do, printable. Touches nothing.
+    ///
+    /// # Errors
+    /// What the document asks for and cannot be.
+    pub fn plan(&self, spec: &spec::Spec, bundle: &Path) -> Result<Plan, Error> {
+        Ok(plan::create(&self.host.facts, spec, &plan::Options::new(bundle))?)
+    }
+
+    /// Makes a container. What was made is undone whole on failure.
+    ///
+    /// # Errors
+    /// A sentence of the step that failed, on what, and why.
+    pub fn create(&self, request: CreateRequest<'_>) -> Result<Container, Error> {
+        crate::create::create(self, request)
+    }
+
+    /// Runs a process in a running container: its namespaces, its cgroup, at once.
+    ///
+    /// # Errors
+    /// The container is not running, or the failing step.
+    pub fn exec(
+        &self,
+        container: &ContainerRef<'_>,
+        request: ExecRequest<'_>,
+    ) -> Result<Process, Error> {
+        crate::exec::exec(self, container, request)
+    }
+
+    /// Ends what is left of a container: kills its processes, removes its cgroup, runs poststop
+    /// hooks. What is gone already is fine.
+    ///
+    /// # Errors
+    /// A process that does not die, a cgroup that stays busy.
+    pub fn destroy(&self, container: &ContainerRef<'_>) -> Result<(), Error> {
+        crate::destroy::destroy(container)
+    }
+}

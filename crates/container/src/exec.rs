@@ -1,0 +1,137 @@
+//! exec: one more process in a running container.
+//!
+//! Its namespaces are entered by the pidfd of the first process (setns, Linux 5.8), so a pid that was
+//! used again is never entered.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use oci::runtime::{self as spec, NamespaceType};
+use rustix::fs::{Mode, OFlags};
+
+use crate::{
+    Error as CoreError, ErrorKind,
+    create::{check_preserved, home_of, streams},
+    engine::Engine,
+    launch::{self, Answers, Opened},
+    plan::{self, Join, Options},
+    request::{ContainerRef, ExecRequest, Process},
+    seccomp,
+};
+
+/// Entering a container that failed before anything ran.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its first process is gone.
+    #[error("cannot exec in a stopped container: container not running")]
+    NotRunning,
+}
+
+impl Error {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotRunning => ErrorKind::State,
+        }
+    }
+}
+
+struct NoHooks;
+
+impl Answers for NoHooks {
+    fn state(&mut self, _: spec::Status, _: i32) -> Result<Vec<u8>, CoreError> {
+        Err(launch::Error::Protocol.into())
+    }
+
+    fn hooks(&mut self, _: i32) -> Result<(), CoreError> {
+        Err(launch::Error::Protocol.into())
+    }
+}
+
+pub(crate) fn exec(
+    engine: &Engine,
+    container: &ContainerRef<'_>,
+    request: ExecRequest<'_>,
+) -> Result<Process, CoreError> {
+    check_preserved(request.preserve_fds)?;
+    let pidfd = container.init_pidfd.ok_or(Error::NotRunning)?;
+    let join = join(container)?;
+    let home = home_of(request.process, &request.extra_env, root(container.init_pid));
+    // Everything by number so far was its: it still lives.
+    running(pidfd)?;
+    let (stdio, streams) = streams(request.stdio);
+    let into = container.cgroup.dir_fd()?;
+    let options = Options {
+        id: container.id.to_string(),
+        stdio,
+        gate: plan::Gate::Open,
+        preserve_fds: request.preserve_fds,
+        no_new_keyring: request.no_new_keyring,
+        extra_env: request.extra_env,
+        clamp_capabilities: request.clamp_capabilities,
+        joins: container.cgroup.join_fds()?.len(),
+        unified: into.is_some(),
+        home,
+        ..Options::new(container.bundle)
+    };
+    let plan =
+        plan::exec(&engine.host.facts, container.spec, request.process, join, &options)?;
+    for note in plan.notes() {
+        tracing::warn!(container = %container.id, "{note}");
+    }
+    let filter = match &plan.seccomp {
+        Some(profile) => Some(seccomp::compile(profile, engine.seccomp_cache.as_deref())?),
+        None => None,
+    };
+    let mut opened = Opened {
+        proc: Some(engine.host.proc.as_fd()),
+        cgroup: Some(container.cgroup),
+        rootfs: None,
+        streams,
+        fifo: None,
+        init_pidfd: Some(pidfd),
+    };
+    let launched = launch::launch(
+        &plan,
+        &mut opened,
+        into.as_ref().map(AsFd::as_fd),
+        filter.as_ref(),
+        request.preserve_fds,
+        &mut NoHooks,
+    )?;
+    let (pid, pidfd) = launched.child.into_parts();
+    Ok(Process { pid, pidfd, console: launched.console })
+}
+
+fn running(pidfd: BorrowedFd<'_>) -> Result<(), CoreError> {
+    match sys::pidfd::alive(pidfd) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::NotRunning.into()),
+        Err(e) => Err(launch::Error::io("look at", "the container's process", e).into()),
+    }
+}
+
+/// The namespaces of the document; the user namespace only if it is not our own, which setns refuses.
+fn join(container: &ContainerRef<'_>) -> Result<Join, CoreError> {
+    let list = container.spec.linux.as_ref().map(|l| l.namespaces.as_slice()).unwrap_or_default();
+    let mut flags = 0;
+    for namespace in list {
+        if namespace.type_ == NamespaceType::User {
+            let theirs = inode(&format!("/proc/{}/ns/user", container.init_pid));
+            // It has ended if we can't look.
+            let theirs = theirs.ok_or(Error::NotRunning)?;
+            if Some(theirs) == inode("/proc/self/ns/user") {
+                continue;
+            }
+        }
+        flags |= plan::namespace_flag(namespace.type_);
+    }
+    Ok(Join { flags })
+}
+
+fn inode(path: &str) -> Option<u64> {
+    rustix::fs::stat(path).ok().map(|stat| stat.st_ino)
+}
+
+fn root(pid: i32) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty()).ok()
+}

@@ -1,0 +1,107 @@
+//! What the host is like: read once, then plain data that plans are made from.
+
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::{Error, cgroup::Hierarchy, launch};
+
+/// Facts that plans depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Capabilities that we may hand on: our permitted and bounding ones.
+    pub capabilities: u64,
+    /// Number of capabilities that the kernel knows.
+    pub capability_count: u8,
+    /// Our own oom_score_adj.
+    pub oom_score_adj: i32,
+    /// AppArmor is on.
+    pub apparmor: bool,
+    /// SELinux is on.
+    pub selinux: bool,
+    /// v1 cgroup mounts: name of the directory, and the controllers that it has.
+    pub cgroup_v1: Vec<(String, Vec<String>)>,
+}
+
+impl Facts {
+    /// Whether we have CAP_SYS_RESOURCE.
+    #[must_use]
+    pub fn may_lower_oom_score(&self) -> bool {
+        self.capabilities & (1 << 24) != 0
+    }
+}
+
+/// The host: facts, and what is kept open of it.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) facts: Facts,
+    pub(crate) hierarchy: Hierarchy,
+    /// /proc, checked to be procfs.
+    pub(crate) proc: OwnedFd,
+}
+
+impl Host {
+    pub(crate) fn probe() -> Result<Self, Error> {
+        let proc = rustix::fs::open(
+            "/proc",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|e| launch::Error::io("open", "/proc", e))?;
+        let magic = rustix::fs::fstatfs(&proc)
+            .map_err(|e| launch::Error::io("examine", "/proc", e))?
+            .f_type;
+        if magic != rustix::fs::PROC_SUPER_MAGIC {
+            return Err(launch::Error::NotProc.into());
+        }
+        // Nobody in a container may look into us or our children before they have become theirs.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+            .map_err(|e| launch::Error::io("make undumpable", "ourselves", e))?;
+        let hierarchy = Hierarchy::probe()?;
+        let facts = Facts {
+            capabilities: capabilities()?,
+            capability_count: number("/proc/sys/kernel/cap_last_cap", 40u8)?.saturating_add(1),
+            oom_score_adj: number("/proc/self/oom_score_adj", 0i32)?,
+            apparmor: fs::read("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            cgroup_v1: v1_mounts(&hierarchy),
+        };
+        Ok(Self { facts, hierarchy, proc })
+    }
+}
+
+fn capabilities() -> Result<u64, Error> {
+    let text = fs::read_to_string("/proc/thread-self/status")
+        .map_err(|e| launch::Error::io("read", "/proc/thread-self/status", e))?;
+    let set = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+            .unwrap_or(0)
+    };
+    Ok(set("CapPrm:") & set("CapBnd:"))
+}
+
+fn number<T: std::str::FromStr>(path: &str, default: T) -> Result<T, Error> {
+    let text = fs::read_to_string(path).map_err(|e| launch::Error::io("read", path, e))?;
+    Ok(text.trim().parse().unwrap_or(default))
+}
+
+/// Controllers that share a mount stand together.
+fn v1_mounts(hierarchy: &Hierarchy) -> Vec<(String, Vec<String>)> {
+    let Hierarchy::V1 { controllers, .. } = hierarchy else { return Vec::new() };
+    let mut mounts: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    for (controller, mount) in controllers {
+        match mounts.iter_mut().find(|(point, _)| *point == mount.point) {
+            Some((_, names)) => names.push(controller.clone()),
+            None => mounts.push((mount.point.clone(), vec![controller.clone()])),
+        }
+    }
+    let name = |point: &Path| point.file_name().map(|n| n.to_string_lossy().into_owned());
+    mounts.into_iter().filter_map(|(point, names)| Some((name(&point)?, names))).collect()
+}

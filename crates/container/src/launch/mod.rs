@@ -1,0 +1,14 @@
+//! The parent's side of the ladder (drawn in the `init` crate): opens what the plan needs, clones,
+//! answers the child, and turns what it says into a sentence.
+
+mod channel;
+mod child;
+mod copy_up;
+mod error;
+mod id_map;
+mod sources;
+
+pub use channel::Channel;
+pub(crate) use child::{Answers, launch};
+pub use error::Error;
+pub(crate) use sources::{Opened, Streams};

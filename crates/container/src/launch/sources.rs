@@ -1,0 +1,227 @@
+//! Opens what a plan points at. All before the clone: a missing file is our error, not the child's.
+
+use std::{
+    io::Write,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::fs::{Mode, OFlags};
+use sys::mount::MountAttr;
+
+use super::{Error, id_map};
+use crate::{
+    cgroup::Cgroup,
+    plan::{Plan, Source, Tree},
+    request::Rootfs,
+};
+
+/// The caller's streams by number.
+pub(crate) type Streams = [Option<OwnedFd>; 3];
+
+/// What sources are opened from.
+#[derive(Debug)]
+pub(crate) struct Opened<'a> {
+    pub(crate) proc: Option<BorrowedFd<'a>>,
+    pub(crate) cgroup: Option<&'a Cgroup>,
+    pub(crate) rootfs: Option<Rootfs>,
+    pub(crate) streams: Streams,
+    pub(crate) fifo: Option<&'a Path>,
+    pub(crate) init_pidfd: Option<BorrowedFd<'a>>,
+}
+
+/// Descriptors of a plan: numbers by index, and what keeps them open.
+#[derive(Debug, Default)]
+pub(super) struct Fds {
+    pub(super) numbers: Vec<i32>,
+    owned: Vec<OwnedFd>,
+    /// Memory files of hook states by status, to be filled in once the pid is known.
+    pub(super) states: Vec<(oci::runtime::Status, i32)>,
+}
+
+impl Fds {
+    fn own(&mut self, fd: OwnedFd) -> Result<i32, Error> {
+        // 0 to 2 are the child's streams-to-be: a source there would be overwritten.
+        let fd = if fd.as_raw_fd() < 3 {
+            rustix::io::fcntl_dupfd_cloexec(&fd, 3)
+                .map_err(|e| Error::io("duplicate", "a descriptor", e))?
+        } else {
+            fd
+        };
+        let number = fd.as_raw_fd();
+        self.owned.push(fd);
+        Ok(number)
+    }
+
+    /// The state file of a number, to write into.
+    pub(super) fn state(&self, number: i32) -> Option<BorrowedFd<'_>> {
+        self.owned.iter().find(|fd| fd.as_raw_fd() == number).map(AsFd::as_fd)
+    }
+}
+
+/// Opens all sources of `plan`.
+pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
+    let mut fds = Fds::default();
+    let mut joins = match from.cgroup {
+        Some(cgroup) if wants_joins(plan) => cgroup
+            .join_fds()
+            .map_err(|e| Error::io("open", "the cgroup's tasks files", std::io::Error::other(e)))?,
+        _ => Vec::new(),
+    };
+    joins.reverse();
+    for source in &plan.fds {
+        let number = match source {
+            Source::Namespace(type_, path) => fds.own(namespace(*type_, path)?)?,
+            Source::CgroupJoin(_) => match joins.pop() {
+                Some(fd) => fds.own(fd)?,
+                None => return Err(Error::Protocol),
+            },
+            Source::CgroupProcs => {
+                let path = cgroup_dir(from.cgroup, "")?.join("cgroup.procs");
+                fds.own(open_path(&path, OFlags::WRONLY)?)?
+            }
+            Source::CgroupTree(controller) => {
+                let path = cgroup_dir(from.cgroup, controller)?;
+                let tree = copy(&path, false)?;
+                set(&tree, &path, MountAttr::new(0, 0, 1 << 18), false)?;
+                fds.own(tree)?
+            }
+            Source::Rootfs(propagation) => {
+                let root = match from.rootfs.take() {
+                    Some(Rootfs::Path(path)) => {
+                        let tree = copy(&path, true)?;
+                        set(&tree, &path, MountAttr::new(0, 0, *propagation), true)?;
+                        tree
+                    }
+                    Some(Rootfs::Mount(fd)) => fd,
+                    None => return Err(Error::Protocol),
+                };
+                fds.own(root)?
+            }
+            Source::Tree(tree) => fds.own(bind(tree)?)?,
+            Source::NullTree => {
+                let tree = sys::mount::detached_copy_of(null()?)
+                    .map_err(|e| Error::io("bind", "/dev/null", e))?;
+                fds.own(tree)?
+            }
+            Source::Null => fds.own(null()?)?,
+            Source::Proc => match from.proc {
+                Some(fd) => fd.as_raw_fd(),
+                None => return Err(Error::Protocol),
+            },
+            Source::Stream(number) => {
+                let stream = from.streams.get_mut(usize::from(*number)).and_then(Option::take);
+                match stream {
+                    Some(fd) => fds.own(fd)?,
+                    None => return Err(Error::Protocol),
+                }
+            }
+            Source::HookState(status) => {
+                let file = memory_file()?;
+                let number = fds.own(file)?;
+                fds.states.push((*status, number));
+                number
+            }
+            Source::Fifo => fds.own(fifo(from.fifo, "")?)?,
+            Source::FifoStatus => fds.own(fifo(from.fifo, ".status")?)?,
+            Source::InitPidfd => match from.init_pidfd {
+                Some(fd) => fd.as_raw_fd(),
+                None => return Err(Error::Protocol),
+            },
+            Source::Later => -1,
+        };
+        fds.numbers.push(number);
+    }
+    Ok(fds)
+}
+
+fn wants_joins(plan: &Plan) -> bool {
+    plan.fds.iter().any(|source| matches!(source, Source::CgroupJoin(_)))
+}
+
+fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
+        .map_err(|e| Error::io("open", path.display().to_string(), e))
+}
+
+fn copy(path: &Path, recursive: bool) -> Result<OwnedFd, Error> {
+    sys::mount::detached_copy(path, recursive)
+        .map_err(|e| Error::io("bind", path.display().to_string(), e))
+}
+
+fn set(tree: &OwnedFd, path: &Path, attr: MountAttr, recursive: bool) -> Result<(), Error> {
+    sys::mount::set_attr(tree.as_fd(), attr, recursive)
+        .map_err(|e| Error::io("set mount attributes of", path.display().to_string(), e))
+}
+
+fn namespace(type_: oci::runtime::NamespaceType, path: &str) -> Result<OwnedFd, Error> {
+    let fd = open_path(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let wrong = || Error::NamespaceType { path: path.to_owned(), expected: type_.to_string() };
+    let found = sys::process::namespace_type(fd.as_fd()).map_err(|_| wrong())?;
+    if found == crate::plan::namespace_flag(type_) { Ok(fd) } else { Err(wrong()) }
+}
+
+fn cgroup_dir(cgroup: Option<&Cgroup>, controller: &str) -> Result<std::path::PathBuf, Error> {
+    let paths = cgroup.map(Cgroup::paths).unwrap_or_default();
+    paths.get(controller).cloned().ok_or(Error::Protocol)
+}
+
+fn bind(tree: &Tree) -> Result<OwnedFd, Error> {
+    let name = || format!("{} at {}", tree.path.display(), tree.dest);
+    let fd = sys::mount::detached_copy(&tree.path, tree.recursive)
+        .map_err(|e| Error::io("bind mount", name(), e))?;
+    if let Some(map) = &tree.id_map {
+        let userns = id_map::user_namespace(&map.maps)?;
+        sys::mount::map_ids(fd.as_fd(), userns.as_fd(), map.recursive)
+            .map_err(|e| Error::io("map the ids of bind mount", name(), e))?;
+    }
+    for (attr, recursive) in &tree.attrs {
+        let attr = MountAttr::new(attr.set, attr.clear, attr.propagation);
+        sys::mount::set_attr(fd.as_fd(), attr, *recursive)
+            .map_err(|e| Error::io("set attributes of bind mount", name(), e))?;
+    }
+    Ok(fd)
+}
+
+/// The null device, which must be it.
+fn null() -> Result<OwnedFd, Error> {
+    let path = Path::new("/dev/null");
+    let fd = open_path(path, OFlags::RDWR)?;
+    let stat = rustix::fs::fstat(&fd).map_err(|e| Error::io("examine", "/dev/null", e))?;
+    let is_null = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device()
+        && stat.st_rdev == rustix::fs::makedev(1, 3);
+    if is_null {
+        Ok(fd)
+    } else {
+        let e = std::io::Error::other("not the null device");
+        Err(Error::io("use", "/dev/null", e))
+    }
+}
+
+fn memory_file() -> Result<OwnedFd, Error> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+    rustix::fs::memfd_create("state", flags).map_err(|e| Error::io("make", "a memory file", e))
+}
+
+/// Fills a state file and seals it: a hook can only read.
+pub(super) fn fill(state: BorrowedFd<'_>, json: &[u8]) -> Result<(), Error> {
+    let failed = |e: std::io::Error| Error::io("write", "the state for hooks", e);
+    let mut file = std::fs::File::from(state.try_clone_to_owned().map_err(failed)?);
+    file.write_all(json).map_err(failed)?;
+    let seals = rustix::fs::SealFlags::WRITE
+        | rustix::fs::SealFlags::GROW
+        | rustix::fs::SealFlags::SHRINK
+        | rustix::fs::SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(state, seals).map_err(|e| failed(e.into()))
+}
+
+/// Makes the gate's fifo and opens it both ways: neither side ever blocks in open.
+fn fifo(path: Option<&Path>, suffix: &str) -> Result<OwnedFd, Error> {
+    let path = path.ok_or(Error::Protocol)?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    let path = Path::new(&name);
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::from_raw_mode(0o600))
+        .map_err(|e| Error::io("make fifo", path.display().to_string(), e))?;
+    open_path(path, OFlags::RDWR)
+}

@@ -1,0 +1,78 @@
+//! A mount of type cgroup: the container sees its own cgroup, and nothing above it (S9).
+//!
+//! ```text
+//!  cgroup2          a bind of the container's directory
+//!  v1 and hybrid    a tmpfs with a directory per hierarchy, each a bind of the container's
+//!                   directory, links for controllers that share one; then read-only if asked for
+//! ```
+
+use init::{Attr, List, Step, Str, Target};
+use oci::runtime as spec;
+
+use super::{
+    Error, Plan, Source,
+    options::{MountOptions, NODEV, NOEXEC, NOSUID, RDONLY},
+};
+use crate::host::Facts;
+
+pub(super) fn is_cgroup(mount: &spec::Mount) -> bool {
+    matches!(mount.type_.as_deref(), Some("cgroup" | "cgroup2"))
+}
+
+pub(super) fn push(
+    plan: &mut Plan,
+    facts: &Facts,
+    index: usize,
+    mount: &spec::Mount,
+) -> Result<(), Error> {
+    let field = format!("mounts[{index}] ({})", mount.destination);
+    let options = MountOptions::parse(&field, &mount.options)?;
+    let dest = plan.str(&field, &mount.destination)?;
+    let attr = Attr { set: options.set, clear: options.clear, propagation: 0 };
+    let wants_v2 = mount.type_.as_deref() == Some("cgroup2");
+    if facts.cgroup_v1.is_empty() || wants_v2 {
+        tree(plan, "", dest);
+        plan.push(Step::SetAttr { dest, attr, recursive: false });
+        return Ok(());
+    }
+    let fstype = plan.str(&field, "tmpfs")?;
+    let words = [
+        plan.str(&field, "mode")?,
+        plan.str(&field, "755")?,
+    ];
+    let list: List = plan.list_of(words);
+    plan.push(Step::MountFs {
+        fstype,
+        source: fstype,
+        options: list,
+        attr: Attr { set: NOSUID | NODEV | NOEXEC, ..Attr::default() },
+        dest,
+        target: Target::Dir,
+        copy_up: false,
+    });
+    let base = mount.destination.trim_end_matches('/');
+    for (name, controllers) in &facts.cgroup_v1 {
+        let Some(first) = controllers.first() else { continue };
+        let at = plan.str(&field, &format!("{base}/{name}"))?;
+        tree(plan, first, at);
+        plan.push(Step::SetAttr { dest: at, attr, recursive: false });
+        for controller in controllers {
+            let link = controller.strip_prefix("name=").unwrap_or(controller);
+            if link != name {
+                let path = plan.str(&field, &format!("{base}/{link}"))?;
+                let to = plan.str(&field, name)?;
+                plan.push(Step::Symlink { to, path, replace: false });
+            }
+        }
+    }
+    if options.set & RDONLY != 0 {
+        let attr = Attr { set: RDONLY, ..Attr::default() };
+        plan.push(Step::SetAttr { dest, attr, recursive: false });
+    }
+    Ok(())
+}
+
+fn tree(plan: &mut Plan, controller: &str, dest: Str) {
+    let tree = plan.fd(Source::CgroupTree(controller.to_owned()));
+    plan.push(Step::MountTree { tree, dest, target: Target::Dir });
+}

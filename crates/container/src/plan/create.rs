@@ -1,0 +1,244 @@
+//! The plan of a container's first process. The order is the ladder of the `init` crate.
+
+use init::{Fd, NO_FD, Step, Sync};
+use oci::runtime::{self as spec, NamespaceType, Status};
+
+use super::{
+    Error, Gate, Options, Plan, Source, cgroup, devices, hooks,
+    mounts::{self, Context},
+    namespaces::Namespaces,
+    options::{MS_PRIVATE, MS_REC, MS_SHARED},
+    process::Process,
+    schedule,
+};
+use crate::host::Facts;
+
+/// Plans a container.
+///
+/// # Errors
+/// What the document asks for and cannot be.
+pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Error> {
+    let mut plan = Plan::new();
+    let plan = &mut plan;
+    let linux = spec.linux.as_ref();
+    refuse(facts, linux)?;
+    let process = spec
+        .process
+        .as_ref()
+        .ok_or_else(|| Error::invalid("process", "it is missing: there is nothing to run"))?;
+    let namespaces = Namespaces::read(spec)?;
+    let in_user = namespaces.has(NamespaceType::User);
+    let seccomp = linux.and_then(|l| l.seccomp.as_ref());
+    let mut process = Process::new(plan, facts, options, process, seccomp, in_user)?;
+
+    join_cgroup(plan, options);
+    namespaces.enter(plan)?;
+    plan.id_maps = namespaces.new_id_maps();
+    let hooks_inside = spec
+        .hooks
+        .as_ref()
+        .is_some_and(|h| !h.create_container.is_empty() || !h.start_container.is_empty());
+    if plan.id_maps.is_some() || !plan.privileged.is_empty() || hooks_inside {
+        plan.push(Step::Sync { what: Sync::Setup });
+    }
+    if in_user {
+        plan.push(Step::BecomeRoot { groups: true });
+    }
+    if namespaces.is_new(NamespaceType::Cgroup) {
+        plan.push(Step::Unshare { flags: super::namespace_flag(NamespaceType::Cgroup) });
+    }
+    process.session(plan)?;
+    names(plan, spec, &namespaces)?;
+    let sysctls = linux.is_some_and(|l| !l.sysctl.is_empty());
+    if sysctls || process.wants_proc() {
+        process.proc = Some(open_proc(plan));
+    }
+    if let (Some(proc), Some(linux)) = (process.proc, linux) {
+        sysctl(plan, proc, linux)?;
+    }
+
+    filesystem(plan, facts, spec, options, in_user, &process)?;
+
+    schedule::personality(plan, linux)?;
+    schedule::memory_policy(plan, linux)?;
+    process.settle(plan)?;
+    gate(plan, options);
+    if let Some(h) = &spec.hooks {
+        hooks::push(plan, "startContainer", &h.start_container, Status::Created)?;
+    }
+    process.become_program(plan)?;
+    Ok(std::mem::take(plan))
+}
+
+/// What nothing here does: said, never ignored.
+fn refuse(facts: &Facts, linux: Option<&spec::Linux>) -> Result<(), Error> {
+    let Some(linux) = linux else { return Ok(()) };
+    if linux.intel_rdt.is_some() {
+        return Err(Error::unsupported("linux.intelRdt", "this build has no resctrl support"));
+    }
+    if !linux.net_devices.is_empty() {
+        return Err(Error::unsupported(
+            "linux.netDevices",
+            "this build moves no network devices: use a CNI plugin or a createRuntime hook",
+        ));
+    }
+    let label = linux.mount_label.as_deref().unwrap_or_default();
+    if !label.is_empty() && !facts.selinux {
+        return Err(Error::unsupported(
+            "linux.mountLabel",
+            "SELinux is not enabled on this host: take the label out or boot with it",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn join_cgroup(plan: &mut Plan, options: &Options) {
+    for nth in 0..options.joins {
+        let fd = plan.fd(Source::CgroupJoin(nth));
+        plan.push(Step::JoinCgroup { fd, unless_cloned_into: false });
+    }
+    if options.unified {
+        let fd = plan.fd(Source::CgroupProcs);
+        plan.push(Step::JoinCgroup { fd, unless_cloned_into: true });
+    }
+}
+
+fn open_proc(plan: &mut Plan) -> Fd {
+    let host = plan.fd(Source::Proc);
+    let to = plan.fd(Source::Later);
+    plan.push(Step::OpenProc { host, to });
+    to
+}
+
+fn names(plan: &mut Plan, spec: &spec::Spec, namespaces: &Namespaces<'_>) -> Result<(), Error> {
+    if namespaces.is_new(NamespaceType::Network) {
+        plan.push(Step::Loopback);
+    }
+    let hostname = spec.hostname.as_deref().filter(|name| !name.is_empty());
+    let domainname = spec.domainname.as_deref().filter(|name| !name.is_empty());
+    let own = namespaces.has(NamespaceType::Uts);
+    for (field, name) in [("hostname", hostname), ("domainname", domainname)] {
+        if name.is_some() && !own {
+            return Err(Error::invalid(
+                field,
+                "without a uts namespace it would rename the host: add {\"type\": \"uts\"}",
+            ));
+        }
+    }
+    if let Some(name) = hostname {
+        let name = plan.str("hostname", name)?;
+        plan.push(Step::Hostname { name });
+    }
+    if let Some(name) = domainname {
+        let name = plan.str("domainname", name)?;
+        plan.push(Step::Domainname { name });
+    }
+    Ok(())
+}
+
+/// S12: below sys/, no way out of it. That the key belongs to a namespace of the container's was
+/// validated.
+fn sysctl(plan: &mut Plan, proc: Fd, linux: &spec::Linux) -> Result<(), Error> {
+    for (key, value) in &linux.sysctl {
+        let field = format!("linux.sysctl {key}");
+        // Dots separate, unless slashes do (then a dot is part of a name, as of eth0.100).
+        let path = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
+        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+            return Err(Error::invalid(field, "not a name like net.ipv4.ip_forward"));
+        }
+        let path = plan.str(&field, &format!("sys/{path}"))?;
+        let value = plan.str(&field, value)?;
+        plan.push(Step::WriteProc { proc, path, value });
+    }
+    Ok(())
+}
+
+/// From the host's root to the container's.
+fn filesystem(
+    plan: &mut Plan,
+    facts: &Facts,
+    spec: &spec::Spec,
+    options: &Options,
+    in_user: bool,
+    process: &Process<'_>,
+) -> Result<(), Error> {
+    let linux = spec.linux.as_ref();
+    let (propagation, explicit) = mounts::propagation(linux)?;
+    plan.push(Step::Propagation { flags: propagation });
+    if propagation & MS_SHARED != 0 {
+        // pivot_root refuses a shared parent.
+        plan.push(Step::Propagation { flags: MS_PRIVATE });
+    }
+    let tree = plan.fd(Source::Rootfs(propagation & !MS_REC));
+    plan.push(Step::AttachRoot { tree });
+    let context = Context { options, spec, propagation };
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        if cgroup::is_cgroup(mount) {
+            cgroup::push(plan, facts, index, mount)?;
+        } else {
+            mounts::push(plan, &context, index, mount)?;
+        }
+    }
+    devices::push(plan, spec, in_user, propagation)?;
+    process.streams(plan, !devices::dev_is_bound(spec))?;
+    if let Some(h) = &spec.hooks {
+        if !h.prestart.is_empty() || !h.create_runtime.is_empty() {
+            plan.push(Step::Sync { what: Sync::Hooks });
+        }
+        hooks::push(plan, "createContainer", &h.create_container, Status::Creating)?;
+    }
+    if process.process.cwd != "/" {
+        let path = plan.str("process.cwd", &process.process.cwd)?;
+        plan.push(Step::MakeDir { path });
+    }
+    plan.push(if options.no_pivot { Step::Chroot } else { Step::Pivot });
+    if explicit {
+        plan.push(Step::RootPropagation { flags: propagation });
+    }
+    for path in linux.map(|l| l.readonly_paths.as_slice()).unwrap_or_default() {
+        let path = inside(plan, "linux.readonlyPaths", path)?;
+        plan.push(Step::Readonly { path });
+    }
+    for path in linux.map(|l| l.masked_paths.as_slice()).unwrap_or_default() {
+        let path = inside(plan, "linux.maskedPaths", path)?;
+        let null = plan.fd(Source::NullTree);
+        plan.push(Step::Mask { path, null });
+    }
+    if spec.root.as_ref().is_some_and(|root| root.readonly) {
+        plan.push(Step::RootReadonly);
+    }
+    Ok(())
+}
+
+fn inside(plan: &mut Plan, field: &str, path: &str) -> Result<init::Str, Error> {
+    if !path.starts_with('/') {
+        return Err(Error::invalid(field, format!("{path:?} is not an absolute path")));
+    }
+    plan.str(field, path)
+}
+
+fn gate(plan: &mut Plan, options: &Options) {
+    let (fifo, status) = match options.gate {
+        Gate::Open => return,
+        Gate::Channel => (NO_FD, NO_FD),
+        Gate::Fifo => (plan.fd(Source::Fifo), plan.fd(Source::FifoStatus)),
+    };
+    plan.push(Step::AwaitStart { fifo, status });
+}
+
+/// The steps after a fifo's gate, to explain what a child says about them: their numbers count from
+/// the gate.
+pub(crate) fn after_gate(spec: &spec::Spec) -> Result<Plan, Error> {
+    let mut plan = Plan::new();
+    if let Some(h) = &spec.hooks {
+        hooks::push(&mut plan, "startContainer", &h.start_container, Status::Created)?;
+    }
+    let Some(process) = &spec.process else { return Ok(plan) };
+    if process.no_new_privileges && spec.linux.as_ref().is_some_and(|l| l.seccomp.is_some()) {
+        plan.push(Step::Seccomp { flags: 0 });
+    }
+    let args = plan.list("process.args", process.args.iter().map(String::as_str))?;
+    let env = plan.list("process.env", [])?;
+    plan.push(Step::Exec { args, env });
+    Ok(plan)
+}

@@ -1,0 +1,123 @@
+//! Device nodes and links in /dev: those that every container has, and the document's.
+
+use init::{Attr, Step, Target};
+use oci::runtime::{self as spec, LinuxDeviceType};
+
+use super::{
+    Error, Plan, Propagation, Source, Tree,
+    mounts::same_path,
+    options::{MS_REC, MountOptions},
+};
+
+const DEFAULT: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+const LINKS: [(&str, &str); 4] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+];
+
+/// /dev is a bind of somebody else's: nothing is made in it.
+pub(super) fn dev_is_bound(spec: &spec::Spec) -> bool {
+    spec.mounts.iter().any(|m| {
+        same_path(&m.destination, "/dev")
+            && (m.type_.as_deref() == Some("bind")
+                || MountOptions::parse("", &m.options).is_ok_and(|o| o.bind.is_some()))
+    })
+}
+
+/// Steps that fill /dev.
+pub(super) fn push(
+    plan: &mut Plan,
+    spec: &spec::Spec,
+    in_user_namespace: bool,
+    propagation: Propagation,
+) -> Result<(), Error> {
+    if dev_is_bound(spec) {
+        return Ok(());
+    }
+    let listed = spec.linux.as_ref().map(|l| l.devices.as_slice()).unwrap_or_default();
+    for (path, major, minor) in DEFAULT {
+        if !listed.iter().any(|d| same_path(&d.path, path)) {
+            let device = spec::LinuxDevice {
+                path: path.to_owned(),
+                type_: LinuxDeviceType::C,
+                major: i64::from(major),
+                minor: i64::from(minor),
+                ..spec::LinuxDevice::default()
+            };
+            node(plan, "/dev", &device, in_user_namespace, propagation)?;
+        }
+    }
+    for (index, device) in listed.iter().enumerate() {
+        let field = format!("linux.devices[{index}] ({})", device.path);
+        node(plan, &field, device, in_user_namespace, propagation)?;
+    }
+    for (to, path) in LINKS {
+        let (to, path) = (plan.str("/dev", to)?, plan.str("/dev", path)?);
+        plan.push(Step::Symlink { to, path, replace: false });
+    }
+    // Only where a devpts of the container's own is; else the link would lead nowhere, or to ours.
+    if spec.mounts.iter().any(|m| same_path(&m.destination, "/dev/pts")) {
+        let (to, path) = (plan.str("/dev", "pts/ptmx")?, plan.str("/dev", "/dev/ptmx")?);
+        plan.push(Step::Symlink { to, path, replace: true });
+    }
+    Ok(())
+}
+
+fn node(
+    plan: &mut Plan,
+    field: &str,
+    device: &spec::LinuxDevice,
+    in_user_namespace: bool,
+    propagation: Propagation,
+) -> Result<(), Error> {
+    let kind = match device.type_ {
+        LinuxDeviceType::B => 0o060_000,
+        LinuxDeviceType::C | LinuxDeviceType::U => 0o020_000,
+        LinuxDeviceType::P => 0o010_000,
+        LinuxDeviceType::A => {
+            return Err(Error::invalid(field, "type a is for device rules, not for nodes"));
+        }
+    };
+    let number = |name: &str, value: i64| {
+        u32::try_from(value)
+            .map_err(|_| Error::invalid(field, format!("{name} {value} is out of range")))
+    };
+    if device.type_ != LinuxDeviceType::P && in_user_namespace {
+        // mknod is not for user namespaces: the host's node is bound.
+        let attrs = vec![(
+            Attr { propagation: propagation & !MS_REC, ..Attr::default() },
+            false,
+        )];
+        let tree = Tree {
+            path: device.path.clone().into(),
+            dest: device.path.clone(),
+            recursive: false,
+            attrs,
+            id_map: None,
+        };
+        let dest = plan.str(field, &device.path)?;
+        let tree = plan.fd(Source::Tree(Box::new(tree)));
+        plan.push(Step::MountTree { tree, dest, target: Target::File });
+        return Ok(());
+    }
+    let permissions = device.file_mode.map_or(0o666, spec::FileMode::bits);
+    let path = plan.str(field, &device.path)?;
+    plan.push(Step::Mknod {
+        path,
+        mode: kind | permissions,
+        major: number("major", device.major)?,
+        minor: number("minor", device.minor)?,
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
+    });
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! From a document and host facts to what the child does. Pure: no file is opened, nothing is asked.
+//!
+//! ```text
+//!  Spec + Facts + Options ──► create() ──► Plan { steps, strings, sources of descriptors, … }
+//!  Process of an exec     ──► exec()   ──┘            │
+//!                                                     ▼
+//!                         launch: opens the sources, clones, init::launch walks the steps
+//! ```
+//! The order of the steps is the ladder of the `init` crate. `Display` prints a plan, one step a line;
+//! golden tests and `coffer-oci plan` show that.
+
+mod builder;
+mod capabilities;
+mod cgroup;
+mod create;
+mod devices;
+mod error;
+mod exec;
+mod hooks;
+mod mounts;
+mod namespaces;
+mod options;
+mod process;
+mod schedule;
+mod text;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use oci::runtime as spec;
+
+pub use builder::Plan;
+pub(crate) use create::after_gate;
+pub use create::create;
+pub use error::Error;
+pub use exec::{Join, exec};
+pub(crate) use hooks::only as hooks_only;
+pub use namespaces::IdMaps;
+pub(crate) use namespaces::flag as namespace_flag;
+pub(crate) use text::describe;
+
+/// Where a descriptor of a plan comes from; `launch` opens it before the clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A namespace by path, checked to be of its type.
+    Namespace(spec::NamespaceType, String),
+    /// The nth v1 `tasks` file of the container's cgroup.
+    CgroupJoin(usize),
+    /// `cgroup.procs` of the container's cgroup2 directory.
+    CgroupProcs,
+    /// The container's own cgroup directory in the hierarchy of this controller (`""`: cgroup2), as
+    /// a detached bind.
+    CgroupTree(String),
+    /// The root filesystem.
+    Rootfs(Propagation),
+    /// A detached bind of a host path.
+    Tree(Box<Tree>),
+    /// A detached bind of the host's null device.
+    NullTree,
+    /// The host's procfs.
+    Proc,
+    /// The null device, for streams.
+    Null,
+    /// Standard stream 0, 1 or 2 as the caller gave it.
+    Stream(u8),
+    /// The state for hooks, in a memory file.
+    HookState(spec::Status),
+    /// The gate's fifo.
+    Fifo,
+    /// The fifo for what fails after the gate.
+    FifoStatus,
+    /// pidfd of the container's first process.
+    InitPidfd,
+    /// Filled in by a step.
+    Later,
+}
+
+/// Propagation of a mount and of those below it: MS_PRIVATE, MS_SLAVE …
+pub type Propagation = u64;
+
+/// A bind mount, all of which is made ready before the clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// Path on the host.
+    pub path: PathBuf,
+    /// For messages: where it will be.
+    pub dest: String,
+    /// With the mounts below it.
+    pub recursive: bool,
+    /// mount_setattr calls, each with whether it is recursive.
+    pub attrs: Vec<(init::Attr, bool)>,
+    /// Ids are shifted by these maps.
+    pub id_map: Option<IdMap>,
+}
+
+/// How the ids of a bind mount are mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// The maps.
+    pub maps: IdMaps,
+    /// Mounts below it too.
+    pub recursive: bool,
+}
+
+/// What only the parent may do to the child, at [`init::Sync::Setup`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Privileged {
+    /// A resource limit.
+    Rlimit {
+        /// Name, for messages.
+        name: String,
+        /// The kernel's number.
+        resource: u32,
+        /// Soft limit.
+        soft: u64,
+        /// Hard limit.
+        hard: u64,
+    },
+    /// oom_score_adj.
+    OomScoreAdj(i32),
+}
+
+/// What a plan depends on besides document and host.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// The container's name (session keyring).
+    pub id: String,
+    /// The streams: a pseudo terminal, or which of 0, 1, 2 the caller gave (`None`: inherited).
+    pub stdio: Streams,
+    /// The gate.
+    pub gate: Gate,
+    /// Descriptors from 3 on that stay.
+    pub preserve_fds: u32,
+    /// chroot instead of pivot_root.
+    pub no_pivot: bool,
+    /// No new session keyring.
+    pub no_new_keyring: bool,
+    /// Appended to the environment.
+    pub extra_env: Vec<String>,
+    /// Capabilities that we lack are left out instead of refused.
+    pub clamp_capabilities: bool,
+    /// Number of v1 `tasks` files of the cgroup.
+    pub joins: usize,
+    /// There is a cgroup2 directory.
+    pub unified: bool,
+    /// Home of the user, for an environment without HOME.
+    pub home: Option<String>,
+}
+
+impl Options {
+    /// As for a plain `run`.
+    #[must_use]
+    pub fn new(bundle: &std::path::Path) -> Self {
+        Self {
+            bundle: bundle.to_owned(),
+            id: "container".to_owned(),
+            stdio: Streams::Given([false; 3]),
+            gate: Gate::Channel,
+            preserve_fds: 0,
+            no_pivot: false,
+            no_new_keyring: false,
+            extra_env: Vec::new(),
+            clamp_capabilities: false,
+            joins: 1,
+            unified: false,
+            home: None,
+        }
+    }
+}
+
+/// Kinds of standard streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// As ours.
+    Inherit,
+    /// By descriptor, or the null device.
+    Given([bool; 3]),
+    /// A pseudo terminal.
+    Terminal,
+}
+
+/// Kinds of gates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// None.
+    Open,
+    /// The parent's word.
+    Channel,
+    /// A fifo.
+    Fifo,
+}
+
+/// Environment: of the document, what the caller adds, and HOME.
+fn environment(process: &spec::Process, options: &Options) -> Vec<String> {
+    // Of several values for one name the last counts, as for runc; programs would see the first.
+    let mut last: BTreeMap<&str, usize> = BTreeMap::new();
+    let all: Vec<&str> =
+        process.env.iter().chain(&options.extra_env).map(String::as_str).collect();
+    for (at, entry) in all.iter().enumerate() {
+        last.insert(entry.split('=').next().unwrap_or_default(), at);
+    }
+    let mut env: Vec<String> = all
+        .iter()
+        .enumerate()
+        .filter(|(at, entry)| last.get(entry.split('=').next().unwrap_or_default()) == Some(at))
+        .map(|(_, entry)| (*entry).to_owned())
+        .collect();
+    if !last.contains_key("HOME")
+        && let Some(home) = &options.home
+    {
+        env.push(format!("HOME={home}"));
+    }
+    env
+}

@@ -1,0 +1,299 @@
+//! Mounts of the document as steps.
+
+use std::path::Path;
+
+use init::{Attr, List, Step, Str, Target};
+use oci::runtime as spec;
+
+use super::{
+    Error, IdMap, IdMaps, Options, Plan, Propagation, Source, Tree,
+    options::{MS_REC, MS_SHARED, MS_SLAVE, MountOptions, RDONLY},
+};
+
+/// fsconfig takes strings up to here; longer ones need mount(2).
+const FSCONFIG_MAX: usize = 255;
+/// Filesystems that have no superblock of their own to be read-only.
+const VIRTUAL: [&str; 8] =
+    ["tmpfs", "proc", "sysfs", "mqueue", "devpts", "devtmpfs", "ramfs", "bpf"];
+
+/// What all mounts of a container have in common.
+pub(super) struct Context<'a> {
+    pub(super) options: &'a Options,
+    pub(super) spec: &'a spec::Spec,
+    /// Of the mount namespace, and so of binds that say nothing else.
+    pub(super) propagation: Propagation,
+}
+
+/// Steps of `mounts[index]`.
+pub(super) fn push(
+    plan: &mut Plan,
+    context: &Context<'_>,
+    index: usize,
+    mount: &spec::Mount,
+) -> Result<(), Error> {
+    let field = format!("mounts[{index}] ({})", mount.destination);
+    if !mount.destination.starts_with('/') {
+        return Err(Error::invalid(field, "the destination is not an absolute path"));
+    }
+    let mut options = MountOptions::parse(&field, &mount.options)?;
+    if mount.type_.as_deref() == Some("bind") && options.bind.is_none() && !options.remount {
+        options.bind = Some(false);
+    }
+    if options.remount {
+        return remount(plan, &field, mount, &options);
+    }
+    if options.bind.is_some() {
+        return bind(plan, context, &field, mount, &options);
+    }
+    let type_ = mount.type_.as_deref().filter(|t| !t.is_empty() && *t != "none");
+    let Some(type_) = type_ else {
+        return Err(Error::invalid(field, "no type, and neither bind nor remount"));
+    };
+    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() || options.id_map.is_some()
+    {
+        return Err(Error::unsupported(field, "id mappings are for bind mounts"));
+    }
+    filesystem(plan, &field, mount, type_, &options)
+}
+
+fn remount(
+    plan: &mut Plan,
+    field: &str,
+    mount: &spec::Mount,
+    o: &MountOptions,
+) -> Result<(), Error> {
+    if !o.data.is_empty() || !o.superblock.is_empty() {
+        return Err(Error::unsupported(
+            field,
+            "remount changes attributes of a mount only, not of its filesystem",
+        ));
+    }
+    let dest = plan.str(field, &mount.destination)?;
+    for (attr, recursive) in attrs(o) {
+        plan.push(Step::SetAttr { dest, attr, recursive });
+    }
+    Ok(())
+}
+
+/// The mount_setattr calls that the options mean, apart from propagation of a new bind.
+fn attrs(o: &MountOptions) -> Vec<(Attr, bool)> {
+    let mut attrs = Vec::new();
+    if o.set | o.clear != 0 {
+        attrs.push((Attr { set: o.set, clear: o.clear, propagation: 0 }, false));
+    }
+    if o.rec_set | o.rec_clear != 0 {
+        attrs.push((Attr { set: o.rec_set, clear: o.rec_clear, propagation: 0 }, true));
+    }
+    for &kind in &o.propagation {
+        let attr = Attr { propagation: kind & !MS_REC, ..Attr::default() };
+        attrs.push((attr, kind & MS_REC != 0));
+    }
+    attrs
+}
+
+fn bind(
+    plan: &mut Plan,
+    context: &Context<'_>,
+    field: &str,
+    mount: &spec::Mount,
+    o: &MountOptions,
+) -> Result<(), Error> {
+    let source = mount.source.as_deref().filter(|s| !s.is_empty());
+    let Some(source) = source else {
+        return Err(Error::invalid(field, "a bind mount without source"));
+    };
+    if !o.data.is_empty() || o.copy_up {
+        let words: Vec<&str> = o.data.iter().map(|(key, _)| key.as_str()).collect();
+        return Err(Error::invalid(
+            field,
+            format!("options that a bind mount does not have: {}", words.join(", ")),
+        ));
+    }
+    let recursive = o.bind == Some(true);
+    // A bind that says nothing follows the namespace, as if it had been made inside it; one that is to
+    // be shared is first cut off from the host.
+    let inherit = o.propagation.is_empty()
+        || (o.propagation.iter().any(|p| p & MS_SHARED != 0)
+            && context.propagation & MS_SHARED == 0);
+    let mut list = attrs(o);
+    if inherit {
+        let attr = Attr { propagation: context.propagation & !MS_REC, ..Attr::default() };
+        list.insert(0, (attr, true));
+    }
+    let tree = Tree {
+        path: context.options.bundle.join(source),
+        dest: mount.destination.clone(),
+        recursive,
+        attrs: merge(list),
+        id_map: id_map(context, field, mount, o)?,
+    };
+    let dest = plan.str(field, &mount.destination)?;
+    let tree = plan.fd(Source::Tree(Box::new(tree)));
+    plan.push(Step::MountTree { tree, dest, target: Target::LikeSource });
+    Ok(())
+}
+
+/// Neighbours that one call can do are one call.
+fn merge(list: Vec<(Attr, bool)>) -> Vec<(Attr, bool)> {
+    let mut merged: Vec<(Attr, bool)> = Vec::new();
+    for (attr, recursive) in list {
+        match merged.last_mut() {
+            Some((last, same))
+                if *same == recursive
+                    && (last.propagation == 0 || attr.propagation == 0)
+                    && (last.set | last.clear == 0 || attr.set | attr.clear == 0) =>
+            {
+                last.set |= attr.set;
+                last.clear |= attr.clear;
+                last.propagation |= attr.propagation;
+            }
+            _ => merged.push((attr, recursive)),
+        }
+    }
+    merged
+}
+
+fn id_map(
+    context: &Context<'_>,
+    field: &str,
+    mount: &spec::Mount,
+    o: &MountOptions,
+) -> Result<Option<IdMap>, Error> {
+    let own = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
+    if !own && o.id_map.is_none() {
+        return Ok(None);
+    }
+    let recursive = o.id_map == Some(true);
+    let linux = context.spec.linux.as_ref();
+    let (uid, gid) = if own {
+        (mount.uid_mappings.as_slice(), mount.gid_mappings.as_slice())
+    } else {
+        linux
+            .map(|l| (l.uid_mappings.as_slice(), l.gid_mappings.as_slice()))
+            .unwrap_or_default()
+    };
+    if uid.is_empty() || gid.is_empty() {
+        return Err(Error::invalid(field, "an id-mapped mount needs uidMappings and gidMappings"));
+    }
+    Ok(Some(IdMap { maps: IdMaps::new(uid, gid), recursive }))
+}
+
+fn filesystem(
+    plan: &mut Plan,
+    field: &str,
+    mount: &spec::Mount,
+    type_: &str,
+    o: &MountOptions,
+) -> Result<(), Error> {
+    // A source that is the type's own name, or none, is only decoration.
+    let source = mount.source.as_deref().filter(|s| !s.is_empty());
+    let long = o.data.iter().any(|(key, value)| {
+        key.len() > FSCONFIG_MAX || value.as_ref().is_some_and(|v| v.len() > FSCONFIG_MAX)
+    }) || source.is_some_and(|s| s.len() > FSCONFIG_MAX);
+    if long {
+        return old(plan, field, mount, type_, o);
+    }
+    let dest = plan.str(field, &mount.destination)?;
+    let fstype = plan.str(field, type_)?;
+    let source = match source {
+        Some(source) => plan.str(field, source)?,
+        None => Str(0),
+    };
+    let options = data(plan, field, type_, o)?;
+    let target = match type_ {
+        "proc" | "sysfs" => Target::PlainDir,
+        _ => Target::Dir,
+    };
+    let propagation = o.propagation.last().copied().unwrap_or(0);
+    plan.push(Step::MountFs {
+        fstype,
+        source,
+        options,
+        attr: Attr { set: o.set | o.rec_set, clear: 0, propagation: propagation & !MS_REC },
+        dest,
+        target,
+        copy_up: o.copy_up,
+    });
+    Ok(())
+}
+
+/// Keys and values for fsconfig.
+fn data(plan: &mut Plan, field: &str, type_: &str, o: &MountOptions) -> Result<List, Error> {
+    let mut words = Vec::new();
+    for flag in &o.superblock {
+        words.push(plan.str(field, flag)?);
+        words.push(Str(0));
+    }
+    if o.set & RDONLY != 0 && !VIRTUAL.contains(&type_) {
+        words.push(plan.str(field, "ro")?);
+        words.push(Str(0));
+    }
+    for (key, value) in &o.data {
+        words.push(plan.str(field, key)?);
+        words.push(match value {
+            Some(value) => plan.str(field, value)?,
+            None => Str(0),
+        });
+    }
+    Ok(plan.list_of(words))
+}
+
+/// mount(2), for long options.
+fn old(
+    plan: &mut Plan,
+    field: &str,
+    mount: &spec::Mount,
+    type_: &str,
+    o: &MountOptions,
+) -> Result<(), Error> {
+    let text: Vec<String> = o
+        .data
+        .iter()
+        .map(|(key, value)| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        })
+        .collect();
+    let text = text.join(",");
+    if text.len() >= 4096 {
+        return Err(Error::invalid(
+            field,
+            format!("{} bytes of options; mount(2) takes 4095", text.len()),
+        ));
+    }
+    // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC have the numbers of the attributes; the rest follows.
+    let mut flags = (o.set | o.rec_set) & 0xf;
+    for (attribute, ms) in [(0x10, 1024), (0x20, 1 << 24), (0x80, 2048)] {
+        if o.set & attribute != 0 {
+            flags |= ms;
+        }
+    }
+    for (word, ms) in [("sync", 16), ("dirsync", 128), ("lazytime", 1 << 25)] {
+        if o.superblock.contains(&word) {
+            flags |= ms;
+        }
+    }
+    let fstype = plan.str(field, type_)?;
+    let source = plan.str(field, mount.source.as_deref().unwrap_or(type_))?;
+    let data = plan.str(field, &text)?;
+    let dest = plan.str(field, &mount.destination)?;
+    plan.push(Step::MountOld { fstype, source, flags, data, dest });
+    for &kind in &o.propagation {
+        let attr = Attr { propagation: kind & !MS_REC, ..Attr::default() };
+        plan.push(Step::SetAttr { dest, attr, recursive: kind & MS_REC != 0 });
+    }
+    Ok(())
+}
+
+/// What the mount namespace's root propagates: the document's word, or slave, as runc.
+pub(super) fn propagation(linux: Option<&spec::Linux>) -> Result<(Propagation, bool), Error> {
+    match linux.and_then(|l| l.rootfs_propagation.as_deref()).filter(|w| !w.is_empty()) {
+        Some(word) => Ok((super::options::root_propagation(word)? | MS_REC, true)),
+        None => Ok((MS_SLAVE | MS_REC, false)),
+    }
+}
+
+/// Whether two paths of the container are the same by their text.
+pub(super) fn same_path(a: &str, b: &str) -> bool {
+    Path::new(a).components().eq(Path::new(b).components())
+}

@@ -1,0 +1,157 @@
+//! Scheduling, I/O priority, CPU sets of exec, memory policy, personality.
+
+use init::Step;
+use oci::runtime::{
+    self as spec, IoPriorityClass, LinuxPersonalityDomain, MemoryPolicyFlag, MemoryPolicyMode,
+    SchedulerFlag, SchedulerPolicy,
+};
+
+use super::{Error, Plan};
+
+pub(super) fn push(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
+    if let Some(scheduler) = &process.scheduler {
+        plan.push(scheduler_step(scheduler)?);
+    }
+    if let Some(io) = &process.io_priority {
+        let class = match io.class {
+            IoPriorityClass::Rt => 1_u32,
+            IoPriorityClass::Be => 2,
+            IoPriorityClass::Idle => 3,
+        };
+        let level = u32::try_from(io.priority).ok().filter(|&level| level < 8).ok_or_else(|| {
+            Error::invalid("process.ioPriority.priority", format!("{} is not 0 to 7", io.priority))
+        })?;
+        plan.push(Step::IoPriority { value: class << 13 | level });
+    }
+    Ok(())
+}
+
+fn scheduler_step(s: &spec::Scheduler) -> Result<Step, Error> {
+    let policy = match s.policy {
+        SchedulerPolicy::Other => 0,
+        SchedulerPolicy::Fifo => 1,
+        SchedulerPolicy::Rr => 2,
+        SchedulerPolicy::Batch => 3,
+        SchedulerPolicy::Idle => 5,
+        SchedulerPolicy::Deadline => 6,
+        SchedulerPolicy::Iso => {
+            return Err(Error::unsupported(
+                "process.scheduler.policy SCHED_ISO",
+                "Linux reserves the name and has no such policy",
+            ));
+        }
+    };
+    let flag = |f: &SchedulerFlag| match f {
+        SchedulerFlag::ResetOnFork => 0x01_u64,
+        SchedulerFlag::Reclaim => 0x02,
+        SchedulerFlag::DlOverrun => 0x04,
+        SchedulerFlag::KeepPolicy => 0x08,
+        SchedulerFlag::KeepParams => 0x10,
+        SchedulerFlag::UtilClampMin => 0x20,
+        SchedulerFlag::UtilClampMax => 0x40,
+    };
+    let priority = u32::try_from(s.priority.unwrap_or(0))
+        .map_err(|_| Error::invalid("process.scheduler.priority", "it is negative"))?;
+    Ok(Step::Scheduler {
+        policy,
+        flags: s.flags.iter().map(flag).fold(0, |all, f| all | f),
+        nice: s.nice.unwrap_or(0),
+        priority,
+        runtime: s.runtime.unwrap_or(0),
+        deadline: s.deadline.unwrap_or(0),
+        period: s.period.unwrap_or(0),
+    })
+}
+
+pub(super) fn personality(plan: &mut Plan, linux: Option<&spec::Linux>) -> Result<(), Error> {
+    let Some(personality) = linux.and_then(|l| l.personality.as_ref()) else { return Ok(()) };
+    if !personality.flags.is_empty() {
+        return Err(Error::unsupported("linux.personality.flags", "the specification has none yet"));
+    }
+    let value = match personality.domain {
+        LinuxPersonalityDomain::Linux => 0,
+        LinuxPersonalityDomain::Linux32 => 8,
+    };
+    plan.push(Step::Personality { value });
+    Ok(())
+}
+
+pub(super) fn memory_policy(plan: &mut Plan, linux: Option<&spec::Linux>) -> Result<(), Error> {
+    let Some(policy) = linux.and_then(|l| l.memory_policy.as_ref()) else { return Ok(()) };
+    let mode = match policy.mode {
+        MemoryPolicyMode::Default => 0_u32,
+        MemoryPolicyMode::Preferred => 1,
+        MemoryPolicyMode::Bind => 2,
+        MemoryPolicyMode::Interleave => 3,
+        MemoryPolicyMode::Local => 4,
+        MemoryPolicyMode::PreferredMany => 5,
+        MemoryPolicyMode::WeightedInterleave => 6,
+    };
+    let flags = policy.flags.iter().fold(0, |all, flag| {
+        all | match flag {
+            MemoryPolicyFlag::StaticNodes => 1 << 15,
+            MemoryPolicyFlag::RelativeNodes => 1 << 14,
+            MemoryPolicyFlag::NumaBalancing => 1 << 13,
+        }
+    });
+    let mut mask = bits("linux.memoryPolicy.nodes", policy.nodes.as_deref().unwrap_or(""))?;
+    if mask.len() % 2 == 1 {
+        mask.push(0);
+    }
+    let (first, count) = plan.numbers(&mask);
+    plan.push(Step::MemoryPolicy { mode: mode | flags, first, count });
+    Ok(())
+}
+
+/// CPUs of a process that enters: the initial set; the final one is set when it runs, which for us is
+/// the same moment, so it wins.
+pub(super) fn affinity(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
+    let Some(affinity) = &process.exec_cpu_affinity else { return Ok(()) };
+    let list = affinity.r#final.as_deref().or(affinity.initial.as_deref());
+    let Some(list) = list.filter(|l| !l.is_empty()) else { return Ok(()) };
+    let mut mask = bits("process.execCPUAffinity", list)?;
+    if mask.len() % 2 == 1 {
+        mask.push(0);
+    }
+    let (first, count) = plan.numbers(&mask);
+    plan.push(Step::Affinity { first, count });
+    Ok(())
+}
+
+/// `0-3,8` as bits, 32 to a word.
+fn bits(field: &str, list: &str) -> Result<Vec<u32>, Error> {
+    let bad = || Error::invalid(field, format!("{list:?} is no list like 0-3,8"));
+    let mut mask = Vec::new();
+    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let from: usize = from.trim().parse().map_err(|_| bad())?;
+        let to: usize = to.trim().parse().map_err(|_| bad())?;
+        if from > to || to >= 4096 {
+            return Err(bad());
+        }
+        if mask.len() <= to / 32 {
+            mask.resize(to / 32 + 1, 0_u32);
+        }
+        for bit in from..=to {
+            if let Some(word) = mask.get_mut(bit / 32) {
+                *word |= 1 << (bit % 32);
+            }
+        }
+    }
+    Ok(mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bits;
+
+    #[test]
+    fn lists_become_bits() {
+        assert_eq!(bits("f", "0-3,8").unwrap(), [0x10f]);
+        assert_eq!(bits("f", "32").unwrap(), [0, 1]);
+        assert_eq!(bits("f", "").unwrap(), [0; 0]);
+        for bad in ["a", "3-1", "1-", "99999"] {
+            assert!(bits("f", bad).is_err(), "{bad}");
+        }
+    }
+}

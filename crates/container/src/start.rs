@@ -1,0 +1,112 @@
+//! start: opens the gate, and learns whether the program runs.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use init::{Kind, MESSAGE_SIZE, Message};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+
+use crate::{
+    Error,
+    create::{remove_fifos, state},
+    hooks, launch, plan,
+    request::{Container, ContainerRef},
+};
+
+impl Container {
+    /// Starts what waits at [`crate::Gate::Pipe`], then runs poststart hooks.
+    ///
+    /// # Errors
+    /// [`launch::Error::NotCreated`] the second time, `Gone` when the process has ended; else the
+    /// step that failed, and the process is ending.
+    pub fn start(&mut self) -> Result<(), Error> {
+        let (channel, plan) = self.gate.take().ok_or(launch::Error::NotCreated)?;
+        let alive = sys::pidfd::alive(self.init.pidfd.as_fd())
+            .map_err(|e| launch::Error::io("look at", "the container's process", e))?;
+        if !alive {
+            return Err(launch::Error::Gone.into());
+        }
+        let failed = |e| launch::Error::io("start", "the container's process", e);
+        channel.go().map_err(failed)?;
+        match channel.receive().map_err(failed)? {
+            None => {}
+            Some((message, _)) if message.kind == Kind::Failed => {
+                return Err(launch::Error::from_message(&plan, message).into());
+            }
+            Some(_) => return Err(launch::Error::Protocol.into()),
+        }
+        self.poststart();
+        Ok(())
+    }
+}
+
+/// Starts what waits at [`crate::Gate::Fifo`], from any process, then runs poststart hooks.
+///
+/// # Errors
+/// As [`Container::start`].
+pub fn start_by_fifo(container: &ContainerRef<'_>, fifo: &Path) -> Result<(), Error> {
+    let mut status_path = fifo.as_os_str().to_owned();
+    status_path.push(".status");
+    let status = open(Path::new(&status_path), OFlags::RDONLY)?;
+    let gate = open(fifo, OFlags::WRONLY)?;
+    rustix::io::write(&gate, b"g")
+        .map_err(|e| launch::Error::io("write", fifo.display().to_string(), e))?;
+    drop(gate);
+    let answer = read_status(&status)
+        .map_err(|e| launch::Error::io("read", Path::new(&status_path).display().to_string(), e))?;
+    remove_fifos(fifo);
+    if let Some(bytes) = answer {
+        let message = Message::from_bytes(bytes).ok_or(launch::Error::Protocol)?;
+        let plan = plan::after_gate(container.spec)?;
+        return Err(launch::Error::from_message(&plan, message).into());
+    }
+    let Some(h) = &container.spec.hooks else { return Ok(()) };
+    let state = state(
+        container.id.as_str(),
+        container.spec,
+        container.bundle,
+        oci::runtime::Status::Running,
+        container.init_pid,
+    );
+    if let Err(e) = hooks::run("poststart", &h.poststart, &state) {
+        tracing::warn!(container = %container.id, error = &e as &dyn std::error::Error, "poststart");
+    }
+    Ok(())
+}
+
+/// A missing fifo was taken away by an earlier start; one without the other side is a dead child.
+fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
+    let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+        Errno::NOENT => launch::Error::NotCreated.into(),
+        Errno::NXIO => launch::Error::Gone.into(),
+        e => launch::Error::io("open", path.display().to_string(), e).into(),
+    })
+}
+
+/// What the child says before it becomes the program; `None`: it has.
+fn read_status(status: &OwnedFd) -> io::Result<Option<[u8; MESSAGE_SIZE]>> {
+    let mut bytes = [0; MESSAGE_SIZE];
+    loop {
+        let mut fds = [PollFd::new(status, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => continue,
+            other => other?,
+        };
+        match rustix::io::read(status, &mut bytes) {
+            Ok(0) => return Ok(None),
+            // Messages are far below PIPE_BUF: never in parts.
+            Ok(MESSAGE_SIZE) => return Ok(Some(bytes)),
+            Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
