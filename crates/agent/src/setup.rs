@@ -36,6 +36,9 @@ pub(crate) fn settle(cgroup: Option<&str>) -> Result<Option<Home>, Error> {
         Ok(_) | Err(rustix::io::Errno::PERM) => {}
         Err(e) => return Err(Error::Process("start a session", e.into())),
     }
+    // Started through a descriptor, the kernel would call it by that number.
+    rustix::thread::set_name(c"coffer-agent")
+        .map_err(|e| Error::Process("set the process's name", e.into()))?;
     process::set_child_subreaper(Some(process::getpid()))
         .map_err(|e| Error::Process("become the reaper of orphans", e.into()))?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
