@@ -4,7 +4,9 @@ use std::{io, pin::Pin};
 
 use cri_api::node::{
     ImportDone, ImportImageEvent, ImportImageRequest, ImportProgress, ImportedImage, LayerUnpacked,
-    import_image_event::Event, import_image_request::Part, node_server,
+    import_image_event::Event,
+    import_image_request::Part,
+    node_server::{self, NodeServer},
 };
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
@@ -23,7 +25,12 @@ const EVENTS: usize = 16;
 
 /// The adapter.
 #[derive(Debug, Clone)]
-pub(crate) struct Node(pub(crate) Service);
+pub(crate) struct Node(Service);
+
+/// The service `coffer.v1.Node`, with a limit on the bytes of a message.
+pub(crate) fn service(service: &Service, request: usize) -> NodeServer<Node> {
+    NodeServer::new(Node(service.clone())).max_decoding_message_size(request)
+}
 
 #[tonic::async_trait]
 impl node_server::Node for Node {

@@ -143,7 +143,9 @@ impl Service {
             PodState::Stopping { .. } => self.finish_stop(pod).await,
             PodState::Stopped { .. } => {
                 pod.set_agent(Agent::Gone);
-                self.settle_containers(pod, &HashSet::new()).await;
+                self.sweep(pod).await;
+                self.settle_containers(self.containers_of(pod.id()), &HashSet::new())
+                    .await;
                 Ok(())
             }
             PodState::Removing => {
@@ -194,7 +196,10 @@ impl Service {
             }
             Err(_) => return false,
         };
-        // From here on calls can use it; what follows concerns single containers, each by its gate.
+        let old = self.containers_of(pod.id());
+        self.sweep(pod).await;
+        // From here on calls can use it; what follows concerns the containers from before, each by
+        // its gate.
         pod.set_agent(Agent::Here(sandbox.clone()));
         let mut known = HashSet::new();
         for state in states {
@@ -218,15 +223,15 @@ impl Service {
                 }
             }
         }
-        self.settle_containers(pod, &known).await;
+        self.settle_containers(old, &known).await;
         self.watch_agent(pod, sandbox);
         true
     }
 
     /// Containers that the agent does not know: half-made ones are taken back, half-removed ones
-    /// removed, live ones have ended. Directories without a record go.
-    async fn settle_containers(&self, pod: &Arc<Pod>, known: &HashSet<Id>) {
-        for container in self.containers_of(pod.id()) {
+    /// removed, live ones have ended.
+    async fn settle_containers(&self, containers: Vec<Arc<Container>>, known: &HashSet<Id>) {
+        for container in containers {
             let result = match container.state() {
                 ContainerState::Creating { .. } | ContainerState::Removing { .. } => {
                     self.remove_container_now(&container).await
@@ -244,14 +249,16 @@ impl Service {
                     "recovery is not complete");
             }
         }
+    }
+
+    /// Removes containers' directories that have no record. Before any call can create one: while
+    /// the pod's agent is unknown or gone.
+    async fn sweep(&self, pod: &Pod) {
         let (service, id) = (self.clone(), pod.id().clone());
         let swept = blocking(move || {
             let dir = service.layout.pod(&id).join(layout::CONTAINERS);
             for id in layout::ids_in(&dir)? {
                 let dir = dir.join(&id);
-                // One that is being created right now has its record, or is about to write it: only
-                // directories from before the start are looked at, and no call creates one while its
-                // pod's agent is unknown.
                 if service.containers.get(&id).is_none() && !dir.join(CONTAINER).exists() {
                     layout::remove_dir(&dir, CONTAINER)?;
                 }
@@ -299,7 +306,9 @@ impl Service {
         let turn = pod.turn().await;
         self.stop_pod_in_turn(pod, &turn).await?;
         drop(turn);
-        self.settle_containers(pod, &HashSet::new()).await;
+        self.sweep(pod).await;
+        self.settle_containers(self.containers_of(pod.id()), &HashSet::new())
+            .await;
         Ok(())
     }
 
@@ -308,7 +317,9 @@ impl Service {
         let (dir, pin) = (pod.dir().to_owned(), pod.netns_path());
         blocking(move || shm::unmount_at(&dir)).await?;
         blocking(move || network::Netns::delete(&pin)).await?;
-        self.settle_containers(pod, &HashSet::new()).await;
+        self.sweep(pod).await;
+        self.settle_containers(self.containers_of(pod.id()), &HashSet::new())
+            .await;
         for container in self.containers_of(pod.id()) {
             self.remove_container_now(&container).await?;
         }

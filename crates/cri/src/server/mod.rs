@@ -10,19 +10,11 @@ mod connection;
 
 use std::{future::Future, io, time::Duration};
 
-use cri_api::{
-    node::node_server::NodeServer,
-    v1::{image_service_server::ImageServiceServer, runtime_service_server::RuntimeServiceServer},
-};
 use tokio::net::UnixListener;
 use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 
-use crate::{
-    node::Node,
-    service::Service,
-    v1::{Images, Runtime},
-};
+use crate::{node, service::Service, v1};
 use connection::Connection;
 
 /// Largest request: what clients of CRI use.
@@ -53,13 +45,8 @@ pub(crate) async fn serve(
             }
         }
     });
-    let runtime = RuntimeServiceServer::new(Runtime(service.clone()))
-        .max_decoding_message_size(REQUEST)
-        .max_encoding_message_size(REPLY);
-    let images = ImageServiceServer::new(Images(service.clone()))
-        .max_decoding_message_size(REQUEST)
-        .max_encoding_message_size(REPLY);
-    let node = NodeServer::new(Node(service)).max_decoding_message_size(REQUEST);
+    let (runtime, images) = v1::services(&service, REQUEST, REPLY);
+    let node = node::service(&service, REQUEST);
 
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let server = Server::builder()

@@ -279,6 +279,7 @@ impl Service {
             what: format!("the document of {id}: {e}"),
         })?;
         let reference = image.repo_digests.first().unwrap_or(&image.id).clone();
+        let name = image_name(&config, image);
         Ok(Draft {
             spec_json,
             pid: built.facts.pid,
@@ -289,6 +290,7 @@ impl Service {
                 created_at_ns: now_ns(),
                 image: ImageFacts {
                     id: image.id.clone(),
+                    name,
                     reference,
                     layers: image.layers.clone(),
                 },
@@ -338,6 +340,19 @@ fn same(container: &Container, config: &ContainerConfig) -> Result<Id, Error> {
             field,
         }),
     }
+}
+
+/// What people call the image: a client that has resolved it asks by id.
+fn image_name(config: &ContainerConfig, image: &Image) -> String {
+    let asked = &config.image;
+    let hex = asked.image.strip_prefix("sha256:").unwrap_or(&asked.image);
+    if !image.id.trim_start_matches("sha256:").starts_with(hex) {
+        return asked.image.clone();
+    }
+    let said = Some(&asked.user_specified_image).filter(|name| !name.is_empty());
+    said.or(image.repo_tags.first())
+        .unwrap_or(&image.id)
+        .clone()
 }
 
 /// The directories above `file` that are not there, the outermost first.

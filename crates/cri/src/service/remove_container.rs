@@ -83,8 +83,10 @@ impl Service {
         if matches!(pod.agent(), Agent::Gone) {
             return Ok(());
         }
-        let Ok(sandbox) = pod.sandbox().await else {
-            return Ok(());
+        let sandbox = match pod.sandbox_within(REMOVAL).await {
+            Ok(sandbox) => sandbox,
+            Err(Error::State { .. }) => return Ok(()),
+            Err(error) => return Err(error),
         };
         match sandbox
             .remove_container(container.id().as_str(), REMOVAL)

@@ -58,9 +58,11 @@ impl Service {
         let Some(pod) = self.pods.get(&container.facts().pod) else {
             return Ok(());
         };
-        let Ok(sandbox) = pod.sandbox().await else {
+        let sandbox = match pod.sandbox_within(SIGNAL).await {
+            Ok(sandbox) => sandbox,
             // The agent is gone: its watcher ends the container.
-            return ended(container, DEATH).await;
+            Err(Error::State { .. }) => return ended(container, DEATH).await,
+            Err(error) => return Err(error),
         };
         sys::failpoint!("stop_container.signal.before");
         // One that was never started has no handlers: it can only be killed.

@@ -46,6 +46,8 @@ pub(crate) struct ContainerFacts {
 pub(crate) struct ImageFacts {
     /// "sha256:…".
     pub id: String,
+    /// What people call it: as it was asked for, unless that was an id.
+    pub name: String,
     /// A repository digest, else the id.
     pub reference: String,
     /// Layer directories, the top one first.

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use sandbox::Sandbox;
@@ -159,6 +160,20 @@ impl Pod {
         match agent.as_deref() {
             Ok(Agent::Here(sandbox)) => Ok(sandbox.clone()),
             _ => Err(self.not("has no agent any more")),
+        }
+    }
+
+    /// As [`Pod::sandbox`], within `limit`.
+    ///
+    /// # Errors
+    /// As [`Pod::sandbox`]; [`Error::Deadline`].
+    pub(crate) async fn sandbox_within(&self, limit: Duration) -> Result<Sandbox, Error> {
+        match tokio::time::timeout(limit, self.sandbox()).await {
+            Ok(sandbox) => sandbox,
+            Err(_) => {
+                let what = format!("reaching the agent of pod sandbox {}", self.facts.id);
+                Err(Error::Deadline { what, limit })
+            }
         }
     }
 

@@ -88,7 +88,7 @@ impl PodState {
         use PodState::{Ready, Removing, Starting, Stopped, Stopping};
         match (self, to) {
             (Starting { step: from }, Starting { step: to }) => from < to,
-            (Starting { .. }, Ready | Stopped { .. } | Removing)
+            (Starting { .. }, Ready | Stopping { .. } | Stopped { .. } | Removing)
             | (Ready, Stopping { .. } | Stopped { .. })
             // A stop that failed half-way is begun again.
             | (Stopping { .. }, Stopping { .. } | Stopped { .. })

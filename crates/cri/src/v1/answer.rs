@@ -11,7 +11,7 @@ use super::{convert::to_wire, signal};
 use crate::{
     domain::{NamespaceMode, PodPhase},
     service::{ContainerView, FsUsage, PodView, StatsView, StatusView},
-    state::{Container, Pod},
+    state::{Container, ContainerFacts, Pod},
 };
 
 /// The version of the kubelet's side of CRI: clients compare it with exactly this.
@@ -123,13 +123,21 @@ pub(super) fn container(container: &Container) -> wire::Container {
         id: facts.id.to_string(),
         pod_sandbox_id: facts.pod.to_string(),
         metadata: Some(to_wire::container_metadata(&facts.config.metadata)),
-        image: Some(to_wire::image_spec(&facts.config.image)),
+        image: Some(image_spec(facts)),
         image_ref: facts.image.reference.clone(),
         state: to_wire::container_phase(container.state().phase()),
         created_at: facts.created_at_ns,
         labels: facts.config.labels.clone(),
         annotations: facts.config.annotations.clone(),
         image_id: facts.image.id.clone(),
+    }
+}
+
+/// The image as it was asked for, by the name that people know.
+fn image_spec(facts: &ContainerFacts) -> wire::ImageSpec {
+    wire::ImageSpec {
+        image: facts.image.name.clone(),
+        ..to_wire::image_spec(&facts.config.image)
     }
 }
 
@@ -157,7 +165,7 @@ fn container_status(view: &ContainerView) -> wire::ContainerStatus {
         started_at: view.state.started_at_ns(),
         finished_at: exit.map_or(0, |exit| exit.finished_at_ns),
         exit_code: exit.map_or(0, |exit| exit.code),
-        image: Some(to_wire::image_spec(&facts.config.image)),
+        image: Some(image_spec(facts)),
         image_ref: facts.image.reference.clone(),
         reason: exit
             .map(|exit| exit.reason.word().to_owned())

@@ -17,5 +17,28 @@ pub(crate) mod status;
 mod unimplemented;
 
 pub use accepted::ACCEPTED_WITHOUT_EFFECT;
-pub(crate) use images::Images;
-pub(crate) use runtime::Runtime;
+
+use cri_api::v1::{
+    image_service_server::ImageServiceServer, runtime_service_server::RuntimeServiceServer,
+};
+
+use crate::service::Service;
+
+/// Both services of `runtime.v1`, with limits on the bytes of a request and of an answer.
+pub(crate) fn services(
+    service: &Service,
+    request: usize,
+    answer: usize,
+) -> (
+    RuntimeServiceServer<runtime::Runtime>,
+    ImageServiceServer<images::Images>,
+) {
+    (
+        RuntimeServiceServer::new(runtime::Runtime(service.clone()))
+            .max_decoding_message_size(request)
+            .max_encoding_message_size(answer),
+        ImageServiceServer::new(images::Images(service.clone()))
+            .max_decoding_message_size(request)
+            .max_encoding_message_size(answer),
+    )
+}
