@@ -122,10 +122,8 @@ fn clone_and_exec(program: &Path, args: &[&str]) -> io::Result<()> {
         keep: &[],
         channel: -1,
     };
-    let spawned = init::launch(&mut plan, 0, -1).map_err(io::Error::from_raw_os_error)?;
-    // The descriptor that comes with it has no owner type here; a second one is waited on, and the
-    // first lives until this program ends.
-    let pidfd = sys::pidfd::open(spawned.pid)?;
+    let pid = init::launch(&mut plan, 0, -1).map_err(io::Error::from_raw_os_error)?;
+    let pidfd = sys::pidfd::open(pid)?;
     let ended = sys::wait::wait(std::os::fd::AsFd::as_fd(&pidfd))?;
     match ended.exit.code() {
         0 => Ok(()),

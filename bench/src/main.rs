@@ -4,6 +4,7 @@
 //! bench                          all of them
 //! bench launch                   a plan in a cloned child against a second start of the program
 //! bench join                     two ways into a control group
+//! bench seccomp                  a profile compiled, and from the cache
 //! bench oci                      coffer-oci run true against crun and runc
 //! bench cri                      a pod through CRI; memory with 20 pods; sizes of the programs
 //!   --bin DIR                    where coffer, coffer-agent and coffer-oci are (default: bin)
@@ -21,6 +22,7 @@ mod cri;
 mod join;
 mod launch;
 mod oci;
+mod seccomp;
 mod stats;
 mod table;
 
@@ -65,17 +67,19 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
         oci::STAGE => oci::report(&coffer_oci, rounds)?,
         "launch" => launch::report(rounds)?,
         "join" => join::report(rounds)?,
+        "seccomp" => seccomp::report(rounds)?,
         "oci" => oci::report_privately(&coffer_oci, rounds)?,
         "cri" => cri::report(&bin, rounds)?,
         "all" => {
             let mut out = launch::report(rounds)?;
             out += &join::report(rounds)?;
+            out += &seccomp::report(rounds)?;
             out += &oci::report_privately(&coffer_oci, rounds)?;
             out += &cri::report(&bin, rounds)?;
             out
         }
         other => {
-            let reason = "try launch, join, oci or cri";
+            let reason = "try launch, join, seccomp, oci or cri";
             return Err(format!("there is no benchmark {other:?}; {reason}").into());
         }
     })

@@ -12,13 +12,9 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::alternate::{Contender, measure};
+use crate::seccomp::default_profile::runtime_default;
 use crate::stats::{Summary, ms, ratio};
 use crate::table::markdown;
-
-/// The profile that the CRI service hands out.
-#[path = "../../crates/cri/src/spec/seccomp_default.rs"]
-#[expect(unreachable_pub, reason = "another crate's file")]
-mod seccomp_default;
 
 /// One spec to compare on: what it adds to the default document of `runc spec`.
 struct Case {
@@ -199,7 +195,7 @@ fn limits(spec: &mut Value) {
 
 /// What a pod's container gets by default: an allow list of some 350 calls on three architectures.
 fn seccomp(spec: &mut Value) {
-    let profile = seccomp_default::runtime_default(&BTreeSet::new());
+    let profile = runtime_default(&BTreeSet::new());
     spec["linux"]["seccomp"] = serde_json::to_value(profile).unwrap_or_default();
 }
 
