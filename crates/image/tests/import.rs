@@ -105,7 +105,8 @@ fn docker_archives_and_packed_archives_are_the_same_image() {
 fn an_image_is_found_by_each_of_its_names() {
     let f = fixture();
     let built = small("example.org/app:1").build().unwrap();
-    f.import(&pack(&layout(&[built.clone()]).unwrap())).unwrap();
+    f.import(&pack(&layout(std::slice::from_ref(&built)).unwrap()))
+        .unwrap();
     let pinned = format!("example.org/app@{}", built.manifest);
     let both = format!("example.org/app:anything@{}", built.manifest);
     for name in [
@@ -398,7 +399,7 @@ fn an_image_without_a_name_asks_for_one() {
 fn a_name_with_a_digest_must_mean_this_image() {
     let f = fixture();
     let built = small("x/y:1").build().unwrap();
-    let archive = pack(&layout(&[built.clone()]).unwrap());
+    let archive = pack(&layout(std::slice::from_ref(&built)).unwrap());
     let wrong = format!("a/b@sha256:{}", "0".repeat(64));
     assert!(matches!(
         f.import_as(&archive, &wrong),

@@ -22,6 +22,8 @@ pub(crate) struct Reader<R> {
     header_limit: u64,
 }
 
+type Ended = Result<Option<Entry>, Error>;
+
 impl<R: BufRead> Reader<R> {
     /// `header_limit`: bytes of extended headers that one entry may have.
     pub(crate) fn new(src: R, header_limit: u64) -> Self {
@@ -41,17 +43,11 @@ impl<R: BufRead> Reader<R> {
         loop {
             self.skip_rest()?;
             let Some(block) = self.block()? else {
-                // Without an end marker a tar may end between entries, not after a mere prelude.
-                let complete = pax.is_none() && long_name.is_none() && long_link.is_none();
-                return if complete {
-                    Ok(None)
-                } else {
-                    Err(Error::Truncated)
-                };
+                return Self::end(&pax, &long_name, &long_link);
             };
             let header = Header(&block);
             if header.is_zero() {
-                return Ok(None);
+                return Self::end(&pax, &long_name, &long_link);
             }
             if !header.checksum_holds() {
                 return Err(Error::Checksum(self.at - BLOCK as u64));
@@ -84,6 +80,14 @@ impl<R: BufRead> Reader<R> {
                 }
             }
         }
+    }
+
+    /// Without an end marker a tar may end between entries, but never after a mere prelude.
+    fn end<A, B>(pax: &Option<A>, name: &Option<B>, link: &Option<B>) -> Ended {
+        if pax.is_none() && name.is_none() && link.is_none() {
+            return Ok(None);
+        }
+        Err(Error::Truncated)
     }
 
     /// More of the current entry's data; empty at its end. Follow with [`consume`](Self::consume).
@@ -201,9 +205,11 @@ impl<R: BufRead> Reader<R> {
             extents: None,
             path: name.clone(),
         };
-        if kind == Kind::File {
+        if matches!(header.kind(), b'0' | 0 | b'7' | b'S') {
             self.set_data(pax.size.unwrap_or(size));
             result.size = self.data;
+        }
+        if kind == Kind::File {
             self.sparse(block, &pax, &mut result)?;
         }
         Ok(result)

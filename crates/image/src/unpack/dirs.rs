@@ -21,6 +21,9 @@ use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
 /// Parents kept open: tars come in directory order, so a few are enough.
 const CACHE: usize = 32;
 const LINKS_MAX: usize = 40;
+/// Directories in directories. Removing a tree holds a descriptor for each level, and links could
+/// otherwise lead deeper than any path is long.
+const DEPTH_MAX: usize = 512;
 
 /// A directory of the layer, by descriptor, with its path free of links.
 #[derive(Debug)]
@@ -198,6 +201,10 @@ impl<'a> Tree<'a> {
                     dirs.pop();
                 }
                 continue;
+            }
+            if dirs.len() > DEPTH_MAX {
+                let text = format!("it is nested deeper than {DEPTH_MAX} directories");
+                return Err(problem(&whole, &text));
             }
             match self.step(&here, &name, make)? {
                 Step::Into(dir) => dirs.push(dir),
