@@ -15,7 +15,7 @@ use oci::runtime as spec;
 
 use crate::{
     Error,
-    cgroup::Cgroup,
+    cgroup::{Cgroup, container_device_rules},
     engine::Engine,
     home, hooks,
     launch::{self, Answers, Opened, Streams},
@@ -148,6 +148,15 @@ fn root_dir(rootfs: &Rootfs) -> Option<OwnedFd> {
     }
 }
 
+/// The document's limits, with the device rules that every container runs with: a document without
+/// rules denies all but the default devices, as runc has it.
+fn limits(linux: Option<&spec::Linux>) -> spec::LinuxResources {
+    let mut limits = linux.and_then(|l| l.resources.clone()).unwrap_or_default();
+    let nodes = linux.map(|l| l.devices.as_slice()).unwrap_or_default();
+    limits.devices = container_device_rules(&limits.devices, nodes);
+    limits
+}
+
 fn in_cgroup(
     engine: &Engine,
     request: CreateRequest<'_>,
@@ -192,9 +201,7 @@ fn in_cgroup(
     for warning in filter.iter().flat_map(|f| &f.warnings) {
         tracing::warn!(container = %request.id, "{warning}");
     }
-    if let Some(resources) = linux.and_then(|l| l.resources.as_ref()) {
-        cgroup.apply(resources)?;
-    }
+    cgroup.apply(&limits(linux))?;
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),
         cgroup: Some(cgroup),
