@@ -10,7 +10,7 @@ use crate::args::State as StateDir;
 use crate::error::Error;
 use crate::namespaces::Namespaces;
 use crate::oom::OomQueue;
-use crate::process::Process;
+use crate::pod_reaper::PodReaper;
 use crate::reaper::{Busy, Reaper};
 use crate::storage::Mounts;
 use crate::table::Table;
@@ -21,7 +21,7 @@ pub(crate) struct Pod {
     pub(crate) id: String,
     pub(crate) namespaces: Namespaces,
     /// First process of the shared pid namespace, if there is one.
-    pub(crate) reaper: Option<Arc<Process>>,
+    pub(crate) reaper: Option<PodReaper>,
     /// The cgroup below which the containers live.
     pub(crate) cgroup: Option<Cgroup>,
     /// Mount points of the sandbox's own storages.

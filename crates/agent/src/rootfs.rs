@@ -57,6 +57,18 @@ pub(crate) fn overlay(overlay: &Overlay) -> Result<OwnedFd, Error> {
             })
             .map_err(|e| Error::io("use", format!("rootfs directory {}", dir.display()), e))?;
     }
+    if let (
+        Overlay {
+            lowers,
+            writable: None,
+        },
+        1,
+    ) = (overlay, overlay.lowers.len())
+    {
+        // An overlay needs two layers: one alone is taken as it is. The launch makes it read-only.
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        return open_tree(CWD, &lowers[0], flags).map_err(|e| failed(overlay, e));
+    }
     match new_api(overlay) {
         // lowerdir+ is an unknown parameter before Linux 6.5.
         Err(Errno::INVAL) => in_namespace(overlay),

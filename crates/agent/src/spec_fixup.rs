@@ -83,14 +83,14 @@ fn namespaces(list: &mut Vec<LinuxNamespace>, placed: &Placed<'_>) -> Result<(),
                 let why = "the sandbox was created without a shared pid namespace";
                 Error::Precondition(format!("container {}: {why}", placed.id))
             })?;
-            if reaper.exited().is_some() {
+            if reaper.process.exited().is_some() {
                 let why = "the first process of the pod's pid namespace has ended";
                 return Err(Error::Precondition(format!(
                     "container {}: {why}",
                     placed.id
                 )));
             }
-            Some(Some(of_process(reaper.pid)))
+            Some(Some(of_process(reaper.process.pid)))
         }
         Pid::Target(name) => {
             let target = placed.target.filter(|t| t.init.exited().is_none());

@@ -78,7 +78,11 @@ pub(crate) fn create_own(wire: sandbox::CreateContainerRequest) -> Result<Create
         }
         PidMode::Target => Pid::Target(wire.pid_target),
     };
-    let spec = parse_spec(&wire.spec_json)?;
+    let mut spec = parse_spec(&wire.spec_json)?;
+    if wire.rootfs.as_ref().is_some_and(|r| r.readonly) {
+        // The upper layer, if there is one, still takes the mount points that the launch makes.
+        spec.root.get_or_insert_default().readonly = true;
+    }
     let Some(process) = &spec.process else {
         return Err(Error::invalid("spec_json", "process is missing"));
     };
@@ -126,7 +130,6 @@ fn overlay(wire: sandbox::Rootfs) -> Result<Overlay, Error> {
     if writable.is_none() && !wire.readonly {
         return wrong("it is to be writable and has no upper and work directory");
     }
-    let writable = writable.filter(|_| !wire.readonly);
     Ok(Overlay {
         lowers: wire.lowers.into_iter().map(PathBuf::from).collect(),
         writable,
@@ -377,3 +380,6 @@ fn refuse(what: &str, given: bool) -> Result<(), Error> {
 fn unprintable(error: serde_json::Error) -> Error {
     Error::Internal(format!("cannot print the spec: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

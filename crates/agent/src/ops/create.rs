@@ -112,7 +112,7 @@ fn make(
     let init = match served {
         Ok(init) => init,
         Err(e) => {
-            undo(agent, busy, &core, &spec, &bundle.dir);
+            undo(busy, &core, &spec, &bundle.dir);
             return Err(Error::io(
                 "serve the streams of",
                 format!("container {id}"),
@@ -179,7 +179,7 @@ fn wants_all_capabilities(spec: &Spec) -> bool {
 }
 
 /// Takes a created container away again.
-fn undo(agent: &Agent, busy: &Busy, core: &container::Container, spec: &Spec, bundle: &Path) {
+fn undo(busy: &Busy, core: &container::Container, spec: &Spec, bundle: &Path) {
     use std::os::fd::AsFd as _;
     drop(sys::pidfd::send_signal(
         core.init.pidfd.as_fd(),
@@ -189,7 +189,7 @@ fn undo(agent: &Agent, busy: &Busy, core: &container::Container, spec: &Spec, bu
         log::warn!("container {}: cannot reap it: {e}", core.id);
     }
     busy.forget(core.init.pid);
-    if let Err(e) = agent.engine.destroy(&core.as_ref(spec, bundle)) {
+    if let Err(e) = ::container::destroy(&core.as_ref(spec, bundle)) {
         log::warn!(
             "container {}: cannot undo it: {}",
             core.id,

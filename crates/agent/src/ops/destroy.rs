@@ -12,6 +12,7 @@ use crate::agent::Agent;
 use crate::error::Error;
 use crate::ops::remove::{self, Record};
 use crate::ops::sandbox::remove_cgroup;
+use crate::pod_reaper::PodReaper;
 
 /// Seconds for processes to end after SIGKILL.
 const LIMIT: u32 = 30;
@@ -45,18 +46,19 @@ pub(crate) async fn run(agent: &Arc<Agent>) -> Result<(), Error> {
     }
     if let Some(pod) = agent.take_pod() {
         if let Some(reaper) = &pod.reaper {
-            drop(reaper.signal(libc::SIGKILL));
-            reaper.wait().await;
+            drop(reaper.process.signal(libc::SIGKILL));
+            reaper.process.wait().await;
         }
         let work = {
             let agent = Arc::clone(agent);
-            move || {
+            move |_: &crate::reaper::Busy| {
+                pod.reaper.as_ref().map_or(Ok(()), PodReaper::remove)?;
                 agent.mounts.release(&pod.storages);
                 remove_cgroup(pod.cgroup.as_ref());
                 Ok(())
             }
         };
-        Agent::blocking(work).await?;
+        agent.core(work).await?;
     }
     if agent.state.own {
         drop(std::fs::remove_dir(&agent.state.dir));

@@ -82,7 +82,7 @@ async fn remove(
     let work = {
         let (agent, container) = (Arc::clone(agent), Arc::clone(container));
         move |_: &crate::reaper::Busy| {
-            let destroyed = agent.engine.destroy(&container.as_core());
+            let destroyed = ::container::destroy(&container.as_core());
             destroyed.map_err(|e| Error::core("remove it", &container.id, e))?;
             agent.mounts.release(&container.storages);
             forget_files(&agent, &container.id, record);

@@ -38,11 +38,12 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Opt
                 .map(|path| Cgroup::create(agent.engine.hierarchy(), path))
                 .transpose()
                 .map_err(|e| Error::cgroup("make", &id, e))?;
+            let parent = create.cgroup_parent.unwrap_or_else(|| format!("/{id}"));
             let reaper = create
                 .shared_pid
-                .then(|| pod_reaper::start(busy))
-                .transpose();
-            let reaper = reaper.inspect_err(|_| remove_cgroup(cgroup.as_ref()))?;
+                .then(|| pod_reaper::start(&agent, busy, &namespaces, &parent))
+                .transpose()
+                .inspect_err(|_| remove_cgroup(cgroup.as_ref()))?;
             Ok(Pod {
                 id,
                 namespaces,
@@ -54,9 +55,9 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Opt
     };
     let pod = agent.core(work).await?;
     if let Some(reaper) = &pod.reaper {
-        supervise::process(agent, Arc::clone(reaper));
+        supervise::process(agent, Arc::clone(&reaper.process));
     }
-    let pid = pod.reaper.as_ref().map(|r| r.pid);
+    let pid = pod.reaper.as_ref().map(|r| r.process.pid);
     log::info!("sandbox {:?} created", pod.id);
     reserved.assign(pod);
     Ok(pid)

@@ -29,6 +29,7 @@ pub(crate) async fn read(agent: &Agent, read: &Read) -> Result<Vec<u8>, Error> {
             );
             return Err(Error::Precondition(why));
         }
+        Sink::Null => return Ok(Vec::new()),
         // With a terminal there is one stream, and both calls read it.
         Sink::Read {
             stderr: Some(stderr),

@@ -37,6 +37,8 @@ pub(crate) enum Sink {
     },
     /// To a log file.
     Log(Arc<Pump>),
+    /// Nowhere: /dev/null.
+    Null,
 }
 
 /// The agent's ends.
@@ -94,6 +96,15 @@ pub(crate) fn pipes(stdin: bool) -> io::Result<(ProcessEnds, AgentEnds)> {
 }
 
 impl Streams {
+    /// A process that has none.
+    pub(crate) fn none() -> Self {
+        Self {
+            stdin: None,
+            sink: Sink::Null,
+            terminal: None,
+        }
+    }
+
     /// Serves a process with pipes.
     pub(crate) fn with_pipes(ends: AgentEnds, log: Option<LogFile>) -> io::Result<Self> {
         let stdin = ends
