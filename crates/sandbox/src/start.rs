@@ -240,7 +240,8 @@ async fn stillborn(record: &AgentRecord, dir: &Path, gone: &mut Gone) -> Option<
     })
 }
 
-/// Finds the agent that an earlier run of the daemon has started for the pod in `dir`.
+/// Finds the agent that an earlier run of the daemon has started for the pod in `dir`, whose last part
+/// is the pod's id. A record that is missing or damaged is made anew from the process itself.
 ///
 /// # Errors
 /// [`Error::is_agent_gone`] when there is none any more, or one whose start was never finished:
@@ -250,7 +251,20 @@ pub async fn connect(settings: &Settings, dir: &Path) -> Result<Sandbox, Error> 
         pod: dir.display().to_string(),
         why: why.to_owned(),
     };
-    let record = record::read(dir)?.ok_or_else(|| no_agent("there is no agent.json"))?;
+    let (mut record, recorded) = match record::read(dir) {
+        Ok(Some(record)) => (record, true),
+        other => {
+            let why = other
+                .err()
+                .map_or("there is no agent.json".to_owned(), |e| e.to_string());
+            tracing::warn!(dir = %dir.display(), why, "looking for the agent among the processes");
+            let agent = unrecorded(settings, dir)?;
+            (
+                agent.ok_or_else(|| no_agent(&format!("{why}, and no process")))?,
+                false,
+            )
+        }
+    };
     let found = process::find(record.pid, record.start_ticks);
     let watched = |source| Error::Record {
         act: "follow",
@@ -262,11 +276,16 @@ pub async fn connect(settings: &Settings, dir: &Path) -> Result<Sandbox, Error> 
         .ok_or_else(|| no_agent(&format!("process {} has ended", record.pid)))?;
     let gone = process::watch(pidfd, None).map_err(watched)?;
     let (client, hello) = greet(settings, dir, &record, gone.clone()).await?;
+    record.protocol = hello.protocol;
+    record.agent_version = hello.agent_version;
     if hello.sandbox_id != record.pod {
         return Err(no_agent(&format!(
             "its agent serves {:?}",
             hello.sandbox_id
         )));
+    }
+    if !recorded {
+        record::write(dir, &record)?;
     }
     let socket = dir.join(process::SOCKET);
     Ok(Sandbox::new(
@@ -276,6 +295,29 @@ pub async fn connect(settings: &Settings, dir: &Path) -> Result<Sandbox, Error> 
         client,
         gone,
     ))
+}
+
+/// The record of an agent that has none, by its process.
+fn unrecorded(settings: &Settings, dir: &Path) -> Result<Option<AgentRecord>, Error> {
+    let found = process::unrecorded(dir).map_err(|source| Error::Record {
+        act: "make anew",
+        path: dir.join(record::FILE),
+        source,
+    })?;
+    let pod = dir
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    Ok(found.first().map(|(pid, start_ticks)| AgentRecord {
+        version: record::VERSION,
+        pod: pod.to_owned(),
+        pid: *pid,
+        start_ticks: *start_ticks,
+        protocol: 0,
+        agent_version: String::new(),
+        cgroup_parent: settings.pod_cgroup(pod),
+        agent_cgroup: settings.agent_cgroup(pod),
+    }))
 }
 
 /// Ends a pod in good order: every container is removed, the agent ends, its socket, record and

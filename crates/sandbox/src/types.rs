@@ -123,7 +123,8 @@ pub struct AgentRecord {
     pub protocol: u32,
     /// The agent's own version.
     pub agent_version: String,
-    /// The cgroup below which the pod's containers are.
+    /// The cgroup below which the pod's containers are; in a record made anew the daemon's own for
+    /// the pod.
     pub cgroup_parent: String,
     /// The agent's cgroup.
     pub agent_cgroup: String,

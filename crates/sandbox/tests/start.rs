@@ -298,6 +298,28 @@ async fn a_pod_outlives_its_handle_and_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_is_made_anew_from_the_process() {
+    let pod = Pod::new(agent());
+    let first = pod.start().await;
+    let path = pod.spec.dir.join("agent.json");
+    let whole = fs::read(&path).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b""] {
+        fs::write(&path, damaged).unwrap();
+        let again = sandbox::connect(&pod.settings, &pod.spec.dir)
+            .await
+            .unwrap();
+        assert_eq!(again.record(), first.record());
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+    fs::remove_file(&path).unwrap();
+    let again = sandbox::connect(&pod.settings, &pod.spec.dir)
+        .await
+        .unwrap();
+    pod.destroy(&again).await;
+    pod.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_agents_pod_is_ended_by_force() {
     let pod = Pod::new(agent());
     let sandbox = pod.start().await;
