@@ -7,7 +7,8 @@
 //!  json   {"level":"error","msg":"…","time":"2026-01-02T03:04:05Z"}
 //!  text   time="2026-01-02T03:04:05Z" level=error msg="…"
 //! ```
-//! Without `--log` they go to stderr. An error that ends a command goes to stderr in any case.
+//! Without `--log` they go to stderr, in JSON or as plain text for people. An error that ends a
+//! command goes to stderr in any case.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -90,6 +91,10 @@ impl Log {
         }
         let now = time::now();
         let line = match self.format {
+            Format::Text if self.file.is_none() => match level {
+                Level::Error => message.to_owned(),
+                _ => format!("{}: {message}", level.as_str()),
+            },
             Format::Json => {
                 let line = Line {
                     level: level.as_str(),

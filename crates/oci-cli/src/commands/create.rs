@@ -17,7 +17,7 @@ use crate::bundle::Bundle;
 use crate::error::Error;
 use crate::inherited;
 use crate::record::{NewRecord, Record, StateDir};
-use crate::terminal::console_socket;
+use crate::terminal::{console_socket, raw};
 use crate::{status, time};
 
 pub(crate) fn command(global: &Global, args: &Create) -> Result<i32, Error> {
@@ -69,13 +69,19 @@ impl Made {
 pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, Error> {
     let inherited = inherited::collect(args.preserve_fds)?;
     let engine = engine(global)?;
-    let bundle = Bundle::load(args.bundle.as_deref())?;
+    let mut bundle = Bundle::load(args.bundle.as_deref())?;
     let terminal = bundle
         .spec
         .process
         .as_ref()
         .is_some_and(|process| process.terminal);
     let socket = console(terminal, args, mode)?;
+    if let (Mode::Foreground, Some(process)) = (mode, &mut bundle.spec.process)
+        && terminal
+    {
+        // What the process sees is our terminal, so its size counts.
+        process.console_size = raw::console_size().or(process.console_size.take());
+    }
     let dir = StateDir::new(&global.root, &args.id)?;
     let lock = dir.reserve()?;
     let request = CreateRequest {

@@ -15,7 +15,7 @@ use crate::bundle;
 use crate::error::Error;
 use crate::inherited;
 use crate::status::Live;
-use crate::terminal::{console_socket, relay};
+use crate::terminal::{console_socket, raw, relay};
 
 pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
     if args.cgroup.is_some() {
@@ -39,8 +39,11 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
         }
         _ => {}
     }
-    let process = process(args, live.record.config.process.as_ref())?;
+    let mut process = process(args, live.record.config.process.as_ref())?;
     check_console(process.terminal, args)?;
+    if process.terminal && !args.detach {
+        process.console_size = raw::console_size().or(process.console_size.take());
+    }
     let socket = args
         .console_socket
         .as_deref()

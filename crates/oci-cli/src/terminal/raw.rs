@@ -2,9 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use oci::runtime::ConsoleSize;
 use rustix::termios::{
-    OptionalActions, OutputModes, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr,
-    tcsetwinsize,
+    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
 /// Restores the terminal on stdin when dropped.
@@ -20,8 +20,6 @@ impl RawMode {
         let saved = tcgetattr(stdin).ok()?;
         let mut raw = saved.clone();
         raw.make_raw();
-        // Line ends are ours to expand: the container's terminal does not, see `plain_newlines`.
-        raw.output_modes |= OutputModes::OPOST;
         tcsetattr(stdin, OptionalActions::Now, &raw).ok()?;
         Some(Self { saved })
     }
@@ -33,20 +31,20 @@ impl Drop for RawMode {
     }
 }
 
-/// Keeps the container's terminal from turning `\n` into `\r\n`: our own does it, and a pipe wants
-/// none.
-pub(crate) fn plain_newlines(master: impl AsFd) {
-    if let Ok(mut modes) = tcgetattr(&master) {
-        modes.output_modes.remove(OutputModes::ONLCR);
-        let _ = tcsetattr(&master, OptionalActions::Now, &modes);
-    }
-}
-
 /// Gives the container's terminal the size of ours, if we have one.
 pub(crate) fn copy_size(master: impl AsFd) {
     if let Some(size) = own_size() {
         let _ = tcsetwinsize(master, size);
     }
+}
+
+/// The size of our terminal for a process that is to have one of the same size from its start.
+pub(crate) fn console_size() -> Option<ConsoleSize> {
+    let size = own_size()?;
+    Some(ConsoleSize {
+        height: size.ws_row.into(),
+        width: size.ws_col.into(),
+    })
 }
 
 fn own_size() -> Option<Winsize> {

@@ -151,8 +151,6 @@ struct Ready {
 
 impl Console {
     fn new(master: OwnedFd) -> Result<Self, Error> {
-        raw::copy_size(&master);
-        raw::plain_newlines(&master);
         rustix::io::ioctl_fionbio(&master, true)
             .map_err(|errno| Error::io("make the terminal non-blocking")(errno.into()))?;
         Ok(Self {
