@@ -127,12 +127,15 @@ fn process(dir: &Path, hit: &impl Fn(&str) -> bool) -> Option<String> {
     let known = [&cmdline, &cwd, &root, &cgroup]
         .into_iter()
         .any(|text| hit(text));
-    known.then(|| {
-        let stat = fs::read_to_string(dir.join("stat")).unwrap_or_default();
-        let state = stat
-            .rsplit_once(')')
-            .map_or("", |(_, rest)| rest.trim_start());
-        let state = state.get(..1).unwrap_or("?");
-        format!("[{state}] {cmdline}(cwd {cwd}, root {root})")
-    })
+    if !known {
+        return None;
+    }
+    let stat = fs::read_to_string(dir.join("stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+    let (state, parent) = after_name.split_once(' ').unwrap_or(("?", ""));
+    // Nothing of it is left but its entry, and that is for the machine's init to take away.
+    if state == "Z" && parent.starts_with("1 ") {
+        return None;
+    }
+    Some(format!("[{state}] {cmdline}(cwd {cwd}, root {root})"))
 }
