@@ -47,6 +47,8 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
     if namespaces.is_new(NamespaceType::Cgroup) {
         plan.push(Step::Unshare { flags: super::namespace_flag(NamespaceType::Cgroup) });
     }
+    // Modes of devices and directories are meant as they stand.
+    plan.push(Step::Umask { mask: 0 });
     process.session(plan)?;
     names(plan, spec, &namespaces)?;
     let sysctls = linux.is_some_and(|l| !l.sysctl.is_empty());
