@@ -334,11 +334,12 @@ pub async fn destroy(
     sys::failpoint!("sandbox.destroy.call.before");
     match sandbox.destroy_sandbox(limit).await {
         // The connection may break before the answer is out: the agent ends at once.
-        Ok(()) | Err(Error::Lost { .. }) => {}
+        Ok(()) | Err(Error::Lost { .. }) => {
+            if tokio::time::timeout(END, sandbox.closed()).await.is_err() {
+                tracing::warn!(pod = pod.id, "the agent does not end by itself: killing it");
+            }
+        }
         Err(e) => tracing::warn!(pod = pod.id, error = %e, "ending the pod by force"),
-    }
-    if tokio::time::timeout(END, sandbox.closed()).await.is_err() {
-        tracing::warn!(pod = pod.id, "the agent does not end by itself: killing it");
     }
     sys::failpoint!("sandbox.destroy.cleanup.before");
     kill_pod_elsewhere(settings, pod).await

@@ -125,6 +125,8 @@ impl Pod {
 
     fn container(&self, id: &str, args: &[&str]) -> ContainerSpec {
         let mut document = testing::bundle::spec(args);
+        // The pod has a name; its containers don't.
+        document.as_object_mut().unwrap().remove("hostname");
         document["root"] = json!({ "path": self.rootfs });
         document["linux"]["cgroupsPath"] = json!(format!("{}/{id}", self.spec.cgroup_parent));
         ContainerSpec {
@@ -142,6 +144,12 @@ impl Pod {
     fn process(args: &[&str]) -> Vec<u8> {
         let document: Value = testing::bundle::spec(args);
         serde_json::to_vec(&document["process"]).unwrap()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        let _ = sandbox::kill_pod(&self.settings, &self.lost());
     }
 }
 
