@@ -175,7 +175,7 @@ impl Pod {
     pub(crate) fn log(&self, container: &str) -> Vec<String> {
         let bytes = fs::read(self.log_path(container)).unwrap();
         let text = String::from_utf8_lossy(&bytes);
-        text.lines()
+        text.split_terminator('\n')
             .map(|l| l.split_once(' ').unwrap().1.to_owned())
             .collect()
     }
@@ -210,6 +210,7 @@ impl Pod {
     }
 }
 
+#[expect(clippy::zombie_processes, reason = "the guard reaps it by its pid")]
 fn spawn(dir: &Path, extra: &[&str]) -> i32 {
     let log = OpenOptions::new()
         .append(true)
