@@ -4,7 +4,7 @@
 //!   before     /  (host's, copied)          the detached root is moved over it:
 //!   attach     / ◄─ root                    path "/" still means the lower one, our descriptor
 //!              the upper: mounts go below the descriptor, nothing on the host is touched
-//!   pivot      fchdir(root); pivot_root(".", "."): the old root lies on top of the new
+//!   pivot      fchdir(root); pivot_root(".", "."): the old root lies on top of the new; fchdir(old)
 //!              umount2(".", DETACH): it is gone
 //! ```
 
@@ -47,10 +47,19 @@ pub(super) fn open(c: &mut Child<'_, '_>) -> Result<(), Fail> {
     Ok(())
 }
 
-pub(super) fn pivot(c: &mut Child<'_, '_>) -> Result<(), Fail> {
+pub(super) fn pivot(c: &Child<'_, '_>) -> Result<(), Fail> {
+    let old = calls::openat2_plain(SLASH, libc::O_PATH | libc::O_DIRECTORY)?;
+    let result = pivot_from(c, old);
+    calls::close(old);
+    result
+}
+
+fn pivot_from(c: &Child<'_, '_>, old: i32) -> Result<(), Fail> {
     calls::fchdir(c.root)?;
     // SAFETY: both paths are literals.
     unsafe { sys!(SYS_pivot_root, DOT.ptr(), DOT.ptr()) }?;
+    // "." is the new root still; the old one lies on top of it.
+    calls::fchdir(old)?;
     // Nothing that happens to the old mounts now may reach the host.
     calls::mount(EMPTY, DOT, EMPTY, libc::MS_SLAVE | libc::MS_REC, EMPTY)
         .map_err(Fail::on(Act::Unmount))?;

@@ -1,0 +1,244 @@
+//! Mounts of all kinds, hooks in their order, and the gate between create and start.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+
+mod common;
+
+use std::{
+    fs,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+};
+
+use common::{Bundle, Live, chain, piped};
+use container::{ErrorKind, Gate, Rootfs, Stdio};
+use serde_json::{Value, json};
+
+fn mount(bundle: &mut Bundle, mount: Value) {
+    bundle.json["mounts"].as_array_mut().unwrap().push(mount);
+}
+
+#[test]
+fn binds_have_their_options() {
+    let mut bundle = Bundle::script(
+        "cat /data/f; touch /data/x || echo ro; cat /file; mount | grep -E ' (/data|/file) ' | cut -d' ' -f3,6",
+    );
+    let dir = bundle.dir.path().join("data");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("f"), "content\n").unwrap();
+    mount(&mut bundle, json!({"destination": "/data", "type": "bind", "source": "data",
+        "options": ["rbind", "ro", "nosuid", "nodev", "noexec", "rprivate"]}));
+    mount(&mut bundle, json!({"destination": "/file", "type": "bind", "source": "data/f",
+        "options": ["bind", "rw", "noatime"]}));
+    let ran = bundle.run();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(&lines[..3], ["content", "ro", "content"], "{ran:?}");
+    assert!(lines[3].starts_with("/data (ro,nosuid,nodev,noexec"), "{ran:?}");
+    assert!(lines[4].starts_with("/file (rw,") && lines[4].contains("noatime"), "{ran:?}");
+}
+
+#[test]
+fn propagation_is_slave_by_default_and_as_asked() {
+    let mut bundle = Bundle::script(
+        "grep -E ' (/|/private|/shared|/default) ' /proc/self/mountinfo | cut -d' ' -f5,7 | sort",
+    );
+    for (name, extra) in [("private", "rprivate"), ("shared", "rshared"), ("default", "rw")] {
+        let dir = bundle.dir.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        mount(&mut bundle, json!({"destination": format!("/{name}"), "type": "bind",
+            "source": name, "options": ["rbind", extra]}));
+    }
+    let ran = bundle.run();
+    let text = ran.ok();
+    assert!(text.contains("/shared shared:"), "{text}");
+    assert!(!text.contains("/private shared") && !text.contains("/default shared"), "{text}");
+}
+
+#[test]
+fn long_overlay_options_are_mounted_too() {
+    let mut bundle = Bundle::script("cat /merged/a /merged/b; echo z > /merged/z");
+    let base = bundle.dir.path().join("l".repeat(120));
+    for name in ["a", "b", "upper", "work"] {
+        fs::create_dir_all(base.join(name)).unwrap();
+        fs::write(base.join(name).join(name), format!("{name}\n")).unwrap();
+    }
+    fs::remove_file(base.join("work/work")).unwrap();
+    let base = base.to_str().unwrap().to_owned();
+    mount(&mut bundle, json!({"destination": "/merged", "type": "overlay", "source": "overlay",
+        "options": [format!("lowerdir={base}/a:{base}/b"), format!("upperdir={base}/upper"),
+            format!("workdir={base}/work")]}));
+    assert_eq!(bundle.run().ok(), "a\nb");
+    assert_eq!(fs::read_to_string(format!("{base}/upper/z")).unwrap(), "z\n");
+}
+
+#[test]
+fn a_tmpfs_can_start_with_what_was_there() {
+    let mut bundle = Bundle::script(
+        "cd /kept; cat f sub/g; stat -c '%a %u' f; readlink l; echo more > f; mount | grep -c ' /kept type tmpfs'",
+    );
+    let kept = bundle.root().join("kept");
+    fs::create_dir_all(kept.join("sub")).unwrap();
+    fs::write(kept.join("f"), "f\n").unwrap();
+    fs::write(kept.join("sub/g"), "g\n").unwrap();
+    fs::set_permissions(kept.join("f"), fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::chown(kept.join("f"), Some(33), Some(33)).unwrap();
+    std::os::unix::fs::symlink("sub/g", kept.join("l")).unwrap();
+    // The capabilities of the plain container do not open a stranger's file.
+    bundle.json["process"]["user"] = json!({"uid": 33, "gid": 33});
+    mount(&mut bundle, json!({"destination": "/kept", "type": "tmpfs", "source": "tmpfs",
+        "options": ["tmpcopyup", "mode=777"]}));
+    assert_eq!(bundle.run().ok(), "f\ng\n640 33\nsub/g\n1");
+    assert_eq!(fs::read_to_string(kept.join("f")).unwrap(), "f\n");
+}
+
+#[test]
+fn ids_of_a_bind_are_mapped() {
+    let mut bundle = Bundle::script("stat -c %u /data/f; stat -c %u /data/g");
+    let dir = bundle.dir.path().join("data");
+    fs::create_dir(&dir).unwrap();
+    for (name, owner) in [("f", 0), ("g", 5)] {
+        fs::write(dir.join(name), "").unwrap();
+        std::os::unix::fs::chown(dir.join(name), Some(owner), Some(owner)).unwrap();
+    }
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+    mount(&mut bundle, json!({"destination": "/data", "type": "bind", "source": "data",
+        "options": ["bind"], "uidMappings": map, "gidMappings": map}));
+    assert_eq!(bundle.run().ok(), "1000\n1005");
+}
+
+#[test]
+fn a_detached_root_never_touches_the_host() {
+    let bundle = Bundle::script("cat /etc/passwd | wc -l");
+    let spec = bundle.spec();
+    let (stdio, output) = piped();
+    let mut request = bundle.request(&spec, stdio, Gate::None);
+    request.rootfs = Rootfs::Mount(sys::mount::detached_copy(&bundle.root(), false).unwrap());
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let container = common::engine().create(request).unwrap();
+    let name = bundle.dir.path().to_str().unwrap();
+    assert!(!before.contains(name));
+    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(name));
+    assert_eq!(output.read().0, "2\n");
+    container::destroy(&container.as_ref(&spec, bundle.dir.path())).unwrap();
+    sys::wait::wait(container.init.pidfd.as_fd()).unwrap();
+}
+
+fn hook(bundle: &Bundle, name: &str, then: &str) -> Value {
+    let log = bundle.dir.path().join("log");
+    // The state comes on stdin; the environment is only what the document gives.
+    let script = format!(
+        "s=$(cat); echo {name} $(echo \"$s\" | /bin/busybox tr , '\\n' | /bin/busybox grep -o '\"status\":\"[a-z]*' | /bin/busybox cut -d'\"' -f4) \
+         $(/bin/busybox hostname) ${{X}} ${{HOME:-clean}} >> {}; {then}",
+        log.display()
+    );
+    json!({"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["X=y"], "timeout": 5})
+}
+
+#[test]
+fn hooks_run_in_order_where_they_belong() {
+    let mut bundle = Bundle::script("true");
+    // createContainer sees the host's files still; startContainer only the container's.
+    let log = bundle.dir.path().join("log");
+    fs::write(&log, "").unwrap();
+    let inside = bundle.root().join(log.strip_prefix("/").unwrap());
+    fs::create_dir_all(inside.parent().unwrap()).unwrap();
+    fs::write(&inside, "").unwrap();
+    bundle.json["hooks"] = json!({
+        "prestart": [hook(&bundle, "prestart", "")],
+        "createRuntime": [hook(&bundle, "createRuntime", "")],
+        "createContainer": [hook(&bundle, "createContainer", "")],
+        "startContainer": [hook(&bundle, "startContainer", "")],
+        "poststart": [hook(&bundle, "poststart", "")],
+        "poststop": [hook(&bundle, "poststop", "")],
+    });
+    // sed with -n 's//p' is in busybox; it is not among the linked applets, but in our /bin/busybox.
+    bundle.run().ok();
+    let ours = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let ours = ours.trim();
+    assert_eq!(
+        fs::read_to_string(&log).unwrap(),
+        format!(
+            "prestart creating {ours} y clean\ncreateRuntime creating {ours} y clean\n\
+             createContainer creating box y clean\npoststart running {ours} y clean\n\
+             poststop stopped {ours} y clean\n"
+        )
+    );
+    assert_eq!(fs::read_to_string(&inside).unwrap(), "startContainer created box y clean\n");
+}
+
+#[test]
+fn a_failing_hook_ends_the_create() {
+    for (kind, then, text) in [
+        ("createRuntime", "exit 3", "createRuntime hook: run hook /bin/busybox: it ended with code 3"),
+        ("createContainer", "exit 4", "run hook /bin/busybox: it ended with code 4"),
+        ("startContainer", "exit 5", "run hook /bin/busybox: it ended with code 5"),
+        ("prestart", "kill -9 $$", "prestart hook: run hook /bin/busybox: it died of signal 9"),
+    ] {
+        let mut bundle = Bundle::script("echo ran");
+        bundle.json["hooks"] = json!({ kind: [
+            {"path": "/bin/busybox", "args": ["sh", "-c", then]}
+        ]});
+        let said = bundle.fails();
+        assert!(said.contains(text), "{kind}: {said}");
+    }
+    let mut bundle = Bundle::new();
+    bundle.json["hooks"] = json!({"createRuntime": [
+        {"path": "/bin/busybox", "args": ["sleep", "60"], "timeout": 1}
+    ]});
+    assert!(bundle.fails().contains("did not end in time"), "{}", bundle.fails());
+    bundle.json["hooks"] = json!({"createContainer": [{"path": "/no/hook"}]});
+    let said = bundle.fails();
+    assert!(said.contains("run hook /no/hook"), "{said}");
+}
+
+#[test]
+fn a_fifo_starts_from_elsewhere_and_only_once() {
+    let bundle = Bundle::script("echo started");
+    let spec = bundle.spec();
+    let fifo = bundle.dir.path().join("exec.fifo");
+    let (stdio, output) = piped();
+    let live = Live::create(&bundle, &spec, stdio, Gate::Fifo(fifo.clone())).unwrap();
+    let reference = live.container.as_ref(&spec, bundle.dir.path());
+    container::start_by_fifo(&reference, &fifo).unwrap();
+    let again = container::start_by_fifo(&reference, &fifo).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::State);
+    let ran = live.finish(output);
+    assert_eq!(ran.ok(), "started");
+}
+
+#[test]
+fn what_fails_after_the_gate_reaches_the_starter() {
+    let mut bundle = Bundle::new();
+    fs::write(bundle.root().join("bin/odd"), "not a program").unwrap();
+    fs::set_permissions(bundle.root().join("bin/odd"), fs::Permissions::from_mode(0o755)).unwrap();
+    bundle.json["process"]["args"] = json!(["odd"]);
+    let said = bundle.fails();
+    assert!(said.contains("exec odd: exec format error"), "{said}");
+    let spec = bundle.spec();
+    let fifo = bundle.dir.path().join("exec.fifo");
+    let stdio = || Stdio::Fds { stdin: None, stdout: None, stderr: None };
+    let live = Live::create(&bundle, &spec, stdio(), Gate::Fifo(fifo.clone())).unwrap();
+    let reference = live.container.as_ref(&spec, bundle.dir.path());
+    let error = container::start_by_fifo(&reference, &fifo).unwrap_err();
+    assert!(chain(&error).contains("exec odd: exec format error"), "{}", chain(&error));
+}
+
+#[test]
+fn a_created_container_that_was_killed_cannot_be_started() {
+    let bundle = Bundle::script("true");
+    let spec = bundle.spec();
+    let fifo = bundle.dir.path().join("exec.fifo");
+    let stdio = || Stdio::Fds { stdin: None, stdout: None, stderr: None };
+    let live = Live::create(&bundle, &spec, stdio(), Gate::Fifo(fifo.clone())).unwrap();
+    sys::pidfd::send_signal(live.container.init.pidfd.as_fd(), 9).unwrap();
+    assert_eq!(live.wait(), 137);
+    let reference = live.container.as_ref(&spec, bundle.dir.path());
+    let error = container::start_by_fifo(&reference, &fifo).unwrap_err();
+    assert!(chain(&error).contains("cannot start a stopped container"), "{}", chain(&error));
+    std::mem::forget(live);
+    container::cgroup::Cgroup::open(
+        common::engine().hierarchy(),
+        &format!("/coffer-test-core/{}", bundle.id),
+    )
+    .unwrap()
+    .remove()
+    .unwrap();
+}
