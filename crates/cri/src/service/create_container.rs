@@ -142,10 +142,11 @@ impl Service {
             let layer = layer.clone();
             blocking(move || remove_tree(&layer))
         });
-        undo.push("log directories", {
+        undo.push("log", {
+            let file = Some(facts.log_path.clone()).filter(|file| !file.exists());
             let logs = logs.clone();
             blocking(move || {
-                remove_empty(&logs);
+                remove_log(file.as_deref(), &logs);
                 Ok::<(), Error>(())
             })
         });
@@ -367,8 +368,15 @@ fn missing_parents(file: &Path) -> Vec<PathBuf> {
     missing
 }
 
-/// Removes those of the directories that are empty, the innermost first.
-fn remove_empty(dirs: &[PathBuf]) {
+/// Removes a log file that was not there before and has nothing in it, then those of the directories
+/// that are empty, the innermost first.
+fn remove_log(file: Option<&Path>, dirs: &[PathBuf]) {
+    if let Some(file) = file
+        && fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+    {
+        // One that stays keeps its directories, nothing worse.
+        let _ = fs::remove_file(file);
+    }
     for dir in dirs.iter().rev() {
         match fs::remove_dir(dir) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return,
@@ -390,10 +398,10 @@ mod tests {
         fs::create_dir_all(dir.path().join("a/b")).unwrap();
         assert!(missing_parents(&file).is_empty());
         fs::write(dir.path().join("a/other"), "").unwrap();
-        remove_empty(&missing);
+        remove_log(Some(&file), &missing);
         assert!(dir.path().join("a/other").exists() && !dir.path().join("a/b").exists());
         fs::remove_file(dir.path().join("a/other")).unwrap();
-        remove_empty(&missing);
+        remove_log(Some(&file), &missing);
         assert!(dir.path().exists() && !dir.path().join("a").exists());
     }
 }

@@ -147,7 +147,10 @@ impl Case {
             files: &files,
             node: &self.node,
         };
-        container(&input, &self.facts, &self.host)
+        let built = container(&input, &self.facts, &self.host)?;
+        // Whatever is built is a document that the core takes.
+        oci::runtime::validate(&built.spec).unwrap();
+        Ok(built)
     }
 
     fn linux(&self) -> Linux {

@@ -24,7 +24,6 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::oneshot,
-    task::JoinHandle,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -78,36 +77,45 @@ pub fn agent() -> PathBuf {
     test.ancestors().nth(2).unwrap().join("coffer-agent")
 }
 
-/// A daemon that serves.
+/// A daemon that serves, on threads of its own, so that all of it ends with [`Daemon::stop`].
 pub struct Daemon {
-    stop: Option<oneshot::Sender<()>>,
-    served: Option<JoinHandle<()>>,
+    threads: Option<tokio::runtime::Runtime>,
     pub socket: PathBuf,
 }
 
 impl Daemon {
     pub async fn start(place: &Place) -> Daemon {
-        let runtime = cri::Runtime::open(place.options()).await.unwrap();
-        let socket = place.socket();
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (socket, options) = (place.socket(), place.options());
         let _ = std::fs::remove_file(&socket);
-        let listener = UnixListener::bind(&socket).unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(async move {
-            let stopped = async {
-                let _ = stopped.await;
-            };
-            runtime.serve(listener, stopped).await.unwrap();
+        let path = socket.clone();
+        let (ready, is_ready) = oneshot::channel();
+        threads.spawn(async move {
+            let runtime = cri::Runtime::open(options).await.unwrap();
+            let listener = UnixListener::bind(&path).unwrap();
+            ready.send(()).unwrap();
+            runtime
+                .serve(listener, std::future::pending())
+                .await
+                .unwrap();
         });
+        is_ready.await.unwrap();
         Daemon {
-            stop: Some(stop),
-            served: Some(served),
+            threads: Some(threads),
             socket,
         }
     }
 
+    /// Ends it as a crash would: wherever its tasks are.
     pub async fn stop(mut self) {
-        let _ = self.stop.take().unwrap().send(());
-        self.served.take().unwrap().await.unwrap();
+        let threads = self.threads.take().unwrap();
+        tokio::task::spawn_blocking(move || threads.shutdown_timeout(Duration::from_secs(5)))
+            .await
+            .unwrap();
     }
 
     pub async fn channel(&self) -> Channel {
@@ -226,4 +234,13 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
     tokio::time::timeout(Duration::from_secs(10), asked)
         .await
         .unwrap_or_else(|_| panic!("{what}"))
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // A runtime must not be dropped by a thread that serves another one.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
 }
