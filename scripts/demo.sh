@@ -129,7 +129,7 @@ run "$bin/coffer" ps
 
 title "Its logs, a command in it, what it uses"
 run "$bin/coffer" logs --tail 3 web
-run "$bin/coffer" exec web sh -c 'echo "$(id -un) in $(pwd), $(ps | grep -c httpd) processes named httpd"'
+run "$bin/coffer" exec web ps
 run "$bin/coffer" stats --no-stream web
 
 title "SIGKILL for the daemon while the pod runs"

@@ -124,11 +124,14 @@ pub(crate) fn status(wire: v1::ContainerStatus, info: BTreeMap<String, String>) 
     } else {
         wire.image_id
     };
+    let info = parsed(info);
+    let pid = info.get("info").and_then(|info| info.get("pid"));
     Status {
         id: wire.id,
         name: metadata.name,
         attempt: metadata.attempt,
         state,
+        pid: pid.and_then(serde_json::Value::as_i64),
         created_at: Time(wire.created_at),
         started_at: Time(wire.started_at),
         finished_at: Time(wire.finished_at),
@@ -141,7 +144,7 @@ pub(crate) fn status(wire: v1::ContainerStatus, info: BTreeMap<String, String>) 
         mounts: wire.mounts.into_iter().map(volume).collect(),
         labels: wire.labels,
         annotations: wire.annotations,
-        info: parsed(info),
+        info,
     }
 }
 

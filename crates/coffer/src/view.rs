@@ -95,6 +95,8 @@ pub(crate) struct Status {
     pub(crate) name: String,
     pub(crate) attempt: u32,
     pub(crate) state: State,
+    /// Process id on the host of the container's first process, while it lives and the daemon tells.
+    pub(crate) pid: Option<i64>,
     pub(crate) created_at: Time,
     pub(crate) started_at: Time,
     pub(crate) finished_at: Time,
