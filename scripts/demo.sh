@@ -40,8 +40,11 @@ run() {
 }
 
 # --- clean-up: by what carries our names, never more ------------------------------------------------
-processes() { # of our cgroups
-  grep -lE ":/([^:]*/)?$cgroup(-agents)?/" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 || true
+processes() { # that live in our cgroups; one that only waits for init to reap it is gone
+  local pid
+  for pid in $(grep -lE ":/([^:]*/)?$cgroup(-agents)?/" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do
+    grep -qE '^State:[[:space:]]+[ZX]' "/proc/$pid/status" 2>/dev/null || echo "$pid"
+  done
 }
 cleanup() {
   local status=$? pid directory
