@@ -72,11 +72,12 @@ macro_rules! args {
         impl Arg for $t {
             #[expect(
                 clippy::cast_sign_loss,
+                clippy::cast_possible_truncation,
                 reason = "sign extension to the register is the convention"
             )]
             #[inline]
             fn arg(self) -> usize {
-                self as isize as usize
+                i64::from(self) as usize
             }
         }
     )* };
