@@ -122,7 +122,10 @@ impl Agent {
         work: impl FnOnce(&Busy) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let busy = self.reaper.busy();
-        Self::blocking(move || work(&busy)).await
+        let done = Self::blocking(move || work(&busy)).await;
+        // Specs, plans and filters are large and gone: a quiet agent keeps no memory for them.
+        sys::malloc::trim();
+        done
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! coffer-agent [--listen unix:///path | --listen fd://0 | --listen unix://@name --abstract]
-//!              [--state DIR] [--cgroup PATH] [--log-level error|warn|info|debug|trace]
+//!              [--state DIR] [--cgroup PATH] [--seccomp-cache DIR]
+//!              [--log-level error|warn|info|debug|trace]
 //! ```
 //! `KATA_AGENT_SERVER_ADDR` and `KATA_AGENT_LOG_LEVEL` stand in for `--listen` and `--log-level`.
 
@@ -18,6 +19,8 @@ coffer-agent: runs the containers of one pod and serves grpc.AgentService over t
   --abstract         allow an abstract socket name: anyone in this network namespace may then connect
   --state DIR        where exit records are written  [default: the socket's path + \".d\"]
   --cgroup PATH      cgroup that the agent moves itself into, relative to the cgroup mounts
+  --seccomp-cache DIR  root-only directory of compiled seccomp filters, shared by all agents
+                     [default: none, each container's profile is compiled]
   --log-level LEVEL  error, warn, info, debug or trace  [default: info; env KATA_AGENT_LOG_LEVEL]
   --version, --help
 ";
@@ -61,6 +64,8 @@ pub(crate) struct Args {
     pub(crate) state: State,
     /// Cgroup path of the agent itself, relative to the cgroup mounts.
     pub(crate) cgroup: Option<String>,
+    /// Directory of compiled seccomp filters.
+    pub(crate) seccomp_cache: Option<PathBuf>,
     pub(crate) log_level: log::LevelFilter,
 }
 
@@ -90,6 +95,7 @@ pub(crate) fn parse(
     let mut listen = env("KATA_AGENT_SERVER_ADDR");
     let mut level = env("KATA_AGENT_LOG_LEVEL");
     let (mut abstract_ok, mut state, mut cgroup) = (false, None::<PathBuf>, None);
+    let mut seccomp_cache = None;
     let mut parser = lexopt::Parser::from_iter(argv);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -97,6 +103,13 @@ pub(crate) fn parse(
             Long("abstract") => abstract_ok = true,
             Long("state") => state = Some(parser.value()?.into()),
             Long("cgroup") => cgroup = Some(parser.value()?.string()?),
+            Long("seccomp-cache") => {
+                let dir = PathBuf::from(parser.value()?);
+                if !dir.is_absolute() {
+                    return Err(Error::Relative("--seccomp-cache", dir));
+                }
+                seccomp_cache = Some(dir);
+            }
             Long("log-level") => level = Some(parser.value()?.string()?),
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("version") | Short('V') => return Ok(Command::Version),
@@ -122,6 +135,7 @@ pub(crate) fn parse(
         address,
         state,
         cgroup,
+        seccomp_cache,
         log_level: log_level(level.as_deref())?,
     }))
 }

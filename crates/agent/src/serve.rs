@@ -26,7 +26,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     logging::start(args.log_level);
     let listen::Bound { listener, file } = listen::listen(&args.address)?;
     let cgroup = setup::settle(args.cgroup.as_deref())?;
-    let engine = Engine::probe(EngineOptions::default())?;
+    let engine = Engine::probe(EngineOptions {
+        seccomp_cache: args.seccomp_cache.clone(),
+        ..EngineOptions::default()
+    })?;
     let agent = Arc::new(Agent::new(engine, args.state.clone()));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

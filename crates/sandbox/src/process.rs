@@ -117,6 +117,12 @@ pub(crate) fn spawn(
         .args(["--listen", "fd://0", "--state"])
         .arg(state_dir(pod_dir))
         .args(["--cgroup", agent_cgroup, "--log-level", &settings.log_level])
+        .args(
+            settings
+                .seccomp_cache
+                .iter()
+                .flat_map(|dir| ["--seccomp-cache".as_ref(), dir.as_os_str()]),
+        )
         .env_clear()
         .env(
             "PATH",

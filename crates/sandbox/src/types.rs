@@ -18,6 +18,8 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// Limit of every call that has no limit of its own.
     pub call_timeout: Duration,
+    /// Directory of compiled seccomp filters, shared by all agents; `None`: each agent compiles.
+    pub seccomp_cache: Option<PathBuf>,
     /// The agent's `--log-level`: error, warn, info, debug or trace.
     pub log_level: String,
 }
@@ -30,6 +32,7 @@ impl Settings {
             cgroup_root: "coffer".to_owned(),
             start_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(60),
+            seccomp_cache: None,
             log_level: "info".to_owned(),
         }
     }

@@ -95,6 +95,7 @@ impl Service {
         let mut settings = sandbox::Settings::new(options.agent);
         settings.cgroup_root = options.cgroup_root;
         settings.log_level = options.agent_log_level;
+        settings.seccomp_cache = Some(options.state.join("seccomp"));
         let hostname = rustix::system::uname()
             .nodename()
             .to_string_lossy()
