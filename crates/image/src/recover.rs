@@ -181,6 +181,28 @@ pub(crate) fn verify(layout: &Layout, state: &mut State, findings: &mut Vec<Stri
     for chain in gone {
         state.layers.remove(&chain);
     }
+    for layer in state.layers.values() {
+        if let Err(problem) = mend(layout, layer) {
+            findings.push(format!("layer {}: {problem}", layer.dir));
+        }
+    }
+}
+
+/// The record in a layer's directory is the copy, the database's the truth.
+fn mend(layout: &Layout, layer: &LayerRecord) -> Result<(), String> {
+    let path = layout.layer(&layer.dir).join("layer.json");
+    let found = fs::read(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|data| parse(&data));
+    let problem = match found {
+        Ok(LayerRecord { chain, .. }) if chain == layer.chain => return Ok(()),
+        Ok(LayerRecord { chain, .. }) => format!("its record is of {chain}"),
+        Err(problem) => problem,
+    };
+    let json = serde_json::to_vec(layer).map_err(|error| error.to_string())?;
+    sys::atomic::write(&path, &json, 0o644, sys::atomic::Durability::Disk)
+        .map_err(|error| format!("{problem}; writing it anew failed: {error}"))?;
+    Err(format!("{problem}; written anew from the database"))
 }
 
 fn whole(layout: &Layout, state: &State, id: &str) -> Result<(), String> {
@@ -211,13 +233,8 @@ fn whole(layout: &Layout, state: &State, id: &str) -> Result<(), String> {
         let Some(layer) = state.layers.get(chain) else {
             return Err(format!("layer {chain} has no record"));
         };
-        let file = layout.layer(&layer.dir).join("layer.json");
-        let record: LayerRecord = fs::read(&file)
-            .map_err(|error| error.to_string())
-            .and_then(|data| parse(&data))
-            .map_err(|problem| format!("layer {}: {problem}", layer.dir))?;
-        if record.chain != *chain || !layout.diff(&layer.dir).is_dir() {
-            return Err(format!("layer {} is not what it should be", layer.dir));
+        if !layout.diff(&layer.dir).is_dir() {
+            return Err(format!("layer {} is gone", layer.dir));
         }
     }
     Ok(())

@@ -1,6 +1,11 @@
 //! Hostile archives: each is refused with a sentence that says why, nothing of it is left in the
 //! store, and nothing outside the store was touched.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed test is a panic"
+)]
 
 mod support;
 

@@ -1,5 +1,10 @@
 //! Layers as GNU tar writes them, in each of its formats, become the very tree that it read.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed test is a panic"
+)]
 
 mod support;
 
@@ -126,7 +131,7 @@ fn times(root: &Path) {
             last_modification: time,
         };
         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::utimensat(CWD, &root.join(name), &times, flags).unwrap();
+        rustix::fs::utimensat(CWD, root.join(name), &times, flags).unwrap();
     }
 }
 

@@ -1,5 +1,10 @@
 //! Archives of every form come in, are found, are readable by other tools, and go.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed test is a panic"
+)]
 
 mod support;
 

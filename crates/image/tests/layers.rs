@@ -1,6 +1,11 @@
 //! What layers do to each other: the tree that overlayfs shows from ours is the one that unpacking
 //! them in turn, by hand and slowly, gives.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed test is a panic"
+)]
 
 mod support;
 

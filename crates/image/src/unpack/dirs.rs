@@ -30,6 +30,9 @@ const DEPTH_MAX: usize = 512;
 pub(super) struct Dir {
     pub(super) fd: OwnedFd,
     pub(super) path: Vec<u8>,
+    /// The layers below are known to show nothing here, so nothing below it need be looked up
+    /// there: else a deep new path would cost the square of its depth.
+    bare: bool,
 }
 
 impl Dir {
@@ -75,6 +78,7 @@ impl<'a> Tree<'a> {
             root: Rc::new(Dir {
                 fd,
                 path: Vec::new(),
+                bare: false,
             }),
             diff: diff.to_owned(),
             lower,
@@ -235,7 +239,9 @@ impl<'a> Tree<'a> {
         let mut opaque = false;
         match statat(&here.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => return self.enter(here, name).map(Step::Into),
+                FileType::Directory => {
+                    return self.enter(here, name, here.bare).map(Step::Into);
+                }
                 FileType::Symlink => return link(here, name, &path).map(Step::Link),
                 _ if make && is_whiteout(&stat) => {
                     // Removed by this layer, and now something is put below: it starts empty.
@@ -248,11 +254,8 @@ impl<'a> Tree<'a> {
             Err(Errno::NOENT) => {}
             Err(error) => return Err(Error::io("look at", &path)(error)),
         }
-        let below = if opaque {
-            None
-        } else {
-            self.lower_node(&path)?
-        };
+        let bare = opaque || here.bare;
+        let below = if bare { None } else { self.lower_node(&path)? };
         if let Some(Node::Symlink(target)) = below {
             self.lower_link_followed = true;
             return Ok(Step::Link(target));
@@ -262,9 +265,10 @@ impl<'a> Tree<'a> {
         }
         mkdirat(&here.fd, name, Mode::from_raw_mode(0o755)).map_err(Error::io("make", &path))?;
         if opaque {
-            let dir = self.enter(here, name)?;
+            let dir = self.enter(here, name, true)?;
             place::opaque(&dir)?;
         }
+        let bare = !matches!(below, Some(Node::Directory { .. }));
         match below {
             Some(Node::Directory { top, .. }) => self.copy_attributes(here, name, &top)?,
             _ => {
@@ -279,14 +283,14 @@ impl<'a> Tree<'a> {
                 );
             }
         }
-        self.enter(here, name).map(Step::Into)
+        self.enter(here, name, bare).map(Step::Into)
     }
 
-    fn enter(&self, here: &Dir, name: &[u8]) -> Result<Rc<Dir>, Error> {
+    fn enter(&self, here: &Dir, name: &[u8], bare: bool) -> Result<Rc<Dir>, Error> {
         let path = here.join(name);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&here.fd, name, flags, Mode::empty()).map_err(Error::io("open", &path))?;
-        Ok(Rc::new(Dir { fd, path }))
+        Ok(Rc::new(Dir { fd, path, bare }))
     }
 
     /// What the layers below show at `path`, as far as this layer does not hide it.
