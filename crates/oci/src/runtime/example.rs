@@ -8,11 +8,15 @@ use super::{
 /// The version of the specification that our documents follow.
 pub const VERSION: &str = "1.3.0";
 
+/// The version that the examples name: they use nothing newer, and other runtimes in distributions
+/// refuse what they do not know.
+const PLAIN_VERSION: &str = "1.0.2";
+
 /// A shell with a terminal in all the usual namespaces, its root the bundle's `rootfs`, read-only.
 #[must_use]
 pub fn example() -> Spec {
     Spec {
-        oci_version: VERSION.to_owned(),
+        oci_version: PLAIN_VERSION.to_owned(),
         process: Some(process()),
         root: Some(Root {
             path: "rootfs".to_owned(),
