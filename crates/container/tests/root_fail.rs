@@ -8,7 +8,7 @@ use serde_json::json;
 
 #[test]
 fn a_failing_step_is_told_and_leaves_nothing() {
-    let cases: [(&str, serde_json::Value, &str); 14] = [
+    let cases: [(&str, serde_json::Value, &str); 16] = [
         ("/process/args", json!(["nothing"]), "exec: \"nothing\": executable file not found in $PATH"),
         ("/process/args", json!(["/none"]), "exec: \"/none\": no such file or directory"),
         ("/process/args", json!([]), "process.args: names no program"),
@@ -25,7 +25,9 @@ fn a_failing_step_is_told_and_leaves_nothing() {
             json!({"destination": "/dev", "type": "tmpfs", "options": ["size=banana"]}),
             "mount tmpfs at /dev (size=banana): take an option: invalid argument",
         ),
-        ("/linux/sysctl", json!({"kernel.nope": "1"}), "write \"1\" to sys/kernel/nope: open: no such file"),
+        ("/linux/sysctl", json!({"net.nope": "1"}), "write \"1\" to sys/net/nope: open: no such file"),
+        ("/linux/sysctl", json!({"kernel.pid_max": "9"}), "linux.sysctl kernel.pid_max: it belongs to the host"),
+        ("/linux/sysctl", json!({"net.ipv4/../../kernel/pid_max": "9"}), "it belongs to the host"),
         (
             "/process/rlimits",
             json!([{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1_000_000_000}]),

@@ -236,7 +236,7 @@ fn a_created_container_that_was_killed_cannot_be_started() {
     std::mem::forget(live);
     container::cgroup::Cgroup::open(
         common::engine().hierarchy(),
-        &format!("/coffer-test-core/{}", bundle.id),
+        &format!("/coffer-test-{}", bundle.id),
     )
     .unwrap()
     .remove()

@@ -56,7 +56,7 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
         process.proc = Some(open_proc(plan));
     }
     if let (Some(proc), Some(linux)) = (process.proc, linux) {
-        sysctl(plan, proc, linux)?;
+        sysctl(plan, proc, linux, &namespaces)?;
     }
 
     filesystem(plan, facts, spec, options, in_user, &process)?;
@@ -138,15 +138,28 @@ fn names(plan: &mut Plan, spec: &spec::Spec, namespaces: &Namespaces<'_>) -> Res
     Ok(())
 }
 
-/// S12: below sys/, no way out of it. That the key belongs to a namespace of the container's was
-/// validated.
-fn sysctl(plan: &mut Plan, proc: Fd, linux: &spec::Linux) -> Result<(), Error> {
+/// S12: a namespace's parameters only, of a namespace that is not the host's.
+fn sysctl(
+    plan: &mut Plan,
+    proc: Fd,
+    linux: &spec::Linux,
+    namespaces: &Namespaces<'_>,
+) -> Result<(), Error> {
     for (key, value) in &linux.sysctl {
         let field = format!("linux.sysctl {key}");
         // Dots separate, unless slashes do (then a dot is part of a name, as of eth0.100).
         let path = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
-        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-            return Err(Error::invalid(field, "not a name like net.ipv4.ip_forward"));
+        match spec::sysctl_namespace(key) {
+            None => {
+                return Err(Error::invalid(field, "it belongs to the host, not to a namespace"));
+            }
+            Some(type_) if !namespaces.has(type_) => {
+                return Err(Error::invalid(
+                    field,
+                    format!("without a {type_} namespace it would change the host"),
+                ));
+            }
+            Some(_) => {}
         }
         let path = plan.str(&field, &format!("sys/{path}"))?;
         let value = plan.str(&field, value)?;

@@ -271,7 +271,7 @@ pub(crate) fn plain(id: &str) -> Value {
              "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]},
         ],
         "linux": {
-            "cgroupsPath": format!("/coffer-test-core/{id}"),
+            "cgroupsPath": format!("/coffer-test-{id}"),
             "namespaces": [
                 {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"},
                 {"type": "mount"}, {"type": "cgroup"},
@@ -285,7 +285,7 @@ pub(crate) fn plain(id: &str) -> Value {
     })
 }
 
-/// Path of this test run's cgroup of a v1 controller.
+/// Whether nothing is left of the container's cgroup.
 pub(crate) fn cgroup_gone(id: &str) -> bool {
-    !Path::new("/sys/fs/cgroup/pids/coffer-test-core").join(id).exists()
+    !Path::new(&format!("/sys/fs/cgroup/pids/coffer-test-{id}")).exists()
 }

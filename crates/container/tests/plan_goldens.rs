@@ -1,0 +1,148 @@
+//! Plans as text. No root is needed: planning touches nothing. After a wanted change:
+//! `UPDATE_GOLDENS=1 cargo test -p container --test plan_goldens`, and read the difference.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use container::{
+    Facts,
+    plan::{self, Gate, Join, Options, Plan, Streams},
+};
+use oci::runtime::Spec;
+use serde_json::{Value, json};
+
+/// A machine that does not change: all capabilities but CAP_SYS_RESOURCE, hybrid cgroups.
+fn facts() -> Facts {
+    Facts {
+        capabilities: 0x1ff_ffff_ffff & !(1 << 24),
+        capability_count: 41,
+        oom_score_adj: 0,
+        apparmor: true,
+        selinux: false,
+        cgroup_v1: vec![
+            ("cpu,cpuacct".into(), vec!["cpu".into(), "cpuacct".into()]),
+            ("pids".into(), vec!["pids".into()]),
+            ("systemd".into(), vec!["name=systemd".into()]),
+        ],
+    }
+}
+
+fn options() -> Options {
+    Options { joins: 3, unified: true, ..Options::new(Path::new("/bundle")) }
+}
+
+fn spec(edit: impl FnOnce(&mut Value)) -> Spec {
+    let mut json = common::plain("golden");
+    edit(&mut json);
+    serde_json::from_value(json).unwrap()
+}
+
+fn golden(name: &str, plan: &Plan) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
+    let text = plan.to_string();
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, expected, "{name}");
+}
+
+#[test]
+fn plain() {
+    let spec = spec(|_| {});
+    golden("plain.txt", &plan::create(&facts(), &spec, &options()).unwrap());
+}
+
+#[test]
+fn everything() {
+    let spec = spec(|json| {
+        json["process"]["terminal"] = json!(true);
+        json["process"]["user"] = json!({"uid": 33, "gid": 34, "umask": 63, "additionalGids": [5, 6]});
+        json["process"]["cwd"] = json!("/srv");
+        json["process"]["noNewPrivileges"] = json!(true);
+        json["process"]["apparmorProfile"] = json!("coffer-default");
+        json["process"]["oomScoreAdj"] = json!(-500);
+        json["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096}]);
+        json["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5});
+        json["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 4});
+        json["root"]["readonly"] = json!(true);
+        json["domainname"] = json!("example");
+        json["linux"]["sysctl"] = json!({"net.core.somaxconn": "256"});
+        json["linux"]["rootfsPropagation"] = json!("rshared");
+        json["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+        json["linux"]["devices"] = json!([
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o660, "gid": 9}]);
+        json["linux"]["personality"] = json!({"domain": "LINUX32"});
+        json["mounts"].as_array_mut().unwrap().extend([
+            json!({"destination": "/data", "type": "bind", "source": "data", "options": ["rbind", "ro", "rprivate"]}),
+            json!({"destination": "/shared", "source": "/srv/shared", "options": ["rbind", "rro", "rshared"]}),
+            json!({"destination": "/run", "type": "tmpfs", "options": ["tmpcopyup", "nosuid", "size=1m"]}),
+        ]);
+        json["hooks"] = json!({
+            "createRuntime": [{"path": "/h/runtime"}],
+            "createContainer": [{"path": "/h/container", "args": ["container", "x"], "timeout": 3}],
+            "startContainer": [{"path": "/h/start"}],
+        });
+    });
+    let options = Options { stdio: Streams::Terminal, gate: Gate::Fifo, preserve_fds: 2, ..options() };
+    golden("everything.txt", &plan::create(&facts(), &spec, &options).unwrap());
+}
+
+#[test]
+fn user_namespace_and_joins() {
+    let spec = spec(|json| {
+        json["linux"]["namespaces"] = json!([
+            {"type": "user"}, {"type": "mount"}, {"type": "uts"},
+            {"type": "pid", "path": "/proc/7/ns/pid"}, {"type": "network", "path": "/run/netns/x"},
+            {"type": "time"},
+        ]);
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        json["linux"]["uidMappings"] = map.clone();
+        json["linux"]["gidMappings"] = map;
+        json["linux"]["timeOffsets"] = json!({"monotonic": {"secs": 3, "nanosecs": 4}});
+        json["process"]["oomScoreAdj"] = json!(100);
+        json["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
+    });
+    golden("user.txt", &plan::create(&facts(), &spec, &options()).unwrap());
+}
+
+#[test]
+fn exec() {
+    let spec = spec(|json| {
+        json["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    });
+    let process = serde_json::from_value(common::process(&["ls", "-l"])).unwrap();
+    let options = Options { stdio: Streams::Given([false, true, true]), ..options() };
+    let join = Join { flags: 0x6c02_0000 };
+    golden("exec.txt", &plan::exec(&facts(), &spec, &process, join, &options).unwrap());
+}
+
+#[test]
+fn planning_is_pure() {
+    let spec = spec(|_| {});
+    let plan = || plan::create(&facts(), &spec, &options()).unwrap().to_string();
+    assert_eq!(plan(), plan());
+}
+
+#[test]
+fn what_cannot_be_is_said_by_field() {
+    for (pointer, value, text) in [
+        ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces without mount is not supported"),
+        ("/linux/namespaces", json!([{"type": "mount"}]), "hostname: without a uts namespace"),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}, {"type": "user"}]),
+            "linux.uidMappings, linux.gidMappings: a new user namespace needs both"),
+        ("/mounts/0", json!({"destination": "proc", "type": "proc"}), "mounts[0] (proc): the destination is not"),
+        ("/mounts/0", json!({"destination": "/x", "type": "bind", "options": ["bind"]}), "a bind mount without source"),
+        ("/mounts/0", json!({"destination": "/x", "type": "bind", "source": "a", "options": ["bind", "size=1"]}),
+            "options that a bind mount does not have: size"),
+        ("/process/cwd", json!("x"), "process.cwd: \"x\" is not an absolute path"),
+        ("/process/env", json!(["A"]), "process.env: \"A\" is no NAME=value"),
+    ] {
+        let spec = spec(|json| *json.pointer_mut(pointer).unwrap() = value);
+        let error = plan::create(&facts(), &spec, &options()).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    }
+}
