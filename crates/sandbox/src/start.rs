@@ -26,8 +26,6 @@ use crate::{
     record,
 };
 
-/// How long an agent may take to end after it has answered DestroySandbox.
-const END: Duration = Duration::from_secs(5);
 /// How long after a broken connection the agent's death may take to show.
 pub(crate) const DEATH_SHOWS: Duration = Duration::from_secs(2);
 
@@ -333,12 +331,9 @@ pub async fn destroy(
 ) -> Result<(), Error> {
     sys::failpoint!("sandbox.destroy.call.before");
     match sandbox.destroy_sandbox(limit).await {
-        // The connection may break before the answer is out: the agent ends at once.
-        Ok(()) | Err(Error::Lost { .. }) => {
-            if tokio::time::timeout(END, sandbox.closed()).await.is_err() {
-                tracing::warn!(pod = pod.id, "the agent does not end by itself: killing it");
-            }
-        }
+        // All is done when it has answered; the process that is left is not waited for but killed
+        // with the rest. The connection may also break before the answer is out.
+        Ok(()) | Err(Error::Lost { .. }) => {}
         Err(e) => tracing::warn!(pod = pod.id, error = %e, "ending the pod by force"),
     }
     sys::failpoint!("sandbox.destroy.cleanup.before");
