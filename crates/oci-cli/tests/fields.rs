@@ -1,0 +1,206 @@
+//! Documents through the whole program: the 1.0.0-rc form, limits, hooks up to the last, many runs.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Oci, eventually, script, sleeper};
+use serde_json::{Value, json};
+use testing::bundle::Bundle;
+
+fn path(bundle: &Bundle) -> &str {
+    bundle.path().to_str().expect("UTF-8")
+}
+
+#[test]
+fn the_rc_form_runs() {
+    let oci = Oci::new();
+    let report = "grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status; cat /proc/self/oom_score_adj; \
+        mkdir /tmp/x; ls -l /dev/odd | cut -c1-10";
+    let bundle = Bundle::new(&["sh", "-c", report], |spec| {
+        *spec = json!({
+            "ociVersion": "1.0.0-rc1",
+            "platform": { "os": "linux", "arch": oci::runtime::machine() },
+            "process": {
+                "terminal": false, "user": {}, "args": ["sh", "-c", report], "env": ["PATH=/bin"],
+                "cwd": "/", "capabilities": ["CAP_KILL", "CAP_MKNOD"],
+            },
+            "root": { "path": "rootfs", "readonly": false },
+            "mounts": [
+                { "destination": "/proc", "type": "proc", "source": "proc" },
+                { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": null },
+            ],
+            "hooks": {},
+            "linux": {
+                "resources": {
+                    "devices": null, "oomScoreAdj": 321,
+                    "memory": { "limit": u64::MAX, "kernelTCP": null },
+                    "network": null, "pids": { "limit": 50 },
+                },
+                "namespaces": [
+                    { "type": "pid", "path": "" }, { "type": "mount" }, { "type": "ipc" },
+                    { "type": "uts" }, { "type": "network" },
+                ],
+                "devices": [
+                    { "path": "/dev/odd", "type": "c", "major": 1, "minor": 3, "fileMode": 69206432 },
+                ],
+                "seccomp": {
+                    "defaultAction": "SCMP_ACT_ALLOW", "architectures": null,
+                    "syscalls": [
+                        { "name": "mkdir", "action": "SCMP_ACT_ERRNO" },
+                        { "name": "mkdirat", "action": "SCMP_ACT_ERRNO" },
+                    ],
+                },
+            },
+        });
+    })
+    .expect("a bundle");
+    let done = oci.run(&["run", "-b", path(&bundle), &oci.id("rc")]);
+    assert_eq!(
+        done.stdout,
+        "CapInh:\t0000000000000000\nCapPrm:\t0000000008000020\nCapEff:\t0000000008000020\n\
+         CapBnd:\t0000000008000020\nCapAmb:\t0000000000000000\n321\ncrw-r-----\n",
+        "{done:?}"
+    );
+    assert!(
+        done.stderr
+            .contains("mkdir: can't create directory '/tmp/x': Operation not permitted")
+    );
+}
+
+/// The directory of a v1 controller's cgroup.
+fn cgroup(controller: &str, id: &str) -> std::path::PathBuf {
+    Path::new("/sys/fs/cgroup").join(controller).join(id)
+}
+
+#[test]
+fn limits_are_in_force() {
+    let oci = Oci::new();
+    let bundle = Bundle::new(&["sleep", "1000"], |spec| {
+        spec["linux"]["resources"] = json!({
+            "memory": { "limit": 33_554_432 }, "pids": { "limit": 17 },
+            "cpu": { "shares": 512, "quota": 50_000, "period": 100_000 },
+        });
+    })
+    .expect("a bundle");
+    let id = oci.start("limits", &bundle);
+    let table = [
+        ("memory", "memory.limit_in_bytes", "33554432"),
+        ("pids", "pids.max", "17"),
+        ("cpu", "cpu.shares", "512"),
+        ("cpu", "cpu.cfs_quota_us", "50000"),
+    ];
+    for (controller, file, wanted) in table {
+        let text = fs::read_to_string(cgroup(controller, &id).join(file)).expect(file);
+        assert_eq!(text.trim(), wanted, "{file}");
+    }
+    let pids = fs::read_to_string(cgroup("pids", &id).join("cgroup.procs")).expect("procs");
+    assert_eq!(pids.trim(), oci.state(&id)["pid"].to_string());
+}
+
+#[test]
+fn all_hooks_run_and_read_the_state() {
+    let oci = Oci::new();
+    let trace = oci.dir().join("trace");
+    // The container's own start hook writes to where the bundle's root is for us.
+    let hook = |name: &str, file: &str| {
+        let text =
+            format!("echo {name} $(tr -d ' \\n' | grep -o '\"status\":\"[a-z]*\"') >> {file}");
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", text], "env": ["PATH=/bin:/usr/bin"] }])
+    };
+    let file = trace.display().to_string();
+    let bundle = Bundle::new(&["sleep", "1000"], |spec| {
+        spec["hooks"] = json!({
+            "prestart": hook("prestart", &file),
+            "createRuntime": hook("createRuntime", &file),
+            "createContainer": hook("createContainer", &file),
+            "startContainer": hook("startContainer", "/trace"),
+            "poststart": hook("poststart", &file),
+            "poststop": hook("poststop", &file),
+        });
+    })
+    .expect("a bundle");
+    let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();
+    let id = oci.create("hooks", &bundle);
+    let created = "prestart \"status\":\"creating\"\ncreateRuntime \"status\":\"creating\"\n\
+        createContainer \"status\":\"creating\"\n";
+    assert_eq!(read(&trace), created);
+    oci.run(&["start", &id]).succeeds();
+    let inside = bundle.rootfs().join("trace");
+    assert_eq!(read(&inside), "startContainer \"status\":\"created\"\n");
+    assert_eq!(
+        read(&trace),
+        format!("{created}poststart \"status\":\"running\"\n")
+    );
+    oci.run(&["delete", "--force", &id]).succeeds();
+    assert_eq!(
+        read(&trace),
+        format!("{created}poststart \"status\":\"running\"\npoststop \"status\":\"stopped\"\n")
+    );
+    oci.assert_empty();
+}
+
+#[test]
+fn a_failing_hook_undoes_the_container() {
+    let oci = Oci::new();
+    let bundle = Bundle::new(&["true"], |spec| {
+        spec["hooks"] = json!({ "createRuntime": [
+            { "path": "/bin/sh", "args": ["sh", "-c", "echo no luck >&2; exit 3"] },
+        ] });
+    })
+    .expect("a bundle");
+    oci.run(&["create", "-b", path(&bundle), &oci.id("failing")])
+        .fails(1, &["createRuntime", "3"]);
+    oci.assert_empty();
+}
+
+#[test]
+fn annotations_are_in_the_state() {
+    let oci = Oci::new();
+    let bundle = Bundle::new(&["sleep", "1000"], |spec| {
+        spec["annotations"] = json!({ "org.example.key": "value" });
+    })
+    .expect("a bundle");
+    let id = oci.create("annotated", &bundle);
+    assert_eq!(
+        oci.state(&id)["annotations"],
+        json!({ "org.example.key": "value" })
+    );
+}
+
+#[test]
+fn the_record_is_what_was_created_not_what_the_file_became() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.create("record", &bundle);
+    let mut spec: Value =
+        serde_json::from_slice(&fs::read(bundle.path().join("config.json")).expect("read"))
+            .expect("JSON");
+    spec["process"]["args"] = json!(["false"]);
+    spec["process"]["user"] = json!({ "uid": 9, "gid": 9 });
+    bundle.write(&spec).expect("writes");
+    oci.run(&["start", &id]).succeeds();
+    let pid = oci.state(&id)["pid"].clone();
+    eventually("the first program runs", || {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x001000\0")
+    });
+    assert_eq!(oci.run(&["exec", &id, "id", "-u"]).succeeds().stdout, "0\n");
+}
+
+#[test]
+fn many_short_runs_at_a_time_never_hang() {
+    let (oci, bundle) = (Oci::new(), script("echo done"));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (oci, bundle) = (&oci, &bundle);
+            scope.spawn(move || {
+                for turn in 0..8 {
+                    let id = oci.id(&format!("{thread}-{turn}"));
+                    let done = oci.run(&["run", "-b", path(bundle), &id]);
+                    assert_eq!((done.code, done.stdout.as_str()), (0, "done\n"), "{done:?}");
+                }
+            });
+        }
+    });
+    oci.assert_empty();
+}
