@@ -42,7 +42,10 @@ pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Cont
             }
             // The first error is the one to tell; what stays behind is logged.
             if let Err(e) = cgroup.remove() {
-                tracing::warn!(error = &e as &dyn std::error::Error, "cgroup {path} is left behind");
+                tracing::warn!(
+                    error = &e as &dyn std::error::Error,
+                    "cgroup {path} is left behind"
+                );
             }
             Err(error)
         }
@@ -59,8 +62,18 @@ pub(crate) fn remove_fifos(fifo: &Path) {
 }
 
 fn cgroup_path(request: &CreateRequest<'_>) -> String {
-    let of_spec = || request.spec.linux.as_ref().and_then(|l| l.cgroups_path.clone());
-    let path = request.cgroup_path.clone().or_else(of_spec).filter(|p| !p.is_empty());
+    let of_spec = || {
+        request
+            .spec
+            .linux
+            .as_ref()
+            .and_then(|l| l.cgroups_path.clone())
+    };
+    let path = request
+        .cgroup_path
+        .clone()
+        .or_else(of_spec)
+        .filter(|p| !p.is_empty());
     match path {
         Some(path) if path.starts_with('/') => path,
         Some(path) => format!("/{path}"),
@@ -97,7 +110,9 @@ impl Answers for Parent<'_> {
     }
 
     fn hooks(&mut self, pid: i32) -> Result<(), Error> {
-        let Some(h) = &self.spec.hooks else { return Ok(()) };
+        let Some(h) = &self.spec.hooks else {
+            return Ok(());
+        };
         let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
         hooks::run("prestart", &h.prestart, &state)?;
         hooks::run("createRuntime", &h.create_runtime, &state)
@@ -109,7 +124,11 @@ pub(crate) fn streams(stdio: Stdio) -> (plan::Streams, Streams) {
     match stdio {
         Stdio::Inherit => (plan::Streams::Inherit, [None, None, None]),
         Stdio::Terminal => (plan::Streams::Terminal, [None, None, None]),
-        Stdio::Fds { stdin, stdout, stderr } => {
+        Stdio::Fds {
+            stdin,
+            stdout,
+            stderr,
+        } => {
             let given = [stdin.is_some(), stdout.is_some(), stderr.is_some()];
             (plan::Streams::Given(given), [stdin, stdout, stderr])
         }
@@ -133,8 +152,16 @@ pub(crate) fn check_preserved(count: u32) -> Result<(), Error> {
 }
 
 /// HOME is looked up only for an environment without one.
-pub(crate) fn home_of(process: &spec::Process, extra: &[String], root: Option<OwnedFd>) -> Option<String> {
-    let has = process.env.iter().chain(extra).any(|entry| entry.starts_with("HOME="));
+pub(crate) fn home_of(
+    process: &spec::Process,
+    extra: &[String],
+    root: Option<OwnedFd>,
+) -> Option<String> {
+    let has = process
+        .env
+        .iter()
+        .chain(extra)
+        .any(|entry| entry.starts_with("HOME="));
     if has {
         return None;
     }
@@ -210,8 +237,11 @@ fn in_cgroup(
         fifo,
         init_pidfd: None,
     };
-    let mut parent =
-        Parent { id: request.id.as_str(), spec, bundle: request.bundle };
+    let mut parent = Parent {
+        id: request.id.as_str(),
+        spec,
+        bundle: request.bundle,
+    };
     let into = into.as_ref().map(AsFd::as_fd);
     let launched = launch::launch(
         &plan,
@@ -225,11 +255,21 @@ fn in_cgroup(
     let waits = matches!(request.gate, Gate::Pipe);
     let container = Container {
         id: request.id.clone(),
-        init: Process { pid, pidfd, console: launched.console },
+        init: Process {
+            pid,
+            pidfd,
+            console: launched.console,
+        },
         cgroup: cgroup.clone(),
         gate: waits.then_some((launched.channel, plan)),
         hooks: spec.hooks.clone().map(Box::new),
-        state: state(request.id.as_str(), spec, request.bundle, spec::Status::Running, pid),
+        state: state(
+            request.id.as_str(),
+            spec,
+            request.bundle,
+            spec::Status::Running,
+            pid,
+        ),
     };
     if matches!(request.gate, Gate::None) {
         container.poststart();
@@ -240,7 +280,11 @@ fn in_cgroup(
 impl Container {
     /// Failures of poststart hooks are told and change nothing: the container runs.
     pub(crate) fn poststart(&self) {
-        let list = self.hooks.as_ref().map(|h| h.poststart.as_slice()).unwrap_or_default();
+        let list = self
+            .hooks
+            .as_ref()
+            .map(|h| h.poststart.as_slice())
+            .unwrap_or_default();
         if let Err(e) = hooks::run("poststart", list, &self.state) {
             tracing::warn!(container = %self.id, error = &e as &dyn std::error::Error, "poststart");
         }

@@ -1,11 +1,6 @@
 //! destroy: what is left of a container goes.
 
-use crate::{
-    Error,
-    create::state,
-    hooks,
-    request::ContainerRef,
-};
+use crate::{Error, create::state, hooks, request::ContainerRef};
 
 const SIGKILL: i32 = 9;
 
@@ -21,7 +16,11 @@ pub fn destroy(container: &ContainerRef<'_>) -> Result<(), Error> {
     }
     let cgroup = container.cgroup;
     // A cgroup that was there before may hold others' processes.
-    let killed = if cgroup.was_joined() { Ok(()) } else { cgroup.signal_all(SIGKILL) };
+    let killed = if cgroup.was_joined() {
+        Ok(())
+    } else {
+        cgroup.signal_all(SIGKILL)
+    };
     let removed = killed.and_then(|()| cgroup.remove());
     if let Some(h) = &container.spec.hooks {
         let state = state(

@@ -50,7 +50,10 @@ impl Engine {
             }
             .into());
         }
-        Ok(Self { host: Host::probe()?, seccomp_cache: options.seccomp_cache })
+        Ok(Self {
+            host: Host::probe()?,
+            seccomp_cache: options.seccomp_cache,
+        })
     }
 
     /// The cgroup hierarchy in use.
@@ -64,7 +67,11 @@ impl Engine {
     /// # Errors
     /// What the document asks for and cannot be.
     pub fn plan(&self, spec: &spec::Spec, bundle: &Path) -> Result<Plan, Error> {
-        Ok(plan::create(&self.host.facts, spec, &plan::Options::new(bundle))?)
+        Ok(plan::create(
+            &self.host.facts,
+            spec,
+            &plan::Options::new(bundle),
+        )?)
     }
 
     /// Makes a container. What was made is undone whole on failure.

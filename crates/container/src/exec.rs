@@ -24,12 +24,15 @@ pub enum Error {
     /// Its first process is gone.
     #[error("cannot exec in a stopped container: container not running")]
     NotRunning,
+    /// It is frozen: whatever entered it would stop before it could answer.
+    #[error("cannot exec in a paused container: resume it first")]
+    Paused,
 }
 
 impl Error {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotRunning => ErrorKind::State,
+            Self::NotRunning | Self::Paused => ErrorKind::State,
         }
     }
 }
@@ -54,9 +57,16 @@ pub(crate) fn exec(
     check_preserved(request.preserve_fds)?;
     let pidfd = container.init_pidfd.ok_or(Error::NotRunning)?;
     let join = join(container)?;
-    let home = home_of(request.process, &request.extra_env, root(container.init_pid));
+    let home = home_of(
+        request.process,
+        &request.extra_env,
+        root(container.init_pid),
+    );
     // Everything by number so far was its: it still lives.
     running(pidfd)?;
+    if container.cgroup.frozen()? {
+        return Err(Error::Paused.into());
+    }
     let (stdio, streams) = streams(request.stdio);
     let into = container.cgroup.dir_fd()?;
     let options = Options {
@@ -72,8 +82,13 @@ pub(crate) fn exec(
         home,
         ..Options::new(container.bundle)
     };
-    let plan =
-        plan::exec(&engine.host.facts, container.spec, request.process, join, &options)?;
+    let plan = plan::exec(
+        &engine.host.facts,
+        container.spec,
+        request.process,
+        join,
+        &options,
+    )?;
     for note in plan.notes() {
         tracing::warn!(container = %container.id, "{note}");
     }
@@ -98,7 +113,11 @@ pub(crate) fn exec(
         &mut NoHooks,
     )?;
     let (pid, pidfd) = launched.child.into_parts();
-    Ok(Process { pid, pidfd, console: launched.console })
+    Ok(Process {
+        pid,
+        pidfd,
+        console: launched.console,
+    })
 }
 
 fn running(pidfd: BorrowedFd<'_>) -> Result<(), CoreError> {
@@ -111,7 +130,12 @@ fn running(pidfd: BorrowedFd<'_>) -> Result<(), CoreError> {
 
 /// The namespaces of the document; the user namespace only if it is not our own, which setns refuses.
 fn join(container: &ContainerRef<'_>) -> Result<Join, CoreError> {
-    let list = container.spec.linux.as_ref().map(|l| l.namespaces.as_slice()).unwrap_or_default();
+    let list = container
+        .spec
+        .linux
+        .as_ref()
+        .map(|l| l.namespaces.as_slice())
+        .unwrap_or_default();
     let mut flags = 0;
     for namespace in list {
         if namespace.type_ == NamespaceType::User {

@@ -71,7 +71,11 @@ impl Host {
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             cgroup_v1: v1_mounts(&hierarchy),
         };
-        Ok(Self { facts, hierarchy, proc })
+        Ok(Self {
+            facts,
+            hierarchy,
+            proc,
+        })
     }
 }
 
@@ -94,7 +98,9 @@ fn number<T: std::str::FromStr>(path: &str, default: T) -> Result<T, Error> {
 
 /// Controllers that share a mount stand together.
 fn v1_mounts(hierarchy: &Hierarchy) -> Vec<(String, Vec<String>)> {
-    let Hierarchy::V1 { controllers, .. } = hierarchy else { return Vec::new() };
+    let Hierarchy::V1 { controllers, .. } = hierarchy else {
+        return Vec::new();
+    };
     let mut mounts: Vec<(PathBuf, Vec<String>)> = Vec::new();
     for (controller, mount) in controllers {
         match mounts.iter_mut().find(|(point, _)| *point == mount.point) {
@@ -103,5 +109,8 @@ fn v1_mounts(hierarchy: &Hierarchy) -> Vec<(String, Vec<String>)> {
         }
     }
     let name = |point: &Path| point.file_name().map(|n| n.to_string_lossy().into_owned());
-    mounts.into_iter().filter_map(|(point, names)| Some((name(&point)?, names))).collect()
+    mounts
+        .into_iter()
+        .filter_map(|(point, names)| Some((name(&point)?, names)))
+        .collect()
 }

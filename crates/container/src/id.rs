@@ -67,7 +67,18 @@ mod tests {
         for good in ["a", "A-b_c.d+9", "...", "0".repeat(255).as_str()] {
             assert_eq!(ContainerId::new(good).unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "a/b", "../a", "a b", "a\n", "ä", "a\0", "0".repeat(256).as_str()] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "../a",
+            "a b",
+            "a\n",
+            "ä",
+            "a\0",
+            "0".repeat(256).as_str(),
+        ] {
             assert!(ContainerId::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -67,7 +67,9 @@ pub fn start_by_fifo(container: &ContainerRef<'_>, fifo: &Path) -> Result<(), Er
         let plan = plan::after_gate(container.spec)?;
         return Err(launch::Error::from_message(&plan, message).into());
     }
-    let Some(h) = &container.spec.hooks else { return Ok(()) };
+    let Some(h) = &container.spec.hooks else {
+        return Ok(());
+    };
     let state = state(
         container.id.as_str(),
         container.spec,

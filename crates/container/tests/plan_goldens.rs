@@ -1,6 +1,11 @@
 //! Plans as text. No root is needed: planning touches nothing. After a wanted change:
 //! `UPDATE_GOLDENS=1 cargo test -p container --test plan_goldens`, and read the difference.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::allow_attributes,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -30,7 +35,11 @@ fn facts() -> Facts {
 }
 
 fn options() -> Options {
-    Options { joins: 3, unified: true, ..Options::new(Path::new("/bundle")) }
+    Options {
+        joins: 3,
+        unified: true,
+        ..Options::new(Path::new("/bundle"))
+    }
 }
 
 fn spec(edit: impl FnOnce(&mut Value)) -> Spec {
@@ -40,7 +49,9 @@ fn spec(edit: impl FnOnce(&mut Value)) -> Spec {
 }
 
 fn golden(name: &str, plan: &Plan) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/goldens")
+        .join(name);
     let text = plan.to_string();
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -53,14 +64,18 @@ fn golden(name: &str, plan: &Plan) {
 #[test]
 fn plain() {
     let spec = spec(|_| {});
-    golden("plain.txt", &plan::create(&facts(), &spec, &options()).unwrap());
+    golden(
+        "plain.txt",
+        &plan::create(&facts(), &spec, &options()).unwrap(),
+    );
 }
 
 #[test]
 fn everything() {
     let spec = spec(|json| {
         json["process"]["terminal"] = json!(true);
-        json["process"]["user"] = json!({"uid": 33, "gid": 34, "umask": 63, "additionalGids": [5, 6]});
+        json["process"]["user"] =
+            json!({"uid": 33, "gid": 34, "umask": 63, "additionalGids": [5, 6]});
         json["process"]["cwd"] = json!("/srv");
         json["process"]["noNewPrivileges"] = json!(true);
         json["process"]["apparmorProfile"] = json!("coffer-default");
@@ -87,8 +102,16 @@ fn everything() {
             "startContainer": [{"path": "/h/start"}],
         });
     });
-    let options = Options { stdio: Streams::Terminal, gate: Gate::Fifo, preserve_fds: 2, ..options() };
-    golden("everything.txt", &plan::create(&facts(), &spec, &options).unwrap());
+    let options = Options {
+        stdio: Streams::Terminal,
+        gate: Gate::Fifo,
+        preserve_fds: 2,
+        ..options()
+    };
+    golden(
+        "everything.txt",
+        &plan::create(&facts(), &spec, &options).unwrap(),
+    );
 }
 
 #[test]
@@ -106,7 +129,10 @@ fn user_namespace_and_joins() {
         json["process"]["oomScoreAdj"] = json!(100);
         json["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
     });
-    golden("user.txt", &plan::create(&facts(), &spec, &options()).unwrap());
+    golden(
+        "user.txt",
+        &plan::create(&facts(), &spec, &options()).unwrap(),
+    );
 }
 
 #[test]
@@ -115,34 +141,76 @@ fn exec() {
         json["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
     });
     let process = serde_json::from_value(common::process(&["ls", "-l"])).unwrap();
-    let options = Options { stdio: Streams::Given([false, true, true]), ..options() };
+    let options = Options {
+        stdio: Streams::Given([false, true, true]),
+        ..options()
+    };
     let join = Join { flags: 0x6c02_0000 };
-    golden("exec.txt", &plan::exec(&facts(), &spec, &process, join, &options).unwrap());
+    golden(
+        "exec.txt",
+        &plan::exec(&facts(), &spec, &process, join, &options).unwrap(),
+    );
 }
 
 #[test]
 fn planning_is_pure() {
     let spec = spec(|_| {});
-    let plan = || plan::create(&facts(), &spec, &options()).unwrap().to_string();
+    let plan = || {
+        plan::create(&facts(), &spec, &options())
+            .unwrap()
+            .to_string()
+    };
     assert_eq!(plan(), plan());
 }
 
 #[test]
 fn what_cannot_be_is_said_by_field() {
     for (pointer, value, text) in [
-        ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces without mount is not supported"),
-        ("/linux/namespaces", json!([{"type": "mount"}]), "hostname: without a uts namespace"),
-        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "uts"}, {"type": "user"}]),
-            "linux.uidMappings, linux.gidMappings: a new user namespace needs both"),
-        ("/mounts/0", json!({"destination": "proc", "type": "proc"}), "mounts[0] (proc): the destination is not"),
-        ("/mounts/0", json!({"destination": "/x", "type": "bind", "options": ["bind"]}), "a bind mount without source"),
-        ("/mounts/0", json!({"destination": "/x", "type": "bind", "source": "a", "options": ["bind", "size=1"]}),
-            "options that a bind mount does not have: size"),
-        ("/process/cwd", json!("x"), "process.cwd: \"x\" is not an absolute path"),
-        ("/process/env", json!(["A"]), "process.env: \"A\" is no NAME=value"),
+        (
+            "/linux/namespaces",
+            json!([{"type": "pid"}]),
+            "linux.namespaces without mount is not supported",
+        ),
+        (
+            "/linux/namespaces",
+            json!([{"type": "mount"}]),
+            "hostname: without a uts namespace",
+        ),
+        (
+            "/linux/namespaces",
+            json!([{"type": "mount"}, {"type": "uts"}, {"type": "user"}]),
+            "linux.uidMappings, linux.gidMappings: a new user namespace needs both",
+        ),
+        (
+            "/mounts/0",
+            json!({"destination": "proc", "type": "proc"}),
+            "mounts[0] (proc): the destination is not",
+        ),
+        (
+            "/mounts/0",
+            json!({"destination": "/x", "type": "bind", "options": ["bind"]}),
+            "a bind mount without source",
+        ),
+        (
+            "/mounts/0",
+            json!({"destination": "/x", "type": "bind", "source": "a", "options": ["bind", "size=1"]}),
+            "options that a bind mount does not have: size",
+        ),
+        (
+            "/process/cwd",
+            json!("x"),
+            "process.cwd: \"x\" is not an absolute path",
+        ),
+        (
+            "/process/env",
+            json!(["A"]),
+            "process.env: \"A\" is no NAME=value",
+        ),
     ] {
         let spec = spec(|json| *json.pointer_mut(pointer).unwrap() = value);
-        let error = plan::create(&facts(), &spec, &options()).unwrap_err().to_string();
+        let error = plan::create(&facts(), &spec, &options())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(text), "{error}");
     }
 }

@@ -1,5 +1,10 @@
 //! Entering a running container: namespaces, identity, and what must not follow along.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::allow_attributes,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -8,7 +13,11 @@ use container::{ErrorKind, Gate, Stdio};
 use serde_json::json;
 
 fn quiet() -> Stdio {
-    Stdio::Fds { stdin: None, stdout: None, stderr: None }
+    Stdio::Fds {
+        stdin: None,
+        stdout: None,
+        stderr: None,
+    }
 }
 
 #[test]
@@ -38,7 +47,10 @@ fn codes_and_output_come_back_from_many_at_once() {
         for n in 0..8 {
             scope.spawn(move || {
                 let ran = live.exec(process(&["sh", "-c", &format!("echo out {n}; exit {n}")]));
-                assert_eq!((ran.code, ran.stdout.as_str()), (n, format!("out {n}\n").as_str()));
+                assert_eq!(
+                    (ran.code, ran.stdout.as_str()),
+                    (n, format!("out {n}\n").as_str())
+                );
             });
         }
     });
@@ -52,10 +64,26 @@ fn what_is_not_there_is_said_in_the_words_of_the_field() {
     let mut live = Live::create(&bundle, &spec, quiet(), Gate::Pipe).unwrap();
     live.container.start().unwrap();
     for (args, text, kind) in [
-        (["nothing"], "exec: \"nothing\": executable file not found in $PATH", ErrorKind::ExecNotFound),
-        (["/no/thing"], "exec: \"/no/thing\": no such file or directory", ErrorKind::ExecNotFound),
-        (["/etc/plain"], "exec: \"/etc/plain\": permission denied", ErrorKind::ExecPermission),
-        (["/etc"], "is a directory: permission denied", ErrorKind::ExecPermission),
+        (
+            ["nothing"],
+            "exec: \"nothing\": executable file not found in $PATH",
+            ErrorKind::ExecNotFound,
+        ),
+        (
+            ["/no/thing"],
+            "exec: \"/no/thing\": no such file or directory",
+            ErrorKind::ExecNotFound,
+        ),
+        (
+            ["/etc/plain"],
+            "exec: \"/etc/plain\": permission denied",
+            ErrorKind::ExecPermission,
+        ),
+        (
+            ["/etc"],
+            "is a directory: permission denied",
+            ErrorKind::ExecPermission,
+        ),
     ] {
         let error = live.try_exec(process(&args)).unwrap_err();
         assert!(chain(&error).contains(text), "{}", chain(&error));
@@ -70,13 +98,19 @@ fn a_stopped_container_is_not_entered() {
     let mut live = Live::create(&bundle, &spec, quiet(), Gate::Pipe).unwrap();
     live.container.start().unwrap();
     rustix::event::poll(
-        &mut [rustix::event::PollFd::new(&live.container.init.pidfd, rustix::event::PollFlags::IN)],
+        &mut [rustix::event::PollFd::new(
+            &live.container.init.pidfd,
+            rustix::event::PollFlags::IN,
+        )],
         None,
     )
     .unwrap();
     let error = live.try_exec(process(&["true"])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::State);
-    assert!(error.to_string().contains("container not running"), "{error}");
+    assert!(
+        error.to_string().contains("container not running"),
+        "{error}"
+    );
 }
 
 /// CVE-2024-21626: a working directory by a descriptor of ours.
@@ -91,7 +125,11 @@ fn a_working_directory_outside_is_refused() {
         wanted["cwd"] = json!(format!("/proc/self/fd/{number}"));
         match live.try_exec(wanted) {
             // Our descriptor of the container's own root is no way out.
-            Ok(ran) => assert_eq!(ran.ok(), "bin\ndev\netc\nproc\nsys\ntmp", "descriptor {number}"),
+            Ok(ran) => assert_eq!(
+                ran.ok(),
+                "bin\ndev\netc\nproc\nsys\ntmp",
+                "descriptor {number}"
+            ),
             Err(e) => assert!(chain(&e).contains("process.cwd failed"), "{}", chain(&e)),
         }
     }
@@ -99,7 +137,11 @@ fn a_working_directory_outside_is_refused() {
     for number in 3..12 {
         bundle.json["process"]["cwd"] = json!(format!("/proc/self/fd/{number}"));
         match bundle.try_run() {
-            Ok(ran) => assert_eq!(ran.ok(), "bin\ndev\netc\nproc\nsys\ntmp", "descriptor {number}"),
+            Ok(ran) => assert_eq!(
+                ran.ok(),
+                "bin\ndev\netc\nproc\nsys\ntmp",
+                "descriptor {number}"
+            ),
             Err(e) => assert!(!chain(&e).is_empty()),
         }
     }
@@ -131,9 +173,32 @@ fn nothing_of_ours_is_inherited() {
              {session}\n0\nHOME=/root\nPATH=/bin\nPWD=/\nSHLVL=1\n"
         )
     };
-    let lines = |text: &str| text.lines().take(19).map(|l| format!("{l}\n")).collect::<String>();
+    let lines = |text: &str| {
+        text.lines()
+            .take(19)
+            .map(|l| format!("{l}\n"))
+            .collect::<String>()
+    };
     assert_eq!(lines(&created.stdout), golden("1"));
     let session = entered.stdout.lines().nth(13).unwrap().to_owned();
     assert_eq!(lines(&entered.stdout), golden(&session));
     assert_ne!(session, "0", "a session of its own");
+}
+
+#[test]
+fn a_paused_container_is_not_entered() {
+    let bundle = Bundle::script("exec sleep 100");
+    let spec = bundle.spec();
+    let mut live = Live::create(&bundle, &spec, quiet(), Gate::Pipe).unwrap();
+    live.container.start().unwrap();
+    live.container.cgroup.freeze().unwrap();
+    let error = live.try_exec(process(&["true"])).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("cannot exec in a paused container"),
+        "{error}"
+    );
+    live.container.cgroup.thaw().unwrap();
+    live.exec(process(&["true"])).ok();
 }

@@ -1,5 +1,10 @@
 //! What cannot be: a sentence that names the act, the object and the cause, and nothing left behind.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::allow_attributes,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -9,12 +14,28 @@ use serde_json::json;
 #[test]
 fn a_failing_step_is_told_and_leaves_nothing() {
     let cases: [(&str, serde_json::Value, &str); 16] = [
-        ("/process/args", json!(["nothing"]), "exec: \"nothing\": executable file not found in $PATH"),
-        ("/process/args", json!(["/none"]), "exec: \"/none\": no such file or directory"),
+        (
+            "/process/args",
+            json!(["nothing"]),
+            "exec: \"nothing\": executable file not found in $PATH",
+        ),
+        (
+            "/process/args",
+            json!(["/none"]),
+            "exec: \"/none\": no such file or directory",
+        ),
         ("/process/args", json!([]), "process.args: names no program"),
-        ("/process/cwd", json!("relative"), "process.cwd: \"relative\" is not an absolute path"),
+        (
+            "/process/cwd",
+            json!("relative"),
+            "process.cwd: \"relative\" is not an absolute path",
+        ),
         ("/process/cwd", json!("/etc/passwd"), "/etc/passwd"),
-        ("/mounts/0", json!({"destination": "/proc", "type": "nofs"}), "mount nofs at /proc"),
+        (
+            "/mounts/0",
+            json!({"destination": "/proc", "type": "nofs"}),
+            "mount nofs at /proc",
+        ),
         (
             "/mounts/0",
             json!({"destination": "/x", "type": "bind", "source": "/no/such", "options": ["rbind"]}),
@@ -25,9 +46,21 @@ fn a_failing_step_is_told_and_leaves_nothing() {
             json!({"destination": "/dev", "type": "tmpfs", "options": ["size=banana"]}),
             "mount tmpfs at /dev (size=banana): take an option: invalid argument",
         ),
-        ("/linux/sysctl", json!({"net.nope": "1"}), "write \"1\" to sys/net/nope: open: no such file"),
-        ("/linux/sysctl", json!({"kernel.pid_max": "9"}), "linux.sysctl kernel.pid_max: it belongs to the host"),
-        ("/linux/sysctl", json!({"net.ipv4/../../kernel/pid_max": "9"}), "it belongs to the host"),
+        (
+            "/linux/sysctl",
+            json!({"net.nope": "1"}),
+            "write \"1\" to sys/net/nope: open: no such file",
+        ),
+        (
+            "/linux/sysctl",
+            json!({"kernel.pid_max": "9"}),
+            "linux.sysctl kernel.pid_max: it belongs to the host",
+        ),
+        (
+            "/linux/sysctl",
+            json!({"net.ipv4/../../kernel/pid_max": "9"}),
+            "it belongs to the host",
+        ),
         (
             "/process/rlimits",
             json!([{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1_000_000_000}]),
@@ -38,9 +71,21 @@ fn a_failing_step_is_told_and_leaves_nothing() {
             json!([{"type": "mount"}, {"type": "ipc", "path": "/proc/self/ns/net"}]),
             "/proc/self/ns/net is not a ipc namespace",
         ),
-        ("/process/capabilities/bounding", json!(["CAP_NOPE"]), "unknown capability \"CAP_NOPE\""),
-        ("/process/apparmorProfile", json!("x"), "AppArmor is not enabled"),
-        ("/linux/rootfsPropagation", json!("odd"), "linux.rootfsPropagation: \"odd\" is none of"),
+        (
+            "/process/capabilities/bounding",
+            json!(["CAP_NOPE"]),
+            "unknown capability \"CAP_NOPE\"",
+        ),
+        (
+            "/process/apparmorProfile",
+            json!("x"),
+            "AppArmor is not enabled",
+        ),
+        (
+            "/linux/rootfsPropagation",
+            json!("odd"),
+            "linux.rootfsPropagation: \"odd\" is none of",
+        ),
     ];
     for (pointer, value, text) in cases {
         let mut bundle = Bundle::new();
@@ -54,7 +99,10 @@ fn a_failing_step_is_told_and_leaves_nothing() {
         *bundle.json.pointer_mut(pointer).unwrap() = value;
         let said = bundle.fails();
         assert!(said.contains(text), "{pointer}: {said}");
-        assert!(cgroup_gone(bundle.id.as_str()), "{pointer}: the cgroup is there");
+        assert!(
+            cgroup_gone(bundle.id.as_str()),
+            "{pointer}: the cgroup is there"
+        );
     }
 }
 
@@ -64,7 +112,11 @@ fn links_in_the_root_lead_nowhere_else() {
     use std::os::unix::fs::symlink;
     let outside = tempfile::tempdir().unwrap();
     for name in ["dev", "proc", "sys", "etc"] {
-        for target in [outside.path().to_str().unwrap().to_owned(), "../../../..".into(), "/tmp".into()] {
+        for target in [
+            outside.path().to_str().unwrap().to_owned(),
+            "../../../..".into(),
+            "/tmp".into(),
+        ] {
             let bundle = Bundle::script("true");
             let path = bundle.root().join(name);
             std::fs::remove_dir_all(&path).unwrap();
@@ -74,7 +126,11 @@ fn links_in_the_root_lead_nowhere_else() {
                 Ok(_) => {}
                 Err(e) => assert!(!common::chain(&e).is_empty()),
             }
-            assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "{name} -> {target}");
+            assert_eq!(
+                std::fs::read_dir(outside.path()).unwrap().count(),
+                0,
+                "{name} -> {target}"
+            );
             assert!(cgroup_gone(bundle.id.as_str()));
         }
     }
@@ -93,7 +149,10 @@ fn links_in_the_root_lead_nowhere_else() {
     std::fs::remove_dir_all(bundle.root().join("proc")).unwrap();
     symlink("/tmp", bundle.root().join("proc")).unwrap();
     let said = bundle.fails();
-    assert!(said.contains("mount proc at /proc") && said.contains("symbolic links"), "{said}");
+    assert!(
+        said.contains("mount proc at /proc") && said.contains("symbolic links"),
+        "{said}"
+    );
 }
 
 #[test]

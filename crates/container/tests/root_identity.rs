@@ -1,5 +1,10 @@
 //! Who a process is: user namespaces, joined namespaces, capabilities, seccomp, limits, terminal.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::allow_attributes,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -10,7 +15,11 @@ use container::{Gate, Stdio};
 use serde_json::{Value, json};
 
 fn quiet() -> Stdio {
-    Stdio::Fds { stdin: None, stdout: None, stderr: None }
+    Stdio::Fds {
+        stdin: None,
+        stdout: None,
+        stderr: None,
+    }
 }
 
 fn namespaces(bundle: &mut Bundle, extra: &[Value]) {
@@ -45,7 +54,10 @@ fn a_user_namespace_maps_root_to_nobody_special() {
         json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]);
     bundle.json["linux"]["sysctl"] = json!({"net.ipv4.ip_unprivileged_port_start": "7"});
     let ran = bundle.run();
-    assert_eq!(ran.ok(), "0\n 0 100000 65536\n321\ncharacter special file\nbox\n7");
+    assert_eq!(
+        ran.ok(),
+        "0\n 0 100000 65536\n321\ncharacter special file\nbox\n7"
+    );
 }
 
 #[test]
@@ -55,7 +67,11 @@ fn exec_enters_a_user_namespace() {
     let spec = bundle.spec();
     let mut live = Live::create(&bundle, &spec, quiet(), Gate::Pipe).unwrap();
     live.container.start().unwrap();
-    let mut wanted = process(&["sh", "-c", "id -u; tr -s ' ' < /proc/self/uid_map; ulimit -n"]);
+    let mut wanted = process(&[
+        "sh",
+        "-c",
+        "id -u; tr -s ' ' < /proc/self/uid_map; ulimit -n",
+    ]);
     wanted["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 88}]);
     assert_eq!(live.exec(wanted).ok(), "0\n 0 100000 65536\n77");
 }
@@ -67,18 +83,33 @@ fn a_user_namespace_is_joined_by_path() {
     let spec = first.spec();
     let mut live = Live::create(&first, &spec, quiet(), Gate::Pipe).unwrap();
     live.container.start().unwrap();
-    let mut second = Bundle::script("id -u; for n in user net pid; do readlink /proc/self/ns/$n; done; echo $$");
+    let mut second =
+        Bundle::script("id -u; for n in user net pid; do readlink /proc/self/ns/$n; done; echo $$");
     user_namespace(&mut second);
-    let path = |n: &str| json!({"type": if n == "net" { "network" } else { n },
-        "path": format!("/proc/{}/ns/{n}", live.container.init.pid)});
-    namespaces(&mut second, &[path("user"), path("net"), path("pid"), json!({"type": "uts"})]);
+    let path = |n: &str| {
+        json!({"type": if n == "net" { "network" } else { n },
+        "path": format!("/proc/{}/ns/{n}", live.container.init.pid)})
+    };
+    namespaces(
+        &mut second,
+        &[
+            path("user"),
+            path("net"),
+            path("pid"),
+            json!({"type": "uts"}),
+        ],
+    );
     second.json["linux"]["uidMappings"] = json!([]);
     second.json["linux"]["gidMappings"] = json!([]);
     // sysfs belongs to the user namespace of the network: it is the same here.
     let ran = second.run();
     let link = |n: &str| {
         let path = format!("/proc/{}/ns/{n}", live.container.init.pid);
-        std::fs::read_link(path).unwrap().to_str().unwrap().to_owned()
+        std::fs::read_link(path)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
     };
     let expected = format!("0\n{}\n{}\n{}\n", link("user"), link("net"), link("pid"));
     assert!(ran.ok().starts_with(&expected), "{ran:?} {expected}");
@@ -96,9 +127,10 @@ fn a_new_user_namespace_beside_a_joined_network() {
     let net = format!("/proc/{}/ns/net", live.container.init.pid);
     namespaces(&mut second, &[json!({"type": "network", "path": net})]);
     // sysfs is the host network's: it can't be mounted from within.
-    second.json["mounts"].as_array_mut().unwrap().retain(|m| {
-        !m["destination"].as_str().unwrap().starts_with("/sys")
-    });
+    second.json["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|m| !m["destination"].as_str().unwrap().starts_with("/sys"));
     let expected = format!("0\n{}", std::fs::read_link(&net).unwrap().display());
     assert_eq!(second.run().ok(), expected);
 }
@@ -109,7 +141,9 @@ fn a_pid_namespace_is_joined_by_path() {
     let spec = first.spec();
     let mut live = Live::create(&first, &spec, quiet(), Gate::Pipe).unwrap();
     live.container.start().unwrap();
-    let mut second = Bundle::script("test $$ != 1 && cat /proc/1/cmdline | tr '\\0' ' '; cat /proc/self/stat | cut -d' ' -f4");
+    let mut second = Bundle::script(
+        "test $$ != 1 && cat /proc/1/cmdline | tr '\\0' ' '; cat /proc/self/stat | cut -d' ' -f4",
+    );
     let path = format!("/proc/{}/ns/pid", live.container.init.pid);
     namespaces(&mut second, &[json!({"type": "pid", "path": path})]);
     let ran = second.run();
@@ -138,7 +172,11 @@ fn capabilities_are_as_asked_in_all_sets() {
         bundle.run().ok(),
         "0000000000000001\n0000000000000001\n0000000000000001\n0000000000002021\n0000000000000001"
     );
-    bundle.json["process"]["args"] = json!(["sh", "-c", "id -u; id -G; umask; echo $HOME; grep NoNew /proc/self/status | cut -f2"]);
+    bundle.json["process"]["args"] = json!([
+        "sh",
+        "-c",
+        "id -u; id -G; umask; echo $HOME; grep NoNew /proc/self/status | cut -f2"
+    ]);
     bundle.json["process"]["noNewPrivileges"] = json!(true);
     bundle.json["process"]["user"]["umask"] = json!(0o77);
     assert_eq!(bundle.run().ok(), "33\n33 5 7\n0077\n/srv\n1");
@@ -150,13 +188,21 @@ fn capabilities_that_we_lack_are_refused_by_name_or_clamped() {
     let list = json!(["CAP_KILL", "CAP_SYS_RESOURCE"]);
     bundle.json["process"]["capabilities"] = json!({"bounding": list});
     let ours = std::fs::read_to_string("/proc/self/status").unwrap();
-    let ours = ours.lines().find_map(|l| l.strip_prefix("CapBnd:")).unwrap().trim().to_owned();
+    let ours = ours
+        .lines()
+        .find_map(|l| l.strip_prefix("CapBnd:"))
+        .unwrap()
+        .trim()
+        .to_owned();
     let has = u64::from_str_radix(&ours, 16).unwrap() & (1 << 24) != 0;
     if has {
         assert_eq!(bundle.run().ok(), "0000000001000020");
     } else {
         let said = bundle.fails();
-        assert!(said.contains("CAP_SYS_RESOURCE is not supported: we do not have it"), "{said}");
+        assert!(
+            said.contains("CAP_SYS_RESOURCE is not supported: we do not have it"),
+            "{said}"
+        );
     }
     let spec = bundle.spec();
     let (stdio, output) = common::piped();
@@ -166,16 +212,23 @@ fn capabilities_that_we_lack_are_refused_by_name_or_clamped() {
     let (stdout, _) = output.read();
     container::destroy(&container.as_ref(&spec, bundle.dir.path())).unwrap();
     sys::wait::wait(container.init.pidfd.as_fd()).unwrap();
-    let expected = if has { "0000000001000020\n" } else { "0000000000000020\n" };
+    let expected = if has {
+        "0000000001000020\n"
+    } else {
+        "0000000000000020\n"
+    };
     assert_eq!(stdout, expected);
 }
 
 #[test]
 fn seccomp_filters_before_and_after_privileges_are_given_up() {
     for no_new_privileges in [false, true] {
-        let mut bundle = Bundle::script("mkdir /tmp/x; echo $?; grep Seccomp: /proc/self/status | cut -f2");
+        let mut bundle =
+            Bundle::script("mkdir /tmp/x; echo $?; grep Seccomp: /proc/self/status | cut -f2");
         bundle.json["process"]["noNewPrivileges"] = json!(no_new_privileges);
-        bundle.json["process"]["capabilities"] = if no_new_privileges { json!({}) } else {
+        bundle.json["process"]["capabilities"] = if no_new_privileges {
+            json!({})
+        } else {
             bundle.json["process"]["capabilities"].clone()
         };
         bundle.json["linux"]["seccomp"] = json!({
@@ -190,7 +243,9 @@ fn seccomp_filters_before_and_after_privileges_are_given_up() {
 
 #[test]
 fn a_terminal_is_the_containers_own() {
-    let mut bundle = Bundle::script("tty; stty size; test -c /dev/console && echo console; cat /proc/self/stat | cut -d' ' -f7");
+    let mut bundle = Bundle::script(
+        "tty; stty size; test -c /dev/console && echo console; cat /proc/self/stat | cut -d' ' -f7",
+    );
     bundle.json["process"]["terminal"] = json!(true);
     bundle.json["process"]["consoleSize"] = json!({"height": 33, "width": 111});
     let spec = bundle.spec();
@@ -201,7 +256,10 @@ fn a_terminal_is_the_containers_own() {
     // The other side's end is EIO.
     let _ = std::fs::File::from(console).read_to_string(&mut text);
     assert_eq!(live.wait(), 0);
-    assert_eq!(text.replace("\r\n", " "), "/dev/pts/0 33 111 console 34816 ");
+    assert_eq!(
+        text.replace("\r\n", " "),
+        "/dev/pts/0 33 111 console 34816 "
+    );
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! Mounts of all kinds, hooks in their order, and the gate between create and start.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::allow_attributes,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -24,15 +29,27 @@ fn binds_have_their_options() {
     let dir = bundle.dir.path().join("data");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("f"), "content\n").unwrap();
-    mount(&mut bundle, json!({"destination": "/data", "type": "bind", "source": "data",
-        "options": ["rbind", "ro", "nosuid", "nodev", "noexec", "rprivate"]}));
-    mount(&mut bundle, json!({"destination": "/file", "type": "bind", "source": "data/f",
-        "options": ["bind", "rw", "noatime"]}));
+    mount(
+        &mut bundle,
+        json!({"destination": "/data", "type": "bind", "source": "data",
+        "options": ["rbind", "ro", "nosuid", "nodev", "noexec", "rprivate"]}),
+    );
+    mount(
+        &mut bundle,
+        json!({"destination": "/file", "type": "bind", "source": "data/f",
+        "options": ["bind", "rw", "noatime"]}),
+    );
     let ran = bundle.run();
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(&lines[..3], ["content", "ro", "content"], "{ran:?}");
-    assert!(lines[3].starts_with("/data (ro,nosuid,nodev,noexec"), "{ran:?}");
-    assert!(lines[4].starts_with("/file (rw,") && lines[4].contains("noatime"), "{ran:?}");
+    assert!(
+        lines[3].starts_with("/data (ro,nosuid,nodev,noexec"),
+        "{ran:?}"
+    );
+    assert!(
+        lines[4].starts_with("/file (rw,") && lines[4].contains("noatime"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -40,16 +57,26 @@ fn propagation_is_slave_by_default_and_as_asked() {
     let mut bundle = Bundle::script(
         "grep -E ' (/|/private|/shared|/default) ' /proc/self/mountinfo | cut -d' ' -f5,7 | sort",
     );
-    for (name, extra) in [("private", "rprivate"), ("shared", "rshared"), ("default", "rw")] {
+    for (name, extra) in [
+        ("private", "rprivate"),
+        ("shared", "rshared"),
+        ("default", "rw"),
+    ] {
         let dir = bundle.dir.path().join(name);
         fs::create_dir(&dir).unwrap();
-        mount(&mut bundle, json!({"destination": format!("/{name}"), "type": "bind",
-            "source": name, "options": ["rbind", extra]}));
+        mount(
+            &mut bundle,
+            json!({"destination": format!("/{name}"), "type": "bind",
+            "source": name, "options": ["rbind", extra]}),
+        );
     }
     let ran = bundle.run();
     let text = ran.ok();
     assert!(text.contains("/shared shared:"), "{text}");
-    assert!(!text.contains("/private shared") && !text.contains("/default shared"), "{text}");
+    assert!(
+        !text.contains("/private shared") && !text.contains("/default shared"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -62,11 +89,17 @@ fn long_overlay_options_are_mounted_too() {
     }
     fs::remove_file(base.join("work/work")).unwrap();
     let base = base.to_str().unwrap().to_owned();
-    mount(&mut bundle, json!({"destination": "/merged", "type": "overlay", "source": "overlay",
+    mount(
+        &mut bundle,
+        json!({"destination": "/merged", "type": "overlay", "source": "overlay",
         "options": [format!("lowerdir={base}/a:{base}/b"), format!("upperdir={base}/upper"),
-            format!("workdir={base}/work")]}));
+            format!("workdir={base}/work")]}),
+    );
     assert_eq!(bundle.run().ok(), "a\nb");
-    assert_eq!(fs::read_to_string(format!("{base}/upper/z")).unwrap(), "z\n");
+    assert_eq!(
+        fs::read_to_string(format!("{base}/upper/z")).unwrap(),
+        "z\n"
+    );
 }
 
 #[test]
@@ -83,8 +116,11 @@ fn a_tmpfs_can_start_with_what_was_there() {
     std::os::unix::fs::symlink("sub/g", kept.join("l")).unwrap();
     // The capabilities of the plain container do not open a stranger's file.
     bundle.json["process"]["user"] = json!({"uid": 33, "gid": 33});
-    mount(&mut bundle, json!({"destination": "/kept", "type": "tmpfs", "source": "tmpfs",
-        "options": ["tmpcopyup", "mode=777"]}));
+    mount(
+        &mut bundle,
+        json!({"destination": "/kept", "type": "tmpfs", "source": "tmpfs",
+        "options": ["tmpcopyup", "mode=777"]}),
+    );
     assert_eq!(bundle.run().ok(), "f\ng\n640 33\nsub/g\n1");
     assert_eq!(fs::read_to_string(kept.join("f")).unwrap(), "f\n");
 }
@@ -99,8 +135,11 @@ fn ids_of_a_bind_are_mapped() {
         std::os::unix::fs::chown(dir.join(name), Some(owner), Some(owner)).unwrap();
     }
     let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
-    mount(&mut bundle, json!({"destination": "/data", "type": "bind", "source": "data",
-        "options": ["bind"], "uidMappings": map, "gidMappings": map}));
+    mount(
+        &mut bundle,
+        json!({"destination": "/data", "type": "bind", "source": "data",
+        "options": ["bind"], "uidMappings": map, "gidMappings": map}),
+    );
     assert_eq!(bundle.run().ok(), "1000\n1005");
 }
 
@@ -115,7 +154,11 @@ fn a_detached_root_never_touches_the_host() {
     let container = common::engine().create(request).unwrap();
     let name = bundle.dir.path().to_str().unwrap();
     assert!(!before.contains(name));
-    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(name));
+    assert!(
+        !fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .contains(name)
+    );
     assert_eq!(output.read().0, "2\n");
     container::destroy(&container.as_ref(&spec, bundle.dir.path())).unwrap();
     sys::wait::wait(container.init.pidfd.as_fd()).unwrap();
@@ -161,16 +204,35 @@ fn hooks_run_in_order_where_they_belong() {
              poststop stopped {ours} y clean\n"
         )
     );
-    assert_eq!(fs::read_to_string(&inside).unwrap(), "startContainer created box y clean\n");
+    assert_eq!(
+        fs::read_to_string(&inside).unwrap(),
+        "startContainer created box y clean\n"
+    );
 }
 
 #[test]
 fn a_failing_hook_ends_the_create() {
     for (kind, then, text) in [
-        ("createRuntime", "exit 3", "createRuntime hook: run hook /bin/busybox: it ended with code 3"),
-        ("createContainer", "exit 4", "run hook /bin/busybox: it ended with code 4"),
-        ("startContainer", "exit 5", "run hook /bin/busybox: it ended with code 5"),
-        ("prestart", "kill -9 $$", "prestart hook: run hook /bin/busybox: it died of signal 9"),
+        (
+            "createRuntime",
+            "exit 3",
+            "createRuntime hook: run hook /bin/busybox: it ended with code 3",
+        ),
+        (
+            "createContainer",
+            "exit 4",
+            "run hook /bin/busybox: it ended with code 4",
+        ),
+        (
+            "startContainer",
+            "exit 5",
+            "run hook /bin/busybox: it ended with code 5",
+        ),
+        (
+            "prestart",
+            "kill -9 $$",
+            "prestart hook: run hook /bin/busybox: it died of signal 9",
+        ),
     ] {
         let mut bundle = Bundle::script("echo ran");
         bundle.json["hooks"] = json!({ kind: [
@@ -183,7 +245,11 @@ fn a_failing_hook_ends_the_create() {
     bundle.json["hooks"] = json!({"createRuntime": [
         {"path": "/bin/busybox", "args": ["sleep", "60"], "timeout": 1}
     ]});
-    assert!(bundle.fails().contains("did not end in time"), "{}", bundle.fails());
+    assert!(
+        bundle.fails().contains("did not end in time"),
+        "{}",
+        bundle.fails()
+    );
     bundle.json["hooks"] = json!({"createContainer": [{"path": "/no/hook"}]});
     let said = bundle.fails();
     assert!(said.contains("run hook /no/hook"), "{said}");
@@ -208,17 +274,29 @@ fn a_fifo_starts_from_elsewhere_and_only_once() {
 fn what_fails_after_the_gate_reaches_the_starter() {
     let mut bundle = Bundle::new();
     fs::write(bundle.root().join("bin/odd"), "not a program").unwrap();
-    fs::set_permissions(bundle.root().join("bin/odd"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(
+        bundle.root().join("bin/odd"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
     bundle.json["process"]["args"] = json!(["odd"]);
     let said = bundle.fails();
     assert!(said.contains("exec odd: exec format error"), "{said}");
     let spec = bundle.spec();
     let fifo = bundle.dir.path().join("exec.fifo");
-    let stdio = || Stdio::Fds { stdin: None, stdout: None, stderr: None };
+    let stdio = || Stdio::Fds {
+        stdin: None,
+        stdout: None,
+        stderr: None,
+    };
     let live = Live::create(&bundle, &spec, stdio(), Gate::Fifo(fifo.clone())).unwrap();
     let reference = live.container.as_ref(&spec, bundle.dir.path());
     let error = container::start_by_fifo(&reference, &fifo).unwrap_err();
-    assert!(chain(&error).contains("exec odd: exec format error"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("exec odd: exec format error"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[test]
@@ -226,13 +304,21 @@ fn a_created_container_that_was_killed_cannot_be_started() {
     let bundle = Bundle::script("true");
     let spec = bundle.spec();
     let fifo = bundle.dir.path().join("exec.fifo");
-    let stdio = || Stdio::Fds { stdin: None, stdout: None, stderr: None };
+    let stdio = || Stdio::Fds {
+        stdin: None,
+        stdout: None,
+        stderr: None,
+    };
     let live = Live::create(&bundle, &spec, stdio(), Gate::Fifo(fifo.clone())).unwrap();
     sys::pidfd::send_signal(live.container.init.pidfd.as_fd(), 9).unwrap();
     assert_eq!(live.wait(), 137);
     let reference = live.container.as_ref(&spec, bundle.dir.path());
     let error = container::start_by_fifo(&reference, &fifo).unwrap_err();
-    assert!(chain(&error).contains("cannot start a stopped container"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("cannot start a stopped container"),
+        "{}",
+        chain(&error)
+    );
     std::mem::forget(live);
     container::cgroup::Cgroup::open(
         common::engine().hierarchy(),

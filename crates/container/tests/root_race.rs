@@ -1,6 +1,11 @@
 //! S3: somebody exchanges directories and links below the root while mounts are made there
 //! (CVE-2021-30465, CVE-2024-45310). Nothing may come about outside.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::allow_attributes,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -17,7 +22,9 @@ use serde_json::json;
 
 /// Longer by COFFER_RACE_SECONDS.
 fn duration() -> Duration {
-    let seconds = std::env::var("COFFER_RACE_SECONDS").ok().and_then(|s| s.parse().ok());
+    let seconds = std::env::var("COFFER_RACE_SECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok());
     Duration::from_secs(seconds.unwrap_or(5))
 }
 

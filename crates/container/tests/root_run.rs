@@ -1,5 +1,10 @@
 //! Containers from create to destroy, with real namespaces, mounts and cgroups.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::allow_attributes, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::allow_attributes,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -10,7 +15,10 @@ use serde_json::json;
 fn a_plain_container_runs_and_its_code_comes_back() {
     let bundle = Bundle::script("echo hello; exit 7");
     let ran = bundle.run();
-    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (7, "hello\n", ""));
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (7, "hello\n", "")
+    );
     assert!(cgroup_gone(bundle.id.as_str()));
 }
 
@@ -24,7 +32,10 @@ fn it_has_namespaces_of_its_own() {
     let ran = bundle.run();
     let lines: Vec<&str> = ran.ok().lines().collect();
     assert_eq!(&lines[..4], ["1", "box", "/", "2"], "{lines:?}");
-    for (name, line) in ["mnt", "pid", "net", "ipc", "uts", "cgroup"].iter().zip(&lines[4..]) {
+    for (name, line) in ["mnt", "pid", "net", "ipc", "uts", "cgroup"]
+        .iter()
+        .zip(&lines[4..])
+    {
         let ours = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
         assert_ne!(ours.to_str().unwrap(), *line);
     }
@@ -64,15 +75,21 @@ fn masked_and_read_only_paths_are_so() {
         "wc -c < /proc/version; wc -c < /proc/uptime; ls /proc/fs | wc -l; ls /proc/irq | wc -l; \
          echo 1 > /proc/sys/kernel/pid_max || echo denied; touch /sys/x || echo denied",
     );
-    bundle.json["linux"]["maskedPaths"] =
-        json!(["/proc/version", "/proc/uptime", "/proc/fs", "/proc/irq", "/proc/none"]);
+    bundle.json["linux"]["maskedPaths"] = json!([
+        "/proc/version",
+        "/proc/uptime",
+        "/proc/fs",
+        "/proc/irq",
+        "/proc/none"
+    ]);
     let ran = bundle.run();
     assert_eq!(ran.stdout, "0\n0\n0\n0\ndenied\ndenied\n", "{ran:?}");
 }
 
 #[test]
 fn the_root_can_be_read_only() {
-    let mut bundle = Bundle::script("touch /x || echo denied; touch /tmp/x; touch /dev/shm/x && echo ok");
+    let mut bundle =
+        Bundle::script("touch /x || echo denied; touch /tmp/x; touch /dev/shm/x && echo ok");
     bundle.json["root"]["readonly"] = json!(true);
     let ran = bundle.run();
     assert_eq!(ran.stdout, "denied\nok\n", "{ran:?}");
@@ -81,18 +98,24 @@ fn the_root_can_be_read_only() {
 
 #[test]
 fn its_cgroup_is_all_it_sees_of_cgroups() {
-    let bundle = Bundle::script("ls /sys/fs/cgroup | tr '\\n' ' '; cat /sys/fs/cgroup/pids/tasks; mkdir /sys/fs/cgroup/pids/x");
+    let bundle = Bundle::script(
+        "ls /sys/fs/cgroup | tr '\\n' ' '; cat /sys/fs/cgroup/pids/tasks; mkdir /sys/fs/cgroup/pids/x",
+    );
     let ran = bundle.run();
     let first = ran.stdout.lines().next().unwrap();
-    assert!(first.contains("pids ") && first.contains("memory "), "{first}");
+    assert!(
+        first.contains("pids ") && first.contains("memory "),
+        "{first}"
+    );
     assert!(first.contains('1'), "{first}");
     assert!(ran.stderr.contains("Read-only"), "{ran:?}");
 }
 
 #[test]
 fn sysctls_are_set() {
-    let mut bundle =
-        Bundle::script("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced");
+    let mut bundle = Bundle::script(
+        "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced",
+    );
     bundle.json["linux"]["sysctl"] =
         json!({"net.ipv4.ip_unprivileged_port_start": "99", "kernel.shm_rmid_forced": "1"});
     assert_eq!(bundle.run().ok(), "99\n1");
@@ -107,7 +130,10 @@ fn without_pivot_the_root_is_the_same() {
     request.no_pivot = true;
     let container = common::engine().create(request).unwrap();
     let (stdout, stderr) = output.read();
-    assert_eq!((stdout.as_str(), stderr.as_str()), ("bin\ndev\netc\nproc\nsys\ntmp\n2\n", ""));
+    assert_eq!(
+        (stdout.as_str(), stderr.as_str()),
+        ("bin\ndev\netc\nproc\nsys\ntmp\n2\n", "")
+    );
     container::destroy(&container.as_ref(&spec, bundle.dir.path())).unwrap();
     sys::wait::wait(std::os::fd::AsFd::as_fd(&container.init.pidfd)).unwrap();
 }
@@ -116,5 +142,9 @@ fn without_pivot_the_root_is_the_same() {
 fn host_mounts_are_not_seen() {
     let ran = Bundle::script("cut -d' ' -f5 /proc/self/mountinfo | sort -u").run();
     let seen = ran.ok();
-    assert!(seen.lines().all(|l| l == "/" || ["/proc", "/dev", "/sys"].iter().any(|p| l.starts_with(p))), "{seen}");
+    assert!(
+        seen.lines()
+            .all(|l| l == "/" || ["/proc", "/dev", "/sys"].iter().any(|p| l.starts_with(p))),
+        "{seen}"
+    );
 }

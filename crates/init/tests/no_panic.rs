@@ -6,7 +6,15 @@ use std::{path::PathBuf, process::Command};
 fn optimised() -> PathBuf {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("no_panic");
     let status = Command::new(env!("CARGO"))
-        .args(["rustc", "--quiet", "--release", "--lib", "-p", "init", "--target-dir"])
+        .args([
+            "rustc",
+            "--quiet",
+            "--release",
+            "--lib",
+            "-p",
+            "init",
+            "--target-dir",
+        ])
         .arg(&target)
         .args(["--", "--emit=obj", "-Ccodegen-units=1"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -21,11 +29,18 @@ fn optimised() -> PathBuf {
     while let Some(dir) = dirs.pop() {
         for entry in std::fs::read_dir(dir).expect("read the target directory") {
             let path = entry.expect("read an entry").path();
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
+            let name = path
+                .file_name()
+                .and_then(|n| n.to_str())
+                .unwrap_or_default()
+                .to_owned();
             if path.is_dir() {
                 dirs.push(path);
             } else if name.starts_with("init-") && name.ends_with(".o") {
-                let time = path.metadata().and_then(|m| m.modified()).expect("look at it");
+                let time = path
+                    .metadata()
+                    .and_then(|m| m.modified())
+                    .expect("look at it");
                 found.push((time, path));
             }
         }
@@ -39,7 +54,13 @@ fn nothing_can_panic() {
     let object = std::fs::read(optimised()).expect("read the object file");
     let contains = |needle: &[u8]| object.windows(needle.len()).any(|w| w == needle);
     assert!(contains(b"launch"), "it is the right file");
-    for symbol in ["panicking", "panic_fmt", "panic_bounds", "slice_index", "unwrap_failed"] {
+    for symbol in [
+        "panicking",
+        "panic_fmt",
+        "panic_bounds",
+        "slice_index",
+        "unwrap_failed",
+    ] {
         assert!(!contains(symbol.as_bytes()), "calls {symbol}");
     }
 }

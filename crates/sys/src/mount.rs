@@ -28,7 +28,12 @@ impl MountAttr {
     /// Sets and clears attributes, changes propagation.
     #[must_use]
     pub const fn new(set: u64, clear: u64, propagation: u64) -> Self {
-        Self { set, clear, propagation, userns: 0 }
+        Self {
+            set,
+            clear,
+            propagation,
+            userns: 0,
+        }
     }
 }
 
@@ -49,7 +54,11 @@ pub fn set_attr(fd: BorrowedFd<'_>, attr: MountAttr, recursive: bool) -> io::Res
             size_of::<MountAttr>(),
         )
     };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Shifts the ids of a detached mount by the maps of a user namespace.

@@ -11,12 +11,18 @@ use std::{
 /// # Errors
 /// EPERM over the hard limit without CAP_SYS_RESOURCE, ESRCH, EINVAL.
 pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
-    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
     let old: *mut libc::rlimit64 = ptr::null_mut();
     // SAFETY: the limit lives through the call; the old one is not asked for.
-    let rc =
-        unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, old) };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let rc = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, old) };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The CLONE_NEW* flag of the namespace behind a descriptor of /proc/…/ns/… (Linux 4.11).
@@ -40,6 +46,9 @@ mod tests {
         let file = std::fs::File::open("/proc/self/ns/uts").unwrap();
         assert_eq!(namespace_type(file.as_fd()).unwrap(), 0x0400_0000);
         let file = std::fs::File::open("/dev/null").unwrap();
-        assert_eq!(namespace_type(file.as_fd()).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
+        assert_eq!(
+            namespace_type(file.as_fd()).unwrap_err().raw_os_error(),
+            Some(libc::ENOTTY)
+        );
     }
 }

@@ -33,7 +33,10 @@ mod tests {
             std::fs::read_link("/proc/thread-self/ns/uts").unwrap()
         });
         assert_ne!(inside.join().unwrap(), before);
-        assert_eq!(std::fs::read_link("/proc/thread-self/ns/uts").unwrap(), before);
+        assert_eq!(
+            std::fs::read_link("/proc/thread-self/ns/uts").unwrap(),
+            before
+        );
         assert!(unshare(UnshareFlags::FILES).is_err());
     }
 }

@@ -130,7 +130,10 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    #[expect(clippy::zombie_processes, reason = "reaped by the functions under test")]
+    #[expect(
+        clippy::zombie_processes,
+        reason = "reaped by the functions under test"
+    )]
     fn a_child_is_reaped_once() {
         let child = std::process::Command::new("/bin/sh")
             .args(["-c", "exit 7"])
@@ -149,7 +152,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::zombie_processes, reason = "reaped by the functions under test")]
+    #[expect(
+        clippy::zombie_processes,
+        reason = "reaped by the functions under test"
+    )]
     fn a_signal_counts_from_128() {
         let child = std::process::Command::new("/bin/sleep")
             .arg("9")

@@ -25,7 +25,9 @@ impl Child {
     /// Kills and reaps it. One that somebody else reaped is gone as well.
     pub(super) fn end(self) -> Option<sys::wait::Exit> {
         let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), 9);
-        sys::wait::wait(self.pidfd.as_fd()).ok().map(|ended| ended.exit)
+        sys::wait::wait(self.pidfd.as_fd())
+            .ok()
+            .map(|ended| ended.exit)
     }
 
     pub(crate) fn into_parts(self) -> (i32, OwnedFd) {
@@ -90,7 +92,11 @@ pub(crate) fn launch(
     drop(theirs);
     let mut console = None;
     match converse(plan, &channel, &mut child, &mut fds, answers, &mut console) {
-        Ok(()) => Ok(Launched { child, console, channel }),
+        Ok(()) => Ok(Launched {
+            child,
+            console,
+            channel,
+        }),
         Err(Ending::Said(error)) => {
             drop(channel);
             child.end();
@@ -106,12 +112,14 @@ pub(crate) fn launch(
 fn died(exit: Option<sys::wait::Exit>) -> Error {
     use sys::wait::Exit;
     let (how, hint) = match exit {
-        Some(Exit::Signal(9)) => {
-            ("killed".to_owned(), "by somebody, or for want of memory in its cgroup")
-        }
-        Some(Exit::Signal(31)) => {
-            ("killed by seccomp".to_owned(), "the profile forbids what the start of a program needs")
-        }
+        Some(Exit::Signal(9)) => (
+            "killed".to_owned(),
+            "by somebody, or for want of memory in its cgroup",
+        ),
+        Some(Exit::Signal(31)) => (
+            "killed by seccomp".to_owned(),
+            "the profile forbids what the start of a program needs",
+        ),
         Some(Exit::Signal(signal)) => (format!("signal {signal}"), "look at the kernel's log"),
         Some(Exit::Code(code)) => (format!("code {code}"), "look at the kernel's log"),
         None => ("unknown".to_owned(), "somebody else reaped it"),
@@ -161,7 +169,10 @@ impl<E: Into<crate::Error>> From<E> for Ending {
 
 /// Whether the end of the channel is a program that runs: nothing waits at a gate.
 fn runs_through(plan: &Plan) -> bool {
-    !plan.steps.iter().any(|step| matches!(step, Step::AwaitStart { .. }))
+    !plan
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::AwaitStart { .. }))
 }
 
 fn converse(
@@ -175,7 +186,11 @@ fn converse(
     let failed = |e| Error::io("read", "what the child says", e);
     loop {
         let Some((message, mut received)) = channel.receive().map_err(failed)? else {
-            return if runs_through(plan) { Ok(()) } else { Err(Ending::Silent) };
+            return if runs_through(plan) {
+                Ok(())
+            } else {
+                Err(Ending::Silent)
+            };
         };
         match message.kind {
             Kind::Failed => return Err(Error::from_message(plan, message).into()),
@@ -217,18 +232,18 @@ fn adopt(child: &mut Child, message: Message) -> Result<(), Error> {
 }
 
 /// Id maps, limits and states: what the child is not privileged enough for, or does not know.
-fn setup(
-    plan: &Plan,
-    pid: i32,
-    fds: &Fds,
-    answers: &mut dyn Answers,
-) -> Result<(), crate::Error> {
+fn setup(plan: &Plan, pid: i32, fds: &Fds, answers: &mut dyn Answers) -> Result<(), crate::Error> {
     if let Some(maps) = &plan.id_maps {
         id_map::write(pid, maps)?;
     }
     for act in &plan.privileged {
         match act {
-            Privileged::Rlimit { name, resource, soft, hard } => {
+            Privileged::Rlimit {
+                name,
+                resource,
+                soft,
+                hard,
+            } => {
                 sys::process::set_rlimit(pid, *resource, *soft, *hard)
                     .map_err(|e| Error::io("set", format!("{name} to {soft}:{hard}"), e))?;
             }

@@ -20,7 +20,12 @@ const MAX_DEPTH: u32 = 200;
 /// Copies the content of directory `from` into directory `to`.
 pub(super) fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     // The descriptor of a mount is O_PATH.
-    let to = openat(to, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let to = openat(
+        to,
+        c".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     copy_dir(from, to.as_fd(), 0)
 }
 
@@ -49,7 +54,12 @@ fn copy_entry(
 ) -> io::Result<()> {
     let mode = Mode::from_raw_mode(stat.st_mode);
     let open = |at: BorrowedFd<'_>, flags: OFlags| -> Result<OwnedFd, Errno> {
-        openat(at, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
+        openat(
+            at,
+            name,
+            flags | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o600),
+        )
     };
     let kind = FileType::from_raw_mode(stat.st_mode);
     match kind {
@@ -66,7 +76,13 @@ fn copy_entry(
         _ => mknodat(to, name, kind, Mode::from_raw_mode(0o600), stat.st_rdev)?,
     }
     let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    chownat(to, name, Some(owner.0), Some(owner.1), AtFlags::SYMLINK_NOFOLLOW)?;
+    chownat(
+        to,
+        name,
+        Some(owner.0),
+        Some(owner.1),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?;
     match kind {
         FileType::Directory => {
             let source = open(from, OFlags::RDONLY | OFlags::DIRECTORY)?;

@@ -65,7 +65,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(act: &'static str, what: impl Into<String>, e: impl Into<io::Error>) -> Self {
-        Self::Io { act, what: what.into(), source: e.into() }
+        Self::Io {
+            act,
+            what: what.into(),
+            source: e.into(),
+        }
     }
 
     pub(crate) fn kind(&self) -> ErrorKind {
@@ -81,8 +85,12 @@ impl Error {
 
     /// What a `Failed` message says about a step of `plan`.
     pub(crate) fn from_message(plan: &Plan, message: Message) -> Self {
-        let step = usize::try_from(message.step).ok().and_then(|at| plan.steps.get(at));
-        let Some(step) = step else { return Self::Protocol };
+        let step = usize::try_from(message.step)
+            .ok()
+            .and_then(|at| plan.steps.get(at));
+        let Some(step) = step else {
+            return Self::Protocol;
+        };
         let (sentence, kind) = sentence(plan, step, message);
         Self::Step { sentence, kind }
     }
@@ -140,7 +148,10 @@ fn sentence(plan: &Plan, step: &Step, message: Message) -> (String, ErrorKind) {
                 }
                 _ => reason.to_string(),
             };
-            (format!("chdir to cwd ({path:?}) set in process.cwd failed: {text}"), ErrorKind::Io)
+            (
+                format!("chdir to cwd ({path:?}) set in process.cwd failed: {text}"),
+                ErrorKind::Io,
+            )
         }
         _ => {
             let what = plan::describe(plan, step);

@@ -21,7 +21,9 @@ pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<(), Error> {
 pub(super) fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, Error> {
     let (ours, theirs) = Channel::pair().map_err(|e| Error::io("make", "a channel", e))?;
     let channel = theirs.as_raw_fd();
-    let steps = [init::Step::Sync { what: init::Sync::Setup }];
+    let steps = [init::Step::Sync {
+        what: init::Sync::Setup,
+    }];
     let mut plan = init::LaunchPlan {
         steps: &steps,
         strings: &[0],

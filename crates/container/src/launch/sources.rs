@@ -55,7 +55,10 @@ impl Fds {
 
     /// The state file of a number, to write into.
     pub(super) fn state(&self, number: i32) -> Option<BorrowedFd<'_>> {
-        self.owned.iter().find(|fd| fd.as_raw_fd() == number).map(AsFd::as_fd)
+        self.owned
+            .iter()
+            .find(|fd| fd.as_raw_fd() == number)
+            .map(AsFd::as_fd)
     }
 }
 
@@ -110,7 +113,10 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
                 None => return Err(Error::Protocol),
             },
             Source::Stream(number) => {
-                let stream = from.streams.get_mut(usize::from(*number)).and_then(Option::take);
+                let stream = from
+                    .streams
+                    .get_mut(usize::from(*number))
+                    .and_then(Option::take);
                 match stream {
                     Some(fd) => fds.own(fd)?,
                     None => return Err(Error::Protocol),
@@ -136,12 +142,18 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
 }
 
 fn wants_joins(plan: &Plan) -> bool {
-    plan.fds.iter().any(|source| matches!(source, Source::CgroupJoin(_)))
+    plan.fds
+        .iter()
+        .any(|source| matches!(source, Source::CgroupJoin(_)))
 }
 
 fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
-    rustix::fs::open(path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
-        .map_err(|e| Error::io("open", path.display().to_string(), e))
+    rustix::fs::open(
+        path,
+        flags | OFlags::CLOEXEC | OFlags::NOCTTY,
+        Mode::empty(),
+    )
+    .map_err(|e| Error::io("open", path.display().to_string(), e))
 }
 
 fn copy(path: &Path, recursive: bool) -> Result<OwnedFd, Error> {
@@ -156,9 +168,16 @@ fn set(tree: &OwnedFd, path: &Path, attr: MountAttr, recursive: bool) -> Result<
 
 fn namespace(type_: oci::runtime::NamespaceType, path: &str) -> Result<OwnedFd, Error> {
     let fd = open_path(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK)?;
-    let wrong = || Error::NamespaceType { path: path.to_owned(), expected: type_.to_string() };
+    let wrong = || Error::NamespaceType {
+        path: path.to_owned(),
+        expected: type_.to_string(),
+    };
     let found = sys::process::namespace_type(fd.as_fd()).map_err(|_| wrong())?;
-    if found == crate::plan::namespace_flag(type_) { Ok(fd) } else { Err(wrong()) }
+    if found == crate::plan::namespace_flag(type_) {
+        Ok(fd)
+    } else {
+        Err(wrong())
+    }
 }
 
 fn cgroup_dir(cgroup: Option<&Cgroup>, controller: &str) -> Result<std::path::PathBuf, Error> {

@@ -27,7 +27,10 @@ pub struct Plan {
 
 impl Plan {
     pub(super) fn new() -> Self {
-        Self { strings: vec![0], ..Self::default() }
+        Self {
+            strings: vec![0],
+            ..Self::default()
+        }
     }
 
     /// What was adapted to the host, a sentence each.
@@ -86,7 +89,10 @@ impl Plan {
 
     /// A descriptor of this source; the same source gives the same descriptor, save binds.
     pub(super) fn fd(&mut self, source: Source) -> Fd {
-        let shared = !matches!(source, Source::Tree(_) | Source::Later | Source::CgroupTree(_));
+        let shared = !matches!(
+            source,
+            Source::Tree(_) | Source::Later | Source::CgroupTree(_)
+        );
         let at = match self.fds.iter().position(|known| shared && *known == source) {
             Some(at) => at,
             None => {
@@ -99,14 +105,25 @@ impl Plan {
 
     /// The string at an offset.
     pub(crate) fn text(&self, s: Str) -> &str {
-        let from = usize::try_from(s.0).ok().and_then(|at| self.strings.get(at..));
-        let bytes = from.unwrap_or_default().split(|&b| b == 0).next().unwrap_or_default();
+        let from = usize::try_from(s.0)
+            .ok()
+            .and_then(|at| self.strings.get(at..));
+        let bytes = from
+            .unwrap_or_default()
+            .split(|&b| b == 0)
+            .next()
+            .unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
     /// The strings of a list.
     pub(crate) fn texts(&self, list: List) -> impl Iterator<Item = &str> {
-        let from = usize::try_from(list.0).ok().and_then(|at| self.words.get(at..));
-        from.unwrap_or_default().iter().take_while(|&&w| w != END).map(|&w| self.text(w))
+        let from = usize::try_from(list.0)
+            .ok()
+            .and_then(|at| self.words.get(at..));
+        from.unwrap_or_default()
+            .iter()
+            .take_while(|&&w| w != END)
+            .map(|&w| self.text(w))
     }
 }

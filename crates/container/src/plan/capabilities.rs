@@ -27,9 +27,15 @@ impl Sets {
         in_user_namespace: bool,
     ) -> Result<Self, Error> {
         let mut sets = Self::default();
-        let Some(capabilities) = capabilities else { return Ok(sets) };
+        let Some(capabilities) = capabilities else {
+            return Ok(sets);
+        };
         // A new user namespace gives all, over what is in it.
-        let have = if in_user_namespace { u64::MAX } else { facts.capabilities };
+        let have = if in_user_namespace {
+            u64::MAX
+        } else {
+            facts.capabilities
+        };
         let mut missing = Vec::new();
         for (name, list) in capabilities.sets() {
             let bits = match name {
@@ -85,7 +91,9 @@ impl Sets {
     }
 
     pub(super) fn bounding(&self) -> Step {
-        Step::Bounding { keep: self.bounding }
+        Step::Bounding {
+            keep: self.bounding,
+        }
     }
 
     pub(super) fn set(&self) -> Step {

@@ -28,51 +28,80 @@ pub(super) fn push(
     let field = format!("mounts[{index}] ({})", mount.destination);
     let options = MountOptions::parse(&field, &mount.options)?;
     let dest = plan.str(&field, &mount.destination)?;
-    let attr = Attr { set: options.set, clear: options.clear, propagation: 0 };
+    let attr = Attr {
+        set: options.set,
+        clear: options.clear,
+        propagation: 0,
+    };
     let wants_v2 = mount.type_.as_deref() == Some("cgroup2");
     if facts.cgroup_v1.is_empty() || wants_v2 {
         tree(plan, "", dest);
-        plan.push(Step::SetAttr { dest, attr, recursive: false });
+        plan.push(Step::SetAttr {
+            dest,
+            attr,
+            recursive: false,
+        });
         return Ok(());
     }
     let fstype = plan.str(&field, "tmpfs")?;
-    let words = [
-        plan.str(&field, "mode")?,
-        plan.str(&field, "755")?,
-    ];
+    let words = [plan.str(&field, "mode")?, plan.str(&field, "755")?];
     let list: List = plan.list_of(words);
     plan.push(Step::MountFs {
         fstype,
         source: fstype,
         options: list,
-        attr: Attr { set: NOSUID | NODEV | NOEXEC, ..Attr::default() },
+        attr: Attr {
+            set: NOSUID | NODEV | NOEXEC,
+            ..Attr::default()
+        },
         dest,
         target: Target::Dir,
         copy_up: false,
     });
     let base = mount.destination.trim_end_matches('/');
     for (name, controllers) in &facts.cgroup_v1 {
-        let Some(first) = controllers.first() else { continue };
+        let Some(first) = controllers.first() else {
+            continue;
+        };
         let at = plan.str(&field, &format!("{base}/{name}"))?;
         tree(plan, first, at);
-        plan.push(Step::SetAttr { dest: at, attr, recursive: false });
+        plan.push(Step::SetAttr {
+            dest: at,
+            attr,
+            recursive: false,
+        });
         for controller in controllers {
             let link = controller.strip_prefix("name=").unwrap_or(controller);
             if link != name {
                 let path = plan.str(&field, &format!("{base}/{link}"))?;
                 let to = plan.str(&field, name)?;
-                plan.push(Step::Symlink { to, path, replace: false });
+                plan.push(Step::Symlink {
+                    to,
+                    path,
+                    replace: false,
+                });
             }
         }
     }
     if options.set & RDONLY != 0 {
-        let attr = Attr { set: RDONLY, ..Attr::default() };
-        plan.push(Step::SetAttr { dest, attr, recursive: false });
+        let attr = Attr {
+            set: RDONLY,
+            ..Attr::default()
+        };
+        plan.push(Step::SetAttr {
+            dest,
+            attr,
+            recursive: false,
+        });
     }
     Ok(())
 }
 
 fn tree(plan: &mut Plan, controller: &str, dest: Str) {
     let tree = plan.fd(Source::CgroupTree(controller.to_owned()));
-    plan.push(Step::MountTree { tree, dest, target: Target::Dir });
+    plan.push(Step::MountTree {
+        tree,
+        dest,
+        target: Target::Dir,
+    });
 }

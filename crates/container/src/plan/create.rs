@@ -45,7 +45,9 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
         plan.push(Step::BecomeRoot { groups: true });
     }
     if namespaces.is_new(NamespaceType::Cgroup) {
-        plan.push(Step::Unshare { flags: super::namespace_flag(NamespaceType::Cgroup) });
+        plan.push(Step::Unshare {
+            flags: super::namespace_flag(NamespaceType::Cgroup),
+        });
     }
     // Modes of devices and directories are meant as they stand.
     plan.push(Step::Umask { mask: 0 });
@@ -76,7 +78,10 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
 fn refuse(facts: &Facts, linux: Option<&spec::Linux>) -> Result<(), Error> {
     let Some(linux) = linux else { return Ok(()) };
     if linux.intel_rdt.is_some() {
-        return Err(Error::unsupported("linux.intelRdt", "this build has no resctrl support"));
+        return Err(Error::unsupported(
+            "linux.intelRdt",
+            "this build has no resctrl support",
+        ));
     }
     if !linux.net_devices.is_empty() {
         return Err(Error::unsupported(
@@ -97,11 +102,17 @@ fn refuse(facts: &Facts, linux: Option<&spec::Linux>) -> Result<(), Error> {
 pub(super) fn join_cgroup(plan: &mut Plan, options: &Options) {
     for nth in 0..options.joins {
         let fd = plan.fd(Source::CgroupJoin(nth));
-        plan.push(Step::JoinCgroup { fd, unless_cloned_into: false });
+        plan.push(Step::JoinCgroup {
+            fd,
+            unless_cloned_into: false,
+        });
     }
     if options.unified {
         let fd = plan.fd(Source::CgroupProcs);
-        plan.push(Step::JoinCgroup { fd, unless_cloned_into: true });
+        plan.push(Step::JoinCgroup {
+            fd,
+            unless_cloned_into: true,
+        });
     }
 }
 
@@ -148,10 +159,17 @@ fn sysctl(
     for (key, value) in &linux.sysctl {
         let field = format!("linux.sysctl {key}");
         // Dots separate, unless slashes do (then a dot is part of a name, as of eth0.100).
-        let path = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
+        let path = if key.contains('/') {
+            key.clone()
+        } else {
+            key.replace('.', "/")
+        };
         match spec::sysctl_namespace(key) {
             None => {
-                return Err(Error::invalid(field, "it belongs to the host, not to a namespace"));
+                return Err(Error::invalid(
+                    field,
+                    "it belongs to the host, not to a namespace",
+                ));
             }
             Some(type_) if !namespaces.has(type_) => {
                 return Err(Error::invalid(
@@ -186,7 +204,11 @@ fn filesystem(
     }
     let tree = plan.fd(Source::Rootfs(propagation & !MS_REC));
     plan.push(Step::AttachRoot { tree });
-    let context = Context { options, spec, propagation };
+    let context = Context {
+        options,
+        spec,
+        propagation,
+    };
     for (index, mount) in spec.mounts.iter().enumerate() {
         if cgroup::is_cgroup(mount) {
             cgroup::push(plan, facts, index, mount)?;
@@ -200,17 +222,29 @@ fn filesystem(
         if !h.prestart.is_empty() || !h.create_runtime.is_empty() {
             plan.push(Step::Sync { what: Sync::Hooks });
         }
-        hooks::push(plan, "createContainer", &h.create_container, Status::Creating)?;
+        hooks::push(
+            plan,
+            "createContainer",
+            &h.create_container,
+            Status::Creating,
+        )?;
     }
     if process.process.cwd != "/" {
         let path = plan.str("process.cwd", &process.process.cwd)?;
         plan.push(Step::MakeDir { path });
     }
-    plan.push(if options.no_pivot { Step::Chroot } else { Step::Pivot });
+    plan.push(if options.no_pivot {
+        Step::Chroot
+    } else {
+        Step::Pivot
+    });
     if explicit {
         plan.push(Step::RootPropagation { flags: propagation });
     }
-    for path in linux.map(|l| l.readonly_paths.as_slice()).unwrap_or_default() {
+    for path in linux
+        .map(|l| l.readonly_paths.as_slice())
+        .unwrap_or_default()
+    {
         let path = inside(plan, "linux.readonlyPaths", path)?;
         plan.push(Step::Readonly { path });
     }
@@ -227,7 +261,10 @@ fn filesystem(
 
 fn inside(plan: &mut Plan, field: &str, path: &str) -> Result<init::Str, Error> {
     if !path.starts_with('/') {
-        return Err(Error::invalid(field, format!("{path:?} is not an absolute path")));
+        return Err(Error::invalid(
+            field,
+            format!("{path:?} is not an absolute path"),
+        ));
     }
     plan.str(field, path)
 }
@@ -246,9 +283,16 @@ fn gate(plan: &mut Plan, options: &Options) {
 pub(crate) fn after_gate(spec: &spec::Spec) -> Result<Plan, Error> {
     let mut plan = Plan::new();
     if let Some(h) = &spec.hooks {
-        hooks::push(&mut plan, "startContainer", &h.start_container, Status::Created)?;
+        hooks::push(
+            &mut plan,
+            "startContainer",
+            &h.start_container,
+            Status::Created,
+        )?;
     }
-    let Some(process) = &spec.process else { return Ok(plan) };
+    let Some(process) = &spec.process else {
+        return Ok(plan);
+    };
     if process.no_new_privileges && spec.linux.as_ref().is_some_and(|l| l.seccomp.is_some()) {
         plan.push(Step::Seccomp { flags: 0 });
     }

@@ -43,7 +43,11 @@ pub(super) fn push(
     if dev_is_bound(spec) {
         return Ok(());
     }
-    let listed = spec.linux.as_ref().map(|l| l.devices.as_slice()).unwrap_or_default();
+    let listed = spec
+        .linux
+        .as_ref()
+        .map(|l| l.devices.as_slice())
+        .unwrap_or_default();
     for (path, major, minor) in DEFAULT {
         if !listed.iter().any(|d| same_path(&d.path, path)) {
             let device = spec::LinuxDevice {
@@ -62,12 +66,27 @@ pub(super) fn push(
     }
     for (to, path) in LINKS {
         let (to, path) = (plan.str("/dev", to)?, plan.str("/dev", path)?);
-        plan.push(Step::Symlink { to, path, replace: false });
+        plan.push(Step::Symlink {
+            to,
+            path,
+            replace: false,
+        });
     }
     // Only where a devpts of the container's own is; else the link would lead nowhere, or to ours.
-    if spec.mounts.iter().any(|m| same_path(&m.destination, "/dev/pts")) {
-        let (to, path) = (plan.str("/dev", "pts/ptmx")?, plan.str("/dev", "/dev/ptmx")?);
-        plan.push(Step::Symlink { to, path, replace: true });
+    if spec
+        .mounts
+        .iter()
+        .any(|m| same_path(&m.destination, "/dev/pts"))
+    {
+        let (to, path) = (
+            plan.str("/dev", "pts/ptmx")?,
+            plan.str("/dev", "/dev/ptmx")?,
+        );
+        plan.push(Step::Symlink {
+            to,
+            path,
+            replace: true,
+        });
     }
     Ok(())
 }
@@ -84,7 +103,10 @@ fn node(
         LinuxDeviceType::C | LinuxDeviceType::U => 0o020_000,
         LinuxDeviceType::P => 0o010_000,
         LinuxDeviceType::A => {
-            return Err(Error::invalid(field, "type a is for device rules, not for nodes"));
+            return Err(Error::invalid(
+                field,
+                "type a is for device rules, not for nodes",
+            ));
         }
     };
     let number = |name: &str, value: i64| {
@@ -94,7 +116,10 @@ fn node(
     if device.type_ != LinuxDeviceType::P && in_user_namespace {
         // mknod is not for user namespaces: the host's node is bound.
         let attrs = vec![(
-            Attr { propagation: propagation & !MS_REC, ..Attr::default() },
+            Attr {
+                propagation: propagation & !MS_REC,
+                ..Attr::default()
+            },
             false,
         )];
         let tree = Tree {
@@ -106,7 +131,11 @@ fn node(
         };
         let dest = plan.str(field, &device.path)?;
         let tree = plan.fd(Source::Tree(Box::new(tree)));
-        plan.push(Step::MountTree { tree, dest, target: Target::File });
+        plan.push(Step::MountTree {
+            tree,
+            dest,
+            target: Target::File,
+        });
         return Ok(());
     }
     let permissions = device.file_mode.map_or(0o666, spec::FileMode::bits);

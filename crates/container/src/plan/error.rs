@@ -25,11 +25,17 @@ pub enum Error {
 
 impl Error {
     pub(super) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), reason: reason.into() }
+        Self::Invalid {
+            field: field.into(),
+            reason: reason.into(),
+        }
     }
 
     pub(super) fn unsupported(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Unsupported { field: field.into(), reason: reason.into() }
+        Self::Unsupported {
+            field: field.into(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn kind(&self) -> ErrorKind {

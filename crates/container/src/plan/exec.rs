@@ -44,10 +44,16 @@ pub fn exec(
     }
     if join.flags != 0 {
         let fd = plan.fd(Source::InitPidfd);
-        plan.push(Step::Setns { fd, flags: join.flags });
+        plan.push(Step::Setns {
+            fd,
+            flags: join.flags,
+        });
     }
     if join.has(NamespaceType::Pid) || join.has(NamespaceType::Time) {
-        plan.push(Step::Fork { flags: 0, cgroup: NO_FD });
+        plan.push(Step::Fork {
+            flags: 0,
+            cgroup: NO_FD,
+        });
     }
     if !plan.privileged.is_empty() {
         plan.push(Step::Sync { what: Sync::Setup });

@@ -7,13 +7,18 @@ use super::{Error, Plan, Source};
 
 /// Seconds to the milliseconds of a step; none is no limit.
 pub(crate) fn timeout_ms(hook: &spec::Hook) -> Result<u32, Error> {
-    let Some(seconds) = hook.timeout else { return Ok(0) };
+    let Some(seconds) = hook.timeout else {
+        return Ok(0);
+    };
     u32::try_from(seconds)
         .ok()
         .and_then(|s| s.checked_mul(1000))
         .filter(|&ms| ms > 0)
         .ok_or_else(|| {
-            Error::invalid("hooks timeout", format!("{seconds}: must be over 0, in seconds"))
+            Error::invalid(
+                "hooks timeout",
+                format!("{seconds}: must be over 0, in seconds"),
+            )
         })
 }
 
@@ -27,7 +32,10 @@ pub(super) fn push(
     for hook in hooks {
         let field = format!("hooks.{kind}");
         if !hook.path.starts_with('/') {
-            return Err(Error::invalid(field, format!("path {:?} is not absolute", hook.path)));
+            return Err(Error::invalid(
+                field,
+                format!("path {:?} is not absolute", hook.path),
+            ));
         }
         let stdin = plan.fd(Source::HookState(status));
         let path = plan.str(&field, &hook.path)?;
@@ -37,20 +45,24 @@ pub(super) fn push(
             plan.list(&field, hook.args.iter().map(String::as_str))?
         };
         let env = plan.list(&field, hook.env.iter().map(String::as_str))?;
-        plan.push(Step::Hook { path, args, env, timeout_ms: timeout_ms(hook)?, stdin });
+        plan.push(Step::Hook {
+            path,
+            args,
+            env,
+            timeout_ms: timeout_ms(hook)?,
+            stdin,
+        });
     }
     Ok(())
 }
 
 /// A plan of nothing but hooks, for those of the runtime's side.
-pub(crate) fn only(
-    kind: &str,
-    hooks: &[spec::Hook],
-    status: spec::Status,
-) -> Result<Plan, Error> {
+pub(crate) fn only(kind: &str, hooks: &[spec::Hook], status: spec::Status) -> Result<Plan, Error> {
     let mut plan = Plan::new();
     // The parent fills in the state meanwhile.
-    plan.push(Step::Sync { what: init::Sync::Setup });
+    plan.push(Step::Sync {
+        what: init::Sync::Setup,
+    });
     push(&mut plan, kind, hooks, status)?;
     Ok(plan)
 }

@@ -195,8 +195,12 @@ pub enum Gate {
 fn environment(process: &spec::Process, options: &Options) -> Vec<String> {
     // Of several values for one name the last counts, as for runc; programs would see the first.
     let mut last: BTreeMap<&str, usize> = BTreeMap::new();
-    let all: Vec<&str> =
-        process.env.iter().chain(&options.extra_env).map(String::as_str).collect();
+    let all: Vec<&str> = process
+        .env
+        .iter()
+        .chain(&options.extra_env)
+        .map(String::as_str)
+        .collect();
     for (at, entry) in all.iter().enumerate() {
         last.insert(entry.split('=').next().unwrap_or_default(), at);
     }

@@ -13,8 +13,9 @@ use super::{
 /// fsconfig takes strings up to here; longer ones need mount(2).
 const FSCONFIG_MAX: usize = 255;
 /// Filesystems that have no superblock of their own to be read-only.
-const VIRTUAL: [&str; 8] =
-    ["tmpfs", "proc", "sysfs", "mqueue", "devpts", "devtmpfs", "ramfs", "bpf"];
+const VIRTUAL: [&str; 8] = [
+    "tmpfs", "proc", "sysfs", "mqueue", "devpts", "devtmpfs", "ramfs", "bpf",
+];
 
 /// What all mounts of a container have in common.
 pub(super) struct Context<'a> {
@@ -33,7 +34,10 @@ pub(super) fn push(
 ) -> Result<(), Error> {
     let field = format!("mounts[{index}] ({})", mount.destination);
     if !mount.destination.starts_with('/') {
-        return Err(Error::invalid(field, "the destination is not an absolute path"));
+        return Err(Error::invalid(
+            field,
+            "the destination is not an absolute path",
+        ));
     }
     let mut options = MountOptions::parse(&field, &mount.options)?;
     if mount.type_.as_deref() == Some("bind") && options.bind.is_none() && !options.remount {
@@ -45,15 +49,36 @@ pub(super) fn push(
     if options.bind.is_some() {
         return bind(plan, context, &field, mount, &options);
     }
-    let type_ = mount.type_.as_deref().filter(|t| !t.is_empty() && *t != "none");
+    let type_ = mount
+        .type_
+        .as_deref()
+        .filter(|t| !t.is_empty() && *t != "none");
     let Some(type_) = type_ else {
-        return Err(Error::invalid(field, "no type, and neither bind nor remount"));
+        return Err(Error::invalid(
+            field,
+            "no type, and neither bind nor remount",
+        ));
     };
     if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() || options.id_map.is_some()
     {
         return Err(Error::unsupported(field, "id mappings are for bind mounts"));
     }
+    label(context.spec, type_, &mut options);
     filesystem(plan, &field, mount, type_, &options)
+}
+
+/// SELinux: a filesystem of the container's own gets its label. Those that the kernel labels itself do
+/// not take one.
+fn label(spec: &spec::Spec, type_: &str, options: &mut MountOptions) {
+    let label = spec.linux.as_ref().and_then(|l| l.mount_label.as_deref());
+    let given = options.data.iter().any(|(key, _)| key.ends_with("context"));
+    if let Some(label) = label.filter(|l| !l.is_empty() && !given)
+        && !matches!(type_, "proc" | "sysfs" | "mqueue")
+    {
+        options
+            .data
+            .push(("context".to_owned(), Some(label.to_owned())));
+    }
 }
 
 fn remount(
@@ -70,7 +95,11 @@ fn remount(
     }
     let dest = plan.str(field, &mount.destination)?;
     for (attr, recursive) in attrs(o) {
-        plan.push(Step::SetAttr { dest, attr, recursive });
+        plan.push(Step::SetAttr {
+            dest,
+            attr,
+            recursive,
+        });
     }
     Ok(())
 }
@@ -79,13 +108,30 @@ fn remount(
 fn attrs(o: &MountOptions) -> Vec<(Attr, bool)> {
     let mut attrs = Vec::new();
     if o.set | o.clear != 0 {
-        attrs.push((Attr { set: o.set, clear: o.clear, propagation: 0 }, false));
+        attrs.push((
+            Attr {
+                set: o.set,
+                clear: o.clear,
+                propagation: 0,
+            },
+            false,
+        ));
     }
     if o.rec_set | o.rec_clear != 0 {
-        attrs.push((Attr { set: o.rec_set, clear: o.rec_clear, propagation: 0 }, true));
+        attrs.push((
+            Attr {
+                set: o.rec_set,
+                clear: o.rec_clear,
+                propagation: 0,
+            },
+            true,
+        ));
     }
     for &kind in &o.propagation {
-        let attr = Attr { propagation: kind & !MS_REC, ..Attr::default() };
+        let attr = Attr {
+            propagation: kind & !MS_REC,
+            ..Attr::default()
+        };
         attrs.push((attr, kind & MS_REC != 0));
     }
     attrs
@@ -106,7 +152,10 @@ fn bind(
         let words: Vec<&str> = o.data.iter().map(|(key, _)| key.as_str()).collect();
         return Err(Error::invalid(
             field,
-            format!("options that a bind mount does not have: {}", words.join(", ")),
+            format!(
+                "options that a bind mount does not have: {}",
+                words.join(", ")
+            ),
         ));
     }
     let recursive = o.bind == Some(true);
@@ -117,7 +166,10 @@ fn bind(
             && context.propagation & MS_SHARED == 0);
     let mut list = attrs(o);
     if inherit {
-        let attr = Attr { propagation: context.propagation & !MS_REC, ..Attr::default() };
+        let attr = Attr {
+            propagation: context.propagation & !MS_REC,
+            ..Attr::default()
+        };
         list.insert(0, (attr, true));
     }
     let tree = Tree {
@@ -129,7 +181,11 @@ fn bind(
     };
     let dest = plan.str(field, &mount.destination)?;
     let tree = plan.fd(Source::Tree(Box::new(tree)));
-    plan.push(Step::MountTree { tree, dest, target: Target::LikeSource });
+    plan.push(Step::MountTree {
+        tree,
+        dest,
+        target: Target::LikeSource,
+    });
     Ok(())
 }
 
@@ -173,9 +229,15 @@ fn id_map(
             .unwrap_or_default()
     };
     if uid.is_empty() || gid.is_empty() {
-        return Err(Error::invalid(field, "an id-mapped mount needs uidMappings and gidMappings"));
+        return Err(Error::invalid(
+            field,
+            "an id-mapped mount needs uidMappings and gidMappings",
+        ));
     }
-    Ok(Some(IdMap { maps: IdMaps::new(uid, gid), recursive }))
+    Ok(Some(IdMap {
+        maps: IdMaps::new(uid, gid),
+        recursive,
+    }))
 }
 
 fn filesystem(
@@ -209,7 +271,11 @@ fn filesystem(
         fstype,
         source,
         options,
-        attr: Attr { set: o.set | o.rec_set, clear: 0, propagation: propagation & !MS_REC },
+        attr: Attr {
+            set: o.set | o.rec_set,
+            clear: 0,
+            propagation: propagation & !MS_REC,
+        },
         dest,
         target,
         copy_up: o.copy_up,
@@ -277,17 +343,33 @@ fn old(
     let source = plan.str(field, mount.source.as_deref().unwrap_or(type_))?;
     let data = plan.str(field, &text)?;
     let dest = plan.str(field, &mount.destination)?;
-    plan.push(Step::MountOld { fstype, source, flags, data, dest });
+    plan.push(Step::MountOld {
+        fstype,
+        source,
+        flags,
+        data,
+        dest,
+    });
     for &kind in &o.propagation {
-        let attr = Attr { propagation: kind & !MS_REC, ..Attr::default() };
-        plan.push(Step::SetAttr { dest, attr, recursive: kind & MS_REC != 0 });
+        let attr = Attr {
+            propagation: kind & !MS_REC,
+            ..Attr::default()
+        };
+        plan.push(Step::SetAttr {
+            dest,
+            attr,
+            recursive: kind & MS_REC != 0,
+        });
     }
     Ok(())
 }
 
 /// What the mount namespace's root propagates: the document's word, or slave, as runc.
 pub(super) fn propagation(linux: Option<&spec::Linux>) -> Result<(Propagation, bool), Error> {
-    match linux.and_then(|l| l.rootfs_propagation.as_deref()).filter(|w| !w.is_empty()) {
+    match linux
+        .and_then(|l| l.rootfs_propagation.as_deref())
+        .filter(|w| !w.is_empty())
+    {
         Some(word) => Ok((super::options::root_propagation(word)? | MS_REC, true)),
         None => Ok((MS_SLAVE | MS_REC, false)),
     }

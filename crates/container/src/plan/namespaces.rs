@@ -30,7 +30,10 @@ impl IdMaps {
                 .map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size))
                 .collect()
         };
-        Self { uid: text(uid), gid: text(gid) }
+        Self {
+            uid: text(uid),
+            gid: text(gid),
+        }
     }
 }
 
@@ -58,7 +61,11 @@ pub(super) struct Namespaces<'a> {
 impl<'a> Namespaces<'a> {
     pub(super) fn read(spec: &'a spec::Spec) -> Result<Self, Error> {
         let linux = spec.linux.as_ref();
-        let mut this = Self { joins: Vec::new(), new: Vec::new(), linux };
+        let mut this = Self {
+            joins: Vec::new(),
+            new: Vec::new(),
+            linux,
+        };
         for namespace in linux.map(|l| l.namespaces.as_slice()).unwrap_or_default() {
             let type_ = namespace.type_;
             if this.has(type_) {
@@ -78,7 +85,11 @@ impl<'a> Namespaces<'a> {
                 "the root filesystem would be the host's: add {\"type\": \"mount\"}",
             ));
         }
-        if this.joins.iter().any(|(type_, _)| *type_ == NamespaceType::Mount) {
+        if this
+            .joins
+            .iter()
+            .any(|(type_, _)| *type_ == NamespaceType::Mount)
+        {
             return Err(Error::unsupported(
                 "linux.namespaces: mount by path",
                 "the root filesystem is set up in a new one: leave the path out",
@@ -89,11 +100,13 @@ impl<'a> Namespaces<'a> {
     }
 
     fn check_ids(&self) -> Result<(), Error> {
-        let mapped = self.linux.is_some_and(|l| {
-            !l.uid_mappings.is_empty() || !l.gid_mappings.is_empty()
-        });
+        let mapped = self
+            .linux
+            .is_some_and(|l| !l.uid_mappings.is_empty() || !l.gid_mappings.is_empty());
         if self.is_new(NamespaceType::User) {
-            if !self.linux.is_some_and(|l| !l.uid_mappings.is_empty() && !l.gid_mappings.is_empty())
+            if !self
+                .linux
+                .is_some_and(|l| !l.uid_mappings.is_empty() && !l.gid_mappings.is_empty())
             {
                 return Err(Error::invalid(
                     "linux.uidMappings, linux.gidMappings",
@@ -152,8 +165,10 @@ impl<'a> Namespaces<'a> {
         if !two {
             plan.namespaces = u64::from(new);
         }
-        let (user, other): (Vec<_>, Vec<_>) =
-            self.joins.iter().partition(|(type_, _)| *type_ == NamespaceType::User);
+        let (user, other): (Vec<_>, Vec<_>) = self
+            .joins
+            .iter()
+            .partition(|(type_, _)| *type_ == NamespaceType::User);
         for (type_, path) in other {
             setns(plan, type_, path);
         }
@@ -164,13 +179,18 @@ impl<'a> Namespaces<'a> {
             setns(plan, type_, path);
         }
         if two {
-            plan.push(Step::Fork { flags: u64::from(new), cgroup: NO_FD });
+            plan.push(Step::Fork {
+                flags: u64::from(new),
+                cgroup: NO_FD,
+            });
         }
         Ok(())
     }
 
     fn time(&self, plan: &mut Plan) -> Result<(), Error> {
-        plan.push(Step::Unshare { flags: flag(NamespaceType::Time) });
+        plan.push(Step::Unshare {
+            flags: flag(NamespaceType::Time),
+        });
         let mut text = String::new();
         for (clock, offset) in self.linux.into_iter().flat_map(|l| &l.time_offsets) {
             if clock != "monotonic" && clock != "boottime" {
@@ -192,5 +212,8 @@ impl<'a> Namespaces<'a> {
 
 fn setns(plan: &mut Plan, type_: NamespaceType, path: &str) {
     let fd = plan.fd(Source::Namespace(type_, path.to_owned()));
-    plan.push(Step::Setns { fd, flags: flag(type_) });
+    plan.push(Step::Setns {
+        fd,
+        flags: flag(type_),
+    });
 }

@@ -38,8 +38,15 @@ impl<'a> Process<'a> {
             options.clamp_capabilities,
             in_user_namespace,
         )?;
-        let this =
-            Self { facts, options, process, seccomp, in_user_namespace, proc: None, sets };
+        let this = Self {
+            facts,
+            options,
+            process,
+            seccomp,
+            in_user_namespace,
+            proc: None,
+            sets,
+        };
         this.check()?;
         this.limits(plan)?;
         Ok(this)
@@ -56,7 +63,12 @@ impl<'a> Process<'a> {
                 format!("{:?} is not an absolute path", process.cwd),
             ));
         }
-        if process.user.username.as_deref().is_some_and(|name| !name.is_empty()) {
+        if process
+            .user
+            .username
+            .as_deref()
+            .is_some_and(|name| !name.is_empty())
+        {
             return Err(Error::unsupported(
                 "process.user.username",
                 "it is for Windows: use uid and gid",
@@ -83,7 +95,10 @@ impl<'a> Process<'a> {
     }
 
     fn selinux(&self) -> Option<&'a str> {
-        self.process.selinux_label.as_deref().filter(|l| !l.is_empty())
+        self.process
+            .selinux_label
+            .as_deref()
+            .filter(|l| !l.is_empty())
     }
 
     /// A procfs is needed for exec attributes.
@@ -128,7 +143,9 @@ impl<'a> Process<'a> {
 
     /// The score, not lower than we may go.
     fn oom_score_adj(&self, plan: &mut Plan) -> Result<Option<i32>, Error> {
-        let Some(score) = self.process.oom_score_adj else { return Ok(None) };
+        let Some(score) = self.process.oom_score_adj else {
+            return Ok(None);
+        };
         if !(-1000..=1000).contains(&score) {
             return Err(Error::invalid(
                 "process.oomScoreAdj",
@@ -179,10 +196,18 @@ impl<'a> Process<'a> {
             Streams::Given(given) => {
                 let mut fds = [NO_FD; 3];
                 for ((fd, given), number) in fds.iter_mut().zip(given).zip(0..) {
-                    *fd = plan.fd(if given { Source::Stream(number) } else { Source::Null });
+                    *fd = plan.fd(if given {
+                        Source::Stream(number)
+                    } else {
+                        Source::Null
+                    });
                 }
                 let [stdin, stdout, stderr] = fds;
-                plan.push(Step::Stdio { stdin, stdout, stderr });
+                plan.push(Step::Stdio {
+                    stdin,
+                    stdout,
+                    stderr,
+                });
             }
         }
         Ok(())
@@ -195,7 +220,9 @@ impl<'a> Process<'a> {
         }
         schedule::push(plan, self.process)?;
         self.exec_attribute(plan)?;
-        plan.push(Step::Umask { mask: self.process.user.umask.unwrap_or(0o022) });
+        plan.push(Step::Umask {
+            mask: self.process.user.umask.unwrap_or(0o022),
+        });
         if !self.process.no_new_privileges {
             self.seccomp(plan);
         }
@@ -204,7 +231,13 @@ impl<'a> Process<'a> {
         plan.push(Step::Chdir { path: cwd });
         let user = &self.process.user;
         let (first, count) = plan.numbers(&user.additional_gids);
-        plan.push(Step::Ids { uid: user.uid, gid: user.gid, first, count, groups: true });
+        plan.push(Step::Ids {
+            uid: user.uid,
+            gid: user.gid,
+            first,
+            count,
+            groups: true,
+        });
         plan.push(self.sets.set());
         plan.push(Step::ChdirAgain { path: cwd });
         if self.process.no_new_privileges {
@@ -214,7 +247,12 @@ impl<'a> Process<'a> {
             .iter()
             .find_map(|entry| entry.strip_prefix("PATH=").map(str::to_owned));
         let path = plan.str("process.env", path.as_deref().unwrap_or(DEFAULT_PATH))?;
-        let name = self.process.args.first().map(String::as_str).unwrap_or_default();
+        let name = self
+            .process
+            .args
+            .first()
+            .map(String::as_str)
+            .unwrap_or_default();
         let name = plan.str("process.args", name)?;
         plan.push(Step::Find { name, path });
         let first = self.options.preserve_fds.saturating_add(3);
@@ -231,7 +269,10 @@ impl<'a> Process<'a> {
         let env = environment(self.process, self.options);
         for entry in &env {
             if entry.starts_with('=') || !entry.contains('=') {
-                return Err(Error::invalid("process.env", format!("{entry:?} is no NAME=value")));
+                return Err(Error::invalid(
+                    "process.env",
+                    format!("{entry:?} is no NAME=value"),
+                ));
             }
         }
         let env = plan.list("process.env", env.iter().map(String::as_str))?;

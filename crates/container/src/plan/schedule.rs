@@ -18,10 +18,18 @@ pub(super) fn push(plan: &mut Plan, process: &spec::Process) -> Result<(), Error
             IoPriorityClass::Be => 2,
             IoPriorityClass::Idle => 3,
         };
-        let level = u32::try_from(io.priority).ok().filter(|&level| level < 8).ok_or_else(|| {
-            Error::invalid("process.ioPriority.priority", format!("{} is not 0 to 7", io.priority))
-        })?;
-        plan.push(Step::IoPriority { value: class << 13 | level });
+        let level = u32::try_from(io.priority)
+            .ok()
+            .filter(|&level| level < 8)
+            .ok_or_else(|| {
+                Error::invalid(
+                    "process.ioPriority.priority",
+                    format!("{} is not 0 to 7", io.priority),
+                )
+            })?;
+        plan.push(Step::IoPriority {
+            value: class << 13 | level,
+        });
     }
     Ok(())
 }
@@ -64,9 +72,14 @@ fn scheduler_step(s: &spec::Scheduler) -> Result<Step, Error> {
 }
 
 pub(super) fn personality(plan: &mut Plan, linux: Option<&spec::Linux>) -> Result<(), Error> {
-    let Some(personality) = linux.and_then(|l| l.personality.as_ref()) else { return Ok(()) };
+    let Some(personality) = linux.and_then(|l| l.personality.as_ref()) else {
+        return Ok(());
+    };
     if !personality.flags.is_empty() {
-        return Err(Error::unsupported("linux.personality.flags", "the specification has none yet"));
+        return Err(Error::unsupported(
+            "linux.personality.flags",
+            "the specification has none yet",
+        ));
     }
     let value = match personality.domain {
         LinuxPersonalityDomain::Linux => 0,
@@ -77,7 +90,9 @@ pub(super) fn personality(plan: &mut Plan, linux: Option<&spec::Linux>) -> Resul
 }
 
 pub(super) fn memory_policy(plan: &mut Plan, linux: Option<&spec::Linux>) -> Result<(), Error> {
-    let Some(policy) = linux.and_then(|l| l.memory_policy.as_ref()) else { return Ok(()) };
+    let Some(policy) = linux.and_then(|l| l.memory_policy.as_ref()) else {
+        return Ok(());
+    };
     let mode = match policy.mode {
         MemoryPolicyMode::Default => 0_u32,
         MemoryPolicyMode::Preferred => 1,
@@ -94,21 +109,32 @@ pub(super) fn memory_policy(plan: &mut Plan, linux: Option<&spec::Linux>) -> Res
             MemoryPolicyFlag::NumaBalancing => 1 << 13,
         }
     });
-    let mut mask = bits("linux.memoryPolicy.nodes", policy.nodes.as_deref().unwrap_or(""))?;
+    let mut mask = bits(
+        "linux.memoryPolicy.nodes",
+        policy.nodes.as_deref().unwrap_or(""),
+    )?;
     if mask.len() % 2 == 1 {
         mask.push(0);
     }
     let (first, count) = plan.numbers(&mask);
-    plan.push(Step::MemoryPolicy { mode: mode | flags, first, count });
+    plan.push(Step::MemoryPolicy {
+        mode: mode | flags,
+        first,
+        count,
+    });
     Ok(())
 }
 
 /// CPUs of a process that enters: the initial set; the final one is set when it runs, which for us is
 /// the same moment, so it wins.
 pub(super) fn affinity(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
-    let Some(affinity) = &process.exec_cpu_affinity else { return Ok(()) };
+    let Some(affinity) = &process.exec_cpu_affinity else {
+        return Ok(());
+    };
     let list = affinity.r#final.as_deref().or(affinity.initial.as_deref());
-    let Some(list) = list.filter(|l| !l.is_empty()) else { return Ok(()) };
+    let Some(list) = list.filter(|l| !l.is_empty()) else {
+        return Ok(());
+    };
     let mut mask = bits("process.execCPUAffinity", list)?;
     if mask.len() % 2 == 1 {
         mask.push(0);
@@ -122,7 +148,11 @@ pub(super) fn affinity(plan: &mut Plan, process: &spec::Process) -> Result<(), E
 fn bits(field: &str, list: &str) -> Result<Vec<u32>, Error> {
     let bad = || Error::invalid(field, format!("{list:?} is no list like 0-3,8"));
     let mut mask = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in list
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let from: usize = from.trim().parse().map_err(|_| bad())?;
         let to: usize = to.trim().parse().map_err(|_| bad())?;

@@ -28,8 +28,12 @@ const ATTRIBUTES: [(u64, &str); 7] = [
     (0x80, "nodiratime"),
 ];
 
-const PROPAGATIONS: [(u64, &str); 4] =
-    [(1 << 17, "unbindable"), (1 << 18, "private"), (1 << 19, "slave"), (1 << 20, "shared")];
+const PROPAGATIONS: [(u64, &str); 4] = [
+    (1 << 17, "unbindable"),
+    (1 << 18, "private"),
+    (1 << 19, "slave"),
+    (1 << 20, "shared"),
+];
 
 fn names(bits: u64, table: &[(u64, &str)]) -> String {
     let mut left = bits;
@@ -63,7 +67,10 @@ fn attr(attr: Attr, recursive: bool) -> String {
         parts.push(format!("{prefix}-{}", names(cleared, &ATTRIBUTES)));
     }
     if attr.propagation != 0 {
-        parts.push(format!("{prefix}{}", names(attr.propagation, &PROPAGATIONS)));
+        parts.push(format!(
+            "{prefix}{}",
+            names(attr.propagation, &PROPAGATIONS)
+        ));
     }
     parts.join(" ")
 }
@@ -100,8 +107,16 @@ impl Plan {
             Some(Source::Tree(tree)) => {
                 let kind = if tree.recursive { "rbind" } else { "bind" };
                 let attrs: Vec<String> = tree.attrs.iter().map(|(a, r)| attr(*a, *r)).collect();
-                let mapped = if tree.id_map.is_some() { ", id-mapped" } else { "" };
-                format!("{kind} of {} ({}{mapped})", tree.path.display(), attrs.join("; "))
+                let mapped = if tree.id_map.is_some() {
+                    ", id-mapped"
+                } else {
+                    ""
+                };
+                format!(
+                    "{kind} of {} ({}{mapped})",
+                    tree.path.display(),
+                    attrs.join("; ")
+                )
             }
             Some(Source::NullTree | Source::Null) => "/dev/null".to_owned(),
             Some(Source::Proc) => "the host's procfs".to_owned(),
@@ -116,8 +131,13 @@ impl Plan {
     }
 
     fn options(&self, list: List) -> String {
-        let from = usize::try_from(list.0).ok().and_then(|at| self.words.get(at..));
-        let words = from.unwrap_or_default().iter().take_while(|&&w| w != init::END);
+        let from = usize::try_from(list.0)
+            .ok()
+            .and_then(|at| self.words.get(at..));
+        let words = from
+            .unwrap_or_default()
+            .iter()
+            .take_while(|&&w| w != init::END);
         let words: Vec<_> = words.collect();
         let mut out = Vec::new();
         for pair in words.chunks(2) {
@@ -134,7 +154,9 @@ impl Plan {
 
     fn mask(&self, first: u32, count: u32) -> String {
         let mut out = String::new();
-        let from = usize::try_from(first).ok().and_then(|at| self.numbers.get(at..));
+        let from = usize::try_from(first)
+            .ok()
+            .and_then(|at| self.numbers.get(at..));
         let count = usize::try_from(count).unwrap_or(0);
         for number in from.unwrap_or_default().iter().take(count) {
             let comma = if out.is_empty() { "" } else { "," };
@@ -150,15 +172,26 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
     let t = |s| plan.text(s);
     match *step {
         Step::JoinCgroup { fd, .. } => format!("join the cgroup in {}", plan.source(fd)),
-        Step::Setns { fd, flags } if matches!(plan.fds.get(usize::from(fd.0)), Some(Source::InitPidfd)) => {
-            format!("enter the container's {} namespaces", names(u64::from(flags), &NAMESPACES))
+        Step::Setns { fd, flags }
+            if matches!(plan.fds.get(usize::from(fd.0)), Some(Source::InitPidfd)) =>
+        {
+            format!(
+                "enter the container's {} namespaces",
+                names(u64::from(flags), &NAMESPACES)
+            )
         }
         Step::Setns { fd, .. } => format!("join {}", plan.source(fd)),
         Step::Unshare { flags } => {
-            format!("make a new {} namespace", names(u64::from(flags), &NAMESPACES))
+            format!(
+                "make a new {} namespace",
+                names(u64::from(flags), &NAMESPACES)
+            )
         }
         Step::TimeOffsets { text, .. } => {
-            format!("set time offsets {}", t(text).trim_end().replace('\n', "; "))
+            format!(
+                "set time offsets {}",
+                t(text).trim_end().replace('\n', "; ")
+            )
         }
         Step::Fork { flags: 0, .. } => "fork into the namespaces".to_owned(),
         Step::Fork { flags, .. } => {
@@ -173,23 +206,61 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
         Step::Propagation { flags } => format!("make all mounts {}", propagation(flags)),
         Step::AttachRoot { .. } => "attach the root filesystem".to_owned(),
         Step::OpenRoot => "open the root".to_owned(),
-        Step::MountFs { fstype, options, attr: a, dest, copy_up, .. } => {
+        Step::MountFs {
+            fstype,
+            options,
+            attr: a,
+            dest,
+            copy_up,
+            ..
+        } => {
             let words = [names(a.set, &ATTRIBUTES), plan.options(options)];
             let words: Vec<_> = words.into_iter().filter(|w| !w.is_empty()).collect();
-            let copy = if copy_up { ", with a copy of what is there" } else { "" };
-            format!("mount {} at {} ({}{copy})", t(fstype), t(dest), words.join(","))
+            let copy = if copy_up {
+                ", with a copy of what is there"
+            } else {
+                ""
+            };
+            format!(
+                "mount {} at {} ({}{copy})",
+                t(fstype),
+                t(dest),
+                words.join(",")
+            )
         }
-        Step::MountOld { fstype, dest, data, .. } => {
-            format!("mount {} at {} ({} bytes of options)", t(fstype), t(dest), t(data).len())
+        Step::MountOld {
+            fstype, dest, data, ..
+        } => {
+            format!(
+                "mount {} at {} ({} bytes of options)",
+                t(fstype),
+                t(dest),
+                t(data).len()
+            )
         }
         Step::MountTree { tree, dest, target } => {
-            let kind = if target == Target::File { " (a file)" } else { "" };
+            let kind = if target == Target::File {
+                " (a file)"
+            } else {
+                ""
+            };
             format!("mount {} at {}{kind}", plan.source(tree), t(dest))
         }
-        Step::SetAttr { dest, attr: a, recursive } => {
+        Step::SetAttr {
+            dest,
+            attr: a,
+            recursive,
+        } => {
             format!("make the mount at {} {}", t(dest), attr(a, recursive))
         }
-        Step::Mknod { path, mode, major, minor, uid, gid } => {
+        Step::Mknod {
+            path,
+            mode,
+            major,
+            minor,
+            uid,
+            gid,
+        } => {
             let kind = match mode & 0o170_000 {
                 0o060_000 => "block",
                 0o010_000 => "fifo",
@@ -215,7 +286,11 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
         Step::Readonly { path } => format!("make {} read-only", t(path)),
         Step::OpenProc { .. } => "open a private procfs".to_owned(),
         Step::WriteProc { path, value, .. } => format!("write {:?} to {}", t(value), t(path)),
-        Step::Rlimit { resource, soft, hard } => {
+        Step::Rlimit {
+            resource,
+            soft,
+            hard,
+        } => {
             let name = spec::RlimitType::ALL
                 .iter()
                 .find(|type_| type_.number() == resource)
@@ -224,29 +299,55 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
         }
         Step::Keyring { name } => format!("make session keyring {}", t(name)),
         Step::Setsid => "make a session".to_owned(),
-        Step::Stdio { stdin, stdout, stderr } => format!(
+        Step::Stdio {
+            stdin,
+            stdout,
+            stderr,
+        } => format!(
             "set stdin to {}, stdout to {}, stderr to {}",
             plan.source(stdin),
             plan.source(stdout),
             plan.source(stderr)
         ),
         Step::Personality { value } => format!("set personality {value:#x}"),
-        Step::Scheduler { policy, nice, priority, .. } => {
+        Step::Scheduler {
+            policy,
+            nice,
+            priority,
+            ..
+        } => {
             format!("set scheduling policy {policy}, nice {nice}, priority {priority}")
         }
         Step::IoPriority { value } => format!("set I/O priority {}:{}", value >> 13, value & 7),
         Step::Affinity { first, count } => format!("set CPU mask {}", plan.mask(first, count)),
         Step::MemoryPolicy { mode, first, count } => {
-            format!("set memory policy {mode:#x}, node mask {}", plan.mask(first, count))
+            format!(
+                "set memory policy {mode:#x}, node mask {}",
+                plan.mask(first, count)
+            )
         }
         Step::Bounding { keep } => format!("limit capabilities to {}", capabilities(keep)),
         Step::NoNewPrivs => "set no_new_privs".to_owned(),
         Step::Seccomp { .. } => "load the seccomp filter".to_owned(),
         Step::Umask { mask } => format!("set umask {mask:04o}"),
-        Step::Ids { uid, gid, first, count, .. } => {
-            format!("become user {uid}:{gid}, groups [{}]", plan.mask(first, count))
+        Step::Ids {
+            uid,
+            gid,
+            first,
+            count,
+            ..
+        } => {
+            format!(
+                "become user {uid}:{gid}, groups [{}]",
+                plan.mask(first, count)
+            )
         }
-        Step::Capabilities { effective, permitted, inheritable, ambient } => format!(
+        Step::Capabilities {
+            effective,
+            permitted,
+            inheritable,
+            ambient,
+        } => format!(
             "set capabilities: effective {}; permitted {}; inheritable {}; ambient {}",
             capabilities(effective),
             capabilities(permitted),
@@ -278,7 +379,9 @@ impl fmt::Display for Plan {
         }
         for act in &self.privileged {
             match act {
-                Privileged::Rlimit { name, soft, hard, .. } => {
+                Privileged::Rlimit {
+                    name, soft, hard, ..
+                } => {
                     writeln!(f, "  parent: set {name} to {soft}:{hard}")?;
                 }
                 Privileged::OomScoreAdj(score) => {

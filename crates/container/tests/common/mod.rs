@@ -58,11 +58,22 @@ impl Bundle {
         for applet in APPLETS {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
-        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n")
-            .unwrap();
-        let id = format!("core-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n",
+        )
+        .unwrap();
+        let id = format!(
+            "core-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let json = plain(&id);
-        Self { dir, id: ContainerId::new(&id).unwrap(), json }
+        Self {
+            dir,
+            id: ContainerId::new(&id).unwrap(),
+            json,
+        }
     }
 
     /// With this shell script as its program.
@@ -80,7 +91,12 @@ impl Bundle {
         serde_json::from_value(self.json.clone()).unwrap()
     }
 
-    pub(crate) fn request<'a>(&'a self, spec: &'a Spec, stdio: Stdio, gate: Gate) -> CreateRequest<'a> {
+    pub(crate) fn request<'a>(
+        &'a self,
+        spec: &'a Spec,
+        stdio: Stdio,
+        gate: Gate,
+    ) -> CreateRequest<'a> {
         CreateRequest {
             id: &self.id,
             spec,
@@ -146,21 +162,34 @@ impl<'a> Live<'a> {
         gate: Gate,
     ) -> Result<Self, Error> {
         let container = engine().create(bundle.request(spec, stdio, gate))?;
-        Ok(Self { container, spec, bundle: bundle.dir.path().to_owned(), gone: false })
+        Ok(Self {
+            container,
+            spec,
+            bundle: bundle.dir.path().to_owned(),
+            gone: false,
+        })
     }
 
     pub(crate) fn wait(&self) -> i32 {
-        sys::wait::wait(self.container.init.pidfd.as_fd()).unwrap().exit.code()
+        sys::wait::wait(self.container.init.pidfd.as_fd())
+            .unwrap()
+            .exit
+            .code()
     }
 
     pub(crate) fn finish(self, output: Output) -> Ran {
         let (stdout, stderr) = output.read();
         let code = self.wait();
-        Ran { code, stdout, stderr }
+        Ran {
+            code,
+            stdout,
+            stderr,
+        }
     }
 
     pub(crate) fn exec(&self, process: Value) -> Ran {
-        self.try_exec(process).unwrap_or_else(|e| panic!("{}", chain(&e)))
+        self.try_exec(process)
+            .unwrap_or_else(|e| panic!("{}", chain(&e)))
     }
 
     pub(crate) fn try_exec(&self, process: Value) -> Result<Ran, Error> {
@@ -178,15 +207,18 @@ impl<'a> Live<'a> {
         let process = engine().exec(&reference, request)?;
         let (stdout, stderr) = output.read();
         let code = sys::wait::wait(process.pidfd.as_fd()).unwrap().exit.code();
-        Ok(Ran { code, stdout, stderr })
+        Ok(Ran {
+            code,
+            stdout,
+            stderr,
+        })
     }
 }
 
 impl Drop for Live<'_> {
     fn drop(&mut self) {
         if !self.gone {
-            let destroyed =
-                container::destroy(&self.container.as_ref(self.spec, &self.bundle));
+            let destroyed = container::destroy(&self.container.as_ref(self.spec, &self.bundle));
             let _ = sys::wait::wait(self.container.init.pidfd.as_fd());
             self.gone = true;
             if !std::thread::panicking() {
@@ -202,7 +234,11 @@ pub(crate) fn piped() -> (Stdio, Output) {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let (out, stdout) = pipe();
     let (err, stderr) = pipe();
-    let stdio = Stdio::Fds { stdin: None, stdout: Some(stdout), stderr: Some(stderr) };
+    let stdio = Stdio::Fds {
+        stdin: None,
+        stdout: Some(stdout),
+        stderr: Some(stderr),
+    };
     (stdio, Output(out, err))
 }
 
