@@ -1,5 +1,7 @@
 //! The agent's state: one pod, its namespaces and its containers.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use container::Engine;
@@ -48,6 +50,9 @@ pub(crate) struct Agent {
     /// Told once DestroySandbox has done its work.
     pub(crate) done: Notify,
     pod: Mutex<PodState>,
+    /// Directories above containers' cgroups that were made for a container which is gone, while
+    /// others may still be below them.
+    cgroup_parents: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// The right to make the sandbox; given back when dropped unused.
@@ -68,6 +73,24 @@ impl Agent {
             mounts: Arc::default(),
             done: Notify::new(),
             pod: Mutex::new(PodState::None),
+            cgroup_parents: Mutex::default(),
+        }
+    }
+
+    /// Removes the directories that were made for `cgroup`, now or when the last container below them
+    /// goes.
+    pub(crate) fn remove_parents(&self, cgroup: &Cgroup) {
+        let mut parents = self
+            .cgroup_parents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        parents.extend(cgroup.record().made_parents);
+        let deepest_first: Vec<_> = parents.iter().rev().cloned().collect();
+        for parent in deepest_first {
+            match std::fs::remove_dir(&parent) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {}
+                _ => drop(parents.remove(&parent)),
+            }
         }
     }
 

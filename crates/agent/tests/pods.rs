@@ -171,9 +171,15 @@ async fn a_shared_pid_namespace_has_a_reaper_and_outlives_its_containers() {
     calls.remove("a").await;
     calls.run(&shared("c")).await;
     // An orphan leaves no zombie behind.
-    let processes = calls.sh("c", "(sleep 0.1 &); sleep 0.3; ps -o stat,args").await.1;
+    let processes = calls
+        .sh("c", "(sleep 0.1 &); sleep 0.3; ps -o stat,args")
+        .await
+        .1;
     assert!(processes.contains("/pod-reaper"), "{processes}");
-    assert!(!processes.lines().any(|l| l.starts_with('Z')), "{processes}");
+    assert!(
+        !processes.lines().any(|l| l.starts_with('Z')),
+        "{processes}"
+    );
     // What runs as the namespace's first process can do nothing and sees nothing of the host.
     let status = fs::read_to_string(format!("/proc/{reaper}/status")).unwrap();
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {

@@ -165,7 +165,9 @@ async fn a_background_child_holds_up_neither_the_exit_nor_the_end_of_output() {
     assert_eq!(calls.wait("read").await.exit_code, 0);
     // The end is told again and again.
     assert_eq!(read(&calls, "read", 10).await, b"");
-    calls.run(&pod.container("exec", &["sleep", "100"], |_| {})).await;
+    calls
+        .run(&pod.container("exec", &["sleep", "100"], |_| {}))
+        .await;
     assert_eq!(calls.sh("exec", "sleep 30 & echo x").await.1, "x\n");
     assert!(
         begin.elapsed() < Duration::from_secs(10),

@@ -57,6 +57,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: Create) -> Result<i32, Error
     let pid = container.init.pid;
     supervise::container(agent, Arc::clone(&container), oom);
     log::info!("container {} created, pid {pid}", container.id);
+    sys::failpoint!("agent.create.reply.before");
     reserved.assign(container);
     Ok(pid)
 }
@@ -102,7 +103,9 @@ fn make(
         cgroup_path: None,
         clamp_capabilities: wants_all_capabilities(&spec),
     };
+    sys::failpoint!("agent.create.core.before");
     let created = agent.engine.create(request);
+    sys::failpoint!("agent.create.core.after");
     let mut core = created.map_err(|e| Error::core("create it", &create.id, e))?;
     busy.adopt(core.init.pid);
     let served = streams(&mut core, ends, create.stdin, log).and_then(|streams| {

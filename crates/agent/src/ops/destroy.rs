@@ -22,6 +22,7 @@ const LIMIT: u32 = 30;
 /// # Errors
 /// A container cannot be removed: the agent stays, and the call may be made again.
 pub(crate) async fn run(agent: &Arc<Agent>) -> Result<(), Error> {
+    sys::failpoint!("agent.destroy.before");
     agent.table.close();
     let removals: Vec<_> = agent
         .table
@@ -63,6 +64,7 @@ pub(crate) async fn run(agent: &Arc<Agent>) -> Result<(), Error> {
     if agent.state.own {
         drop(std::fs::remove_dir(&agent.state.dir));
     }
+    sys::failpoint!("agent.destroy.after");
     agent.oom.close();
     log::info!("sandbox destroyed");
     agent.done.notify_one();

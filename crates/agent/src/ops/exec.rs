@@ -64,8 +64,10 @@ pub(crate) async fn spawn(
             extra_env: Vec::new(),
             clamp_capabilities: false,
         };
+        sys::failpoint!("agent.exec.before");
         let started = engine.exec(&container.as_core(), request);
         let started = started.map_err(|e| Error::core("run a process in it", &container.id, e))?;
+        sys::failpoint!("agent.exec.after");
         busy.adopt(started.pid);
         let pidfd = Arc::new(started.pidfd);
         let streams = match (started.console, ends) {

@@ -60,6 +60,7 @@ async fn remove(
         // The call before this one did it.
         return Ok(());
     }
+    sys::failpoint!("agent.remove.kill.before");
     // Through the pidfd first: it works even where the cgroup does not.
     if container.init.exited().is_none() {
         drop(container.init.signal(libc::SIGKILL));
@@ -82,8 +83,10 @@ async fn remove(
     let work = {
         let (agent, container) = (Arc::clone(agent), Arc::clone(container));
         move |_: &crate::reaper::Busy| {
+            sys::failpoint!("agent.remove.core.before");
             let destroyed = ::container::destroy(&container.as_core());
             destroyed.map_err(|e| Error::core("remove it", &container.id, e))?;
+            agent.remove_parents(&container.cgroup);
             agent.mounts.release(&container.storages);
             forget_files(&agent, &container.id, record);
             Ok(())
@@ -92,6 +95,7 @@ async fn remove(
     op.core = None;
     agent.core(work).await?;
     op.removed = true;
+    sys::failpoint!("agent.remove.after");
     agent.table.remove(&container.id);
     log::info!("container {} removed", container.id);
     Ok(())

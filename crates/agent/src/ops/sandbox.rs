@@ -26,6 +26,7 @@ pub(crate) struct CreateSandbox {
 /// Makes the sandbox; returns the pid of the shared pid namespace's first process, if there is one.
 pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Option<i32>, Error> {
     let reserved = agent.reserve_pod()?;
+    sys::failpoint!("agent.sandbox.before");
     let work = {
         let agent = Arc::clone(agent);
         move |busy: &crate::reaper::Busy| {
@@ -59,6 +60,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Opt
     }
     let pid = pod.reaper.as_ref().map(|r| r.process.pid);
     log::info!("sandbox {:?} created", pod.id);
+    sys::failpoint!("agent.sandbox.reply.before");
     reserved.assign(pod);
     Ok(pid)
 }

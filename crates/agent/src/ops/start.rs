@@ -23,11 +23,13 @@ pub(crate) async fn run(agent: &Arc<Agent>, id: &str) -> Result<(), Error> {
             is: "not waiting to be started",
         });
     };
+    sys::failpoint!("agent.start.before");
     let work = {
         let id = id.to_owned();
         move |_: &crate::reaper::Busy| core.start().map_err(|e| Error::core("start it", &id, e))
     };
     agent.core(work).await?;
+    sys::failpoint!("agent.start.after");
     // A program that ended at once has moved on already.
     container.started(clock::now_ns());
     log::info!("container {id} started");

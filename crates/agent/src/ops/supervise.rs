@@ -69,6 +69,7 @@ pub(crate) fn container(agent: &Arc<Agent>, container: Arc<Container>, oom: Opti
             container.set_log_bytes_lost(lost);
         }
         let dir = agent.state.dir.join(&container.id);
+        sys::failpoint!("agent.exit.record.before");
         if let Err(e) = exit_record::write(&dir, &exit) {
             log::error!(
                 "container {}: cannot write {}/exit.json: {e}",
@@ -81,6 +82,7 @@ pub(crate) fn container(agent: &Arc<Agent>, container: Arc<Container>, oom: Opti
             container.id,
             exit.reason()
         );
+        sys::failpoint!("agent.exit.record.after");
         container.exited(exit.clone());
         init.publish(exit);
     });
