@@ -25,6 +25,12 @@ pub(crate) enum Error {
         messages::EXISTS, messages::GIVEN_ID_EXISTS, root.display()
     )]
     Exists { id: String, root: PathBuf },
+    #[error(
+        "the state directory {} belongs to user {uid} with mode {mode:04o}: it must be ours and \
+         writable by nobody else (chmod 0711)",
+        root.display()
+    )]
+    OpenRoot { root: PathBuf, uid: u32, mode: u32 },
     #[error("container {id:?} is being created by another process; try again when that has ended")]
     BeingCreated { id: String },
     #[error("{act} container {id:?}: {}", messages::NOT_RUNNING)]

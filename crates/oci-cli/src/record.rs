@@ -12,7 +12,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use container::ContainerId;
@@ -111,6 +111,7 @@ impl StateDir {
         root.recursive(true).mode(0o711);
         root.create(&self.root)
             .map_err(Error::file("make the state directory", &self.root))?;
+        self.check_root()?;
         let made = DirBuilder::new().mode(0o700).create(&self.path);
         if made
             .as_ref()
@@ -123,6 +124,22 @@ impl StateDir {
         }
         made.map_err(Error::file("make the state directory", &self.path))?;
         self.lock()
+    }
+
+    /// Whoever may write to the root could put a record there, and with it a process, a cgroup and
+    /// hooks of their choice.
+    fn check_root(&self) -> Result<(), Error> {
+        let act = "look at the state directory";
+        let meta = fs::metadata(&self.root).map_err(Error::file(act, &self.root))?;
+        let mode = meta.mode() & 0o7777;
+        if meta.uid() == rustix::process::geteuid().as_raw() && mode & 0o022 == 0 {
+            return Ok(());
+        }
+        Err(Error::OpenRoot {
+            root: self.root.clone(),
+            uid: meta.uid(),
+            mode,
+        })
     }
 
     /// Locks the directory against other commands that change the container as a whole.

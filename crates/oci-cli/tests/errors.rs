@@ -200,6 +200,16 @@ fn a_state_directory_that_cannot_be_written() {
 }
 
 #[test]
+fn a_state_directory_that_others_may_write_to() {
+    use std::os::unix::fs::PermissionsExt;
+    let (oci, bundle) = (Oci::new(), sleeper());
+    std::fs::create_dir(oci.root()).expect("a directory");
+    std::fs::set_permissions(oci.root(), std::fs::Permissions::from_mode(0o777)).expect("chmod");
+    oci.run(&["create", "-b", path(&bundle), &oci.id("open")])
+        .fails(1, &["mode 0777", "writable by nobody else"]);
+}
+
+#[test]
 fn a_record_that_cannot_be_read() {
     let (oci, bundle) = (Oci::new(), sleeper());
     let id = oci.create("torn", &bundle);

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,7 +35,21 @@ impl Podman {
             prefix,
         };
         testing::rootfs::busybox(&podman.rootfs()).expect("a root");
+        // podman 4.3 forgets `--runtime-flag` when it cleans up: the state directory of the test is
+        // said by a script.
+        let state = podman.dir.path().join("state");
+        let script = format!(
+            "#!/bin/sh\nexec {PROGRAM} --root {} \"$@\"\n",
+            state.display()
+        );
+        std::fs::write(podman.runtime(), script).expect("the script");
+        std::fs::set_permissions(podman.runtime(), std::fs::Permissions::from_mode(0o755))
+            .expect("chmod");
         podman
+    }
+
+    fn runtime(&self) -> String {
+        self.dir.path().join("coffer-oci").display().to_string()
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -60,7 +75,7 @@ impl Podman {
             .arg(dir("run"));
         command.arg("--tmpdir").arg(dir("tmp"));
         command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
-        command.args(["--events-backend", "none", "--runtime", PROGRAM]);
+        command.args(["--events-backend", "none", "--runtime", &self.runtime()]);
         command.args(args).stdin(std::process::Stdio::null());
         // Volumes and locks of the system's podman stay out of it.
         command
@@ -106,6 +121,13 @@ impl Drop for Podman {
         unmount_below(self.dir.path());
         drop(testing::guard::Cgroup::new(self.cgroup_parent()));
         if !std::thread::panicking() {
+            let left: Vec<_> = std::fs::read_dir(self.dir.path().join("state"))
+                .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect())
+                .unwrap_or_default();
+            assert!(
+                left.iter().all(|name| name == "seccomp~"),
+                "records left: {left:?}"
+            );
             self.before.assert_clean();
         }
     }
@@ -170,7 +192,7 @@ fn a_container_is_entered_stopped_and_removed() {
         "podman knows the message: {output:?}"
     );
     let state = podman.succeeds(&["inspect", "-f", "{{.State.Status}} {{.OCIRuntime}}", &name]);
-    assert_eq!(state, format!("running {PROGRAM}\n"));
+    assert_eq!(state, format!("running {}\n", podman.runtime()));
 
     podman.succeeds(&["stop", "--time", "10", &name]);
     assert_eq!(podman.succeeds(&["logs", &name]), "hello\nbye\n");
