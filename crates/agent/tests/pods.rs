@@ -399,7 +399,7 @@ async fn an_inherited_socket_is_served_at_once() {
 }
 
 #[tokio::test]
-async fn twenty_pods_cost_less_than_a_mebibyte_each() {
+async fn twenty_pods_cost_little_each() {
     let mut pods = Vec::new();
     for _ in 0..20 {
         let (pod, calls) = Pod::sandbox().await;
@@ -429,7 +429,12 @@ async fn twenty_pods_cost_less_than_a_mebibyte_each() {
     }
     let each = total / 20;
     println!("20 agents with one container each: PSS {each} KiB per agent");
-    assert!(each <= 1024, "{each} KiB");
+    // Unoptimised code has large frames and tables; COFFER_AGENT names another build to measure.
+    let limit = match std::env::var_os("COFFER_AGENT") {
+        None if cfg!(debug_assertions) => 1536,
+        _ => 600,
+    };
+    assert!(each <= limit, "{each} KiB, limit {limit}");
     for (pod, calls) in pods {
         pod.destroy(calls).await;
     }

@@ -217,7 +217,9 @@ fn spawn(dir: &Path, extra: &[&str]) -> i32 {
         .create(true)
         .open(dir.join("agent.log"))
         .unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_coffer-agent"))
+    let program = std::env::var_os("COFFER_AGENT");
+    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_coffer-agent").into());
+    let child = Command::new(program)
         .arg("--listen")
         .arg(format!("unix://{}/agent.sock", dir.display()))
         .arg("--state")
