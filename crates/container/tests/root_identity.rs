@@ -284,3 +284,46 @@ fn exec_gets_a_terminal_too() {
     sys::wait::wait(entered.pidfd.as_fd()).unwrap();
     assert_eq!(text, "/dev/pts/0\r\n");
 }
+
+/// S1 (CVE-2019-5736): a process of ours that is in the container's pid namespace already, but not
+/// yet theirs, shows them neither its program nor its descriptors.
+#[test]
+fn what_waits_at_the_gate_is_closed_to_its_neighbours() {
+    let first = Bundle::script("exec sleep 100");
+    let spec = first.spec();
+    let mut live = Live::create(&first, &spec, quiet(), Gate::Pipe).unwrap();
+    live.container.start().unwrap();
+    let mut second = Bundle::script("true");
+    let path = format!("/proc/{}/ns/pid", live.container.init.pid);
+    namespaces(&mut second, &[json!({"type": "pid", "path": path})]);
+    let second_spec = second.spec();
+    let waiting = Live::create(&second, &second_spec, quiet(), Gate::Pipe).unwrap();
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", waiting.container.init.pid)).unwrap();
+    let inner = status
+        .lines()
+        .find_map(|l| l.strip_prefix("NSpid:"))
+        .unwrap();
+    let inner = inner.split_whitespace().last().unwrap();
+    let script = format!(
+        "test -d /proc/{inner} && for f in exe fd/0 root cwd; do readlink /proc/{inner}/$f || echo denied; done; \
+         for f in /proc/{inner}/fd/*; do readlink $f; done; head -c 1 /proc/{inner}/mem || echo denied"
+    );
+    let ran = live.exec(process(&["sh", "-c", &script]));
+    assert_eq!(
+        ran.stdout, "denied\ndenied\ndenied\ndenied\ndenied\n",
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn many_containers_are_made_at_once() {
+    std::thread::scope(|scope| {
+        for n in 0..12 {
+            scope.spawn(move || {
+                let ran = Bundle::script(&format!("echo {n}; exit {n}")).run();
+                assert_eq!((ran.code, ran.stdout), (n, format!("{n}\n")));
+            });
+        }
+    });
+}
