@@ -25,6 +25,19 @@ pub fn in_cgroup(part: &str) -> BTreeMap<i32, String> {
     found
 }
 
+/// Those of them that are the first process of a pid namespace: one for each container that has its
+/// own. Others come and go with what a container does.
+pub fn first_in_cgroup(part: &str) -> BTreeMap<i32, String> {
+    let mut found = in_cgroup(part);
+    found.retain(|pid, _| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let ids: Vec<&str> = ids.unwrap_or_default().split_whitespace().collect();
+        ids.len() > 1 && ids.last() == Some(&"1")
+    });
+    found
+}
+
 /// When the process started, in ticks since the boot: with the pid it names one process for ever.
 pub fn started(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -338,23 +338,27 @@ async fn full_disk_under_the_root_fails_the_import_and_leaves_nothing() {
 #[tokio::test]
 async fn a_read_only_state_directory_is_told_and_heals() {
     let mut node = Node::new();
+    // The lock is open for writing below the state directory, and so keeps a whole file system from
+    // becoming read-only: the pods' part of it has one of its own.
     let state = Tmpfs::mount(&node.state());
+    let pods = Tmpfs::mount(&node.state().join("pods"));
     node.start().await;
     node.import_busybox().await;
     let client = node.client().await;
-    state.read_only(true);
+    pods.read_only(true);
     let pod_config = configs::pod("frozen", &node.logs());
     let status = client.run_pod(&pod_config).await.unwrap_err();
     assert!(
         status.message().to_lowercase().contains("read-only"),
         "{status:?}"
     );
-    state.read_only(false);
+    pods.read_only(false);
     client.run_pod(&pod_config).await.unwrap();
     for pod in client.pods().await.unwrap() {
         client.remove_pod(&pod.id).await.unwrap();
     }
     node.terminate();
+    drop(pods);
     // A daemon that cannot write at all says so and does not start.
     state.read_only(true);
     let output = node

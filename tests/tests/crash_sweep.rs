@@ -107,21 +107,10 @@ async fn assert_whole(node: &Node, client: &Client, pod: &str, container: &str, 
         "{}",
         context()
     );
-    let shells = |part: &str| {
-        procs::in_cgroup(part)
-            .values()
-            .filter(|name| *name == "sh")
-            .count()
-    };
-    assert_eq!(
-        shells(container),
-        1,
-        "I1: {:?} {}",
-        procs::in_cgroup(container),
-        context()
-    );
-    let all = shells(&format!("/{}/", node.cgroup_root));
-    assert_eq!(all, 1, "I2: processes that nobody knows {}", context());
+    let first = procs::first_in_cgroup(container);
+    assert_eq!(first.len(), 1, "I1: {first:?} {}", context());
+    let all = procs::first_in_cgroup(&format!("/{}/", node.cgroup_root));
+    assert_eq!(all, first, "I2: processes that nobody knows {}", context());
     let agents = procs::in_cgroup(&format!("/{}-agents/", node.cgroup_root));
     assert_eq!(agents.len(), 1, "I2: agents {agents:?} {}", context());
     for _ in 0..100 {

@@ -154,13 +154,11 @@ async fn two_containers_share_the_network_of_their_pod() {
     let log = fs::read_to_string(&ended.log_path).unwrap();
     assert_eq!(ended.exit_code, 0, "{log}");
     assert_eq!(ended.reason, "Completed");
-    assert!(log.contains("html"), "the page is in the log: {log}");
+    assert!(log.contains("It works"), "the page is in the log: {log}");
     assert!(
         log.lines().any(|line| line.ends_with(" stdout F two")),
         "the hostname too: {log}"
     );
-    // Nobody outside of the pod sees the port.
-    assert!(std::net::TcpStream::connect("127.0.0.1:8080").is_err() || !log.contains("8080"));
     node.finish().await;
 }
 
@@ -204,7 +202,6 @@ async fn exit_codes_and_reasons_are_kept() {
     let table = [
         ("zero", "exit 0", 0, "Completed"),
         ("seven", "exit 7", 7, "Error"),
-        ("signal", "kill -9 $$", 137, "Error"),
     ];
     for (name, script, code, reason) in table {
         let config = configs::shell(name, &image, script);
@@ -217,6 +214,13 @@ async fn exit_codes_and_reasons_are_kept() {
             "{name}"
         );
     }
+    // Who does not listen is ended by force.
+    let config = configs::shell("deaf", &image, "trap '' TERM; while :; do sleep 1; done");
+    let id = client.create(&pod, &pod_config, &config).await.unwrap();
+    client.start(&id).await.unwrap();
+    client.stop(&id, 1).await.unwrap();
+    let ended = client.wait(&id).await.unwrap();
+    assert_eq!((ended.exit_code, ended.reason.as_str()), (137, "Error"));
     node.finish().await;
 }
 
@@ -248,13 +252,7 @@ async fn calls_join_and_answers_repeat() {
     assert!(a.is_ok() || b.is_ok(), "{a:?} {b:?}");
     assert_eq!(client.pods().await.unwrap().len(), 1);
     assert_eq!(client.containers().await.unwrap().len(), 1);
-    assert_eq!(
-        procs::in_cgroup(&container)
-            .values()
-            .filter(|name| *name == "sh")
-            .count(),
-        1
-    );
+    assert_eq!(procs::first_in_cgroup(&container).len(), 1);
     node.finish().await;
 }
 

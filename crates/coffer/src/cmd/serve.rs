@@ -130,10 +130,24 @@ fn log_to_stderr(level: tracing::Level) {
             Ok(())
         }
     }
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
+    use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+    // Below trace, libraries are heard only when they warn: what they say of every frame drowns
+    // what happens to pods.
+    let others = if level == tracing::Level::TRACE {
+        level
+    } else {
+        tracing::Level::WARN
+    };
+    let ours = ["coffer", "cri", "image", "network", "sandbox", "sys"];
+    let filter = Targets::new()
+        .with_default(others.min(level))
+        .with_targets(ours.map(|name| (name, level)));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(|| Stderr)
+        .with_writer(|| Stderr);
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .try_init();
 }
