@@ -7,6 +7,7 @@
 
 mod authority;
 mod connection;
+mod running;
 
 use std::{future::Future, io, time::Duration};
 
@@ -16,6 +17,7 @@ use tonic::transport::Server;
 
 use crate::{node, service::Service, v1};
 use connection::Connection;
+use running::Running;
 
 /// Largest request: what clients of CRI use.
 const REQUEST: usize = 16 << 20;
@@ -24,6 +26,8 @@ const REPLY: usize = 16 << 20;
 /// HTTP/2 windows: enough for an import at full speed, small beside our budget.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
+/// How long the last answers may take to their clients.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown`, then lets calls that run finish for `drain`.
 ///
@@ -49,7 +53,12 @@ pub(crate) async fn serve(
     let node = node::service(&service, REQUEST);
 
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let running = Running::default();
+    let counted = running.clone();
     let server = Server::builder()
+        .layer(tower::layer::layer_fn(move |service| {
+            counted.around(service)
+        }))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(runtime)
@@ -59,16 +68,25 @@ pub(crate) async fn serve(
             shutdown.await;
             stop.send_replace(true);
         });
-    let overdue = async move {
+    let over = async move {
         if stopped.wait_for(|stop| *stop).await.is_err() {
             std::future::pending::<()>().await;
         }
-        tokio::time::sleep(drain).await;
+        // Clients that keep their connections open are not waited for, calls are.
+        let idle = async {
+            while !running.is_idle() {
+                tokio::time::sleep(LAST_WORDS).await;
+            }
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::time::timeout(drain, idle).await.is_ok()
     };
     tokio::select! {
         served = server => served.map_err(io::Error::other),
-        () = overdue => {
-            tracing::info!("calls still run; they are left to the next start");
+        finished = over => {
+            if !finished {
+                tracing::info!("calls still run; they are left to the next start");
+            }
             Ok(())
         }
     }

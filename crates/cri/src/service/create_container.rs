@@ -58,8 +58,9 @@ impl Service {
         let result = self
             .running_creates
             .run(key.clone(), config.clone(), || {
-                match self.containers.by_key(&key) {
-                    Some(container) => Begin::Done(same(&container, &config)),
+                let known = self.containers.by_key(&key);
+                match known.and_then(|container| finished(&container, &config)) {
+                    Some(result) => Begin::Done(result),
                     None => Begin::Run(self.clone().make_container(pod, config)),
                 }
             })
@@ -71,6 +72,13 @@ impl Service {
     async fn make_container(self, pod: Arc<Pod>, config: ContainerConfig) -> Result<Id, Error> {
         if pod.state() != PodState::Ready {
             return Err(pod.not("is not ready: no container can be created in it"));
+        }
+        let key = ContainerKey {
+            pod: pod.id().clone(),
+            container: config.metadata.clone(),
+        };
+        if let Some(old) = self.containers.by_key(&key) {
+            self.remove_container_now(&old).await?;
         }
         let id = Id::random().map_err(|e| Error::Random(Arc::new(e)))?;
         let mut undo = Undo::default();
@@ -332,15 +340,25 @@ struct Draft {
     facts: ContainerFacts,
 }
 
-/// The result for a container that exists already.
-fn same(container: &Container, config: &ContainerConfig) -> Result<Id, Error> {
-    match crate::diff::first_difference(&container.facts().config, config) {
-        None => Ok(container.id().clone()),
-        Some(field) => Err(Error::Differs {
-            what: container.key().to_string(),
-            field,
-        }),
+/// The result for a container that exists already; `None` for one that is half made or half removed,
+/// as recovery finds them: it goes, and another one takes its place.
+fn finished(container: &Container, config: &ContainerConfig) -> Option<Result<Id, Error>> {
+    let state = container.state();
+    if matches!(
+        state,
+        ContainerState::Creating { .. } | ContainerState::Removing { .. }
+    ) {
+        return None;
     }
+    Some(
+        match crate::diff::first_difference(&container.facts().config, config) {
+            None => Ok(container.id().clone()),
+            Some(field) => Err(Error::Differs {
+                what: container.key().to_string(),
+                field,
+            }),
+        },
+    )
 }
 
 /// What people call the image: a client that has resolved it asks by id.

@@ -59,9 +59,9 @@ impl Service {
         }
         match pod.state() {
             PodState::Ready => Some(Ok(pod.id().clone())),
-            // One that never held a container may have been lost before its client heard of it:
-            // replaced, so that the client's next try succeeds.
-            PodState::Stopped { .. } if self.containers_of(pod.id()).is_empty() => None,
+            // One that never held a container may have been lost before its client heard of it, or
+            // is being taken back by recovery: replaced, so that the client's next try succeeds.
+            _ if self.containers_of(pod.id()).is_empty() => None,
             state => Some(Err(Error::Taken {
                 what: what(),
                 id: pod.id().clone(),
