@@ -203,6 +203,7 @@ fn in_cgroup(
         Gate::Fifo(path) => (plan::Gate::Fifo, Some(path.as_path())),
     };
     let into = cgroup.dir_fd()?;
+    let joins = cgroup.join_fds()?;
     let options = Options {
         bundle: request.bundle.to_owned(),
         id: request.id.to_string(),
@@ -213,7 +214,7 @@ fn in_cgroup(
         no_new_keyring: request.no_new_keyring,
         extra_env: request.extra_env,
         clamp_capabilities: request.clamp_capabilities,
-        joins: engine.host.facts.cgroup_v1.len(),
+        joins: joins.len(),
         unified: into.is_some(),
         home,
     };
@@ -232,6 +233,7 @@ fn in_cgroup(
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),
         cgroup: Some(cgroup),
+        joins,
         rootfs: Some(request.rootfs),
         streams,
         fifo,

@@ -69,6 +69,7 @@ pub(crate) fn exec(
     }
     let (stdio, streams) = streams(request.stdio);
     let into = container.cgroup.dir_fd()?;
+    let joins = container.cgroup.join_fds()?;
     let options = Options {
         id: container.id.to_string(),
         stdio,
@@ -77,7 +78,7 @@ pub(crate) fn exec(
         no_new_keyring: request.no_new_keyring,
         extra_env: request.extra_env,
         clamp_capabilities: request.clamp_capabilities,
-        joins: container.cgroup.join_fds()?.len(),
+        joins: joins.len(),
         unified: into.is_some(),
         home,
         ..Options::new(container.bundle)
@@ -99,6 +100,7 @@ pub(crate) fn exec(
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),
         cgroup: Some(container.cgroup),
+        joins,
         rootfs: None,
         streams,
         fifo: None,

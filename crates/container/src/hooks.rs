@@ -52,6 +52,7 @@ pub(crate) fn run(
     let mut opened = Opened {
         proc: None,
         cgroup: None,
+        joins: Vec::new(),
         rootfs: None,
         streams: [None, None, None],
         fifo: None,

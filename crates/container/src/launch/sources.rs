@@ -24,6 +24,8 @@ pub(crate) type Streams = [Option<OwnedFd>; 3];
 pub(crate) struct Opened<'a> {
     pub(crate) proc: Option<BorrowedFd<'a>>,
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// As many `tasks` files as the plan was made with.
+    pub(crate) joins: Vec<OwnedFd>,
     pub(crate) rootfs: Option<Rootfs>,
     pub(crate) streams: Streams,
     pub(crate) fifo: Option<&'a Path>,
@@ -65,17 +67,11 @@ impl Fds {
 /// Opens all sources of `plan`.
 pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
     let mut fds = Fds::default();
-    let mut joins = match from.cgroup {
-        Some(cgroup) if wants_joins(plan) => cgroup
-            .join_fds()
-            .map_err(|e| Error::io("open", "the cgroup's tasks files", std::io::Error::other(e)))?,
-        _ => Vec::new(),
-    };
-    joins.reverse();
+    let mut joins = std::mem::take(&mut from.joins).into_iter();
     for source in &plan.fds {
         let number = match source {
             Source::Namespace(type_, path) => fds.own(namespace(*type_, path)?)?,
-            Source::CgroupJoin(_) => match joins.pop() {
+            Source::CgroupJoin(_) => match joins.next() {
                 Some(fd) => fds.own(fd)?,
                 None => return Err(Error::Protocol),
             },
@@ -139,12 +135,6 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
         fds.numbers.push(number);
     }
     Ok(fds)
-}
-
-fn wants_joins(plan: &Plan) -> bool {
-    plan.fds
-        .iter()
-        .any(|source| matches!(source, Source::CgroupJoin(_)))
 }
 
 fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
