@@ -461,3 +461,133 @@ async fn repeated_calls_join_and_other_configurations_are_refused() {
     assert!(is_empty(&place.state().join("pods")));
     daemon.stop().await;
 }
+
+/// R7: a pod whose agent hangs is slow itself, and no other is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_agent_delays_no_other_pod() {
+    let place = Place::new();
+    let before = snapshot(&place);
+    let daemon = with_image(&place).await;
+    let mut runtime = daemon.runtime().await;
+    let logs = place.dir.path().join("logs");
+    let mut pods = Vec::new();
+    for name in ["hangs", "works"] {
+        let pod = run_pod(&mut runtime, pod_config(name, &logs))
+            .await
+            .unwrap();
+        let config = container_config(name, IMAGE, FOREVER);
+        let container = create(&mut runtime, &pod, config).await.unwrap();
+        start(&mut runtime, &container).await.unwrap();
+        pods.push((pod, container));
+    }
+    let [(hangs, hung), (works, working)] = [pods[0].clone(), pods[1].clone()];
+    let agent = agent_pid(&place, &hangs);
+    rustix::process::kill_process(agent, rustix::process::Signal::STOP).unwrap();
+
+    // Calls that hang, and stay hanging.
+    let mut stuck = runtime.clone();
+    let id = hung.clone();
+    let stuck = tokio::spawn(async move { exec(&mut stuck, &id, "true", 5).await });
+    let began = std::time::Instant::now();
+    for _ in 0..10 {
+        assert_eq!(
+            exec(&mut runtime, &working, "exit 0", 5)
+                .await
+                .unwrap()
+                .exit_code,
+            0
+        );
+        let list = v1::ListContainersRequest::default();
+        let all = runtime
+            .list_containers(list)
+            .await
+            .unwrap()
+            .into_inner()
+            .containers;
+        assert_eq!(all.len(), 2);
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    let request = v1::ListContainerStatsRequest::default();
+    let stats = runtime
+        .list_container_stats(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .stats;
+    let of = |id: &str| {
+        stats
+            .iter()
+            .find(|stats| stats.attributes.as_ref().unwrap().id == id)
+            .unwrap()
+    };
+    assert!(of(&working).cpu.is_some() && of(&hung).cpu.is_none());
+
+    // The stop goes from asking to killing.
+    let began = std::time::Instant::now();
+    let request = v1::StopPodSandboxRequest {
+        pod_sandbox_id: hangs.clone(),
+    };
+    runtime.stop_pod_sandbox(request).await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+    let told = status(&mut runtime, &hung).await;
+    assert_eq!(
+        (told.state(), told.exit_code),
+        (v1::ContainerState::ContainerExited, 137)
+    );
+    assert!(stuck.await.unwrap().is_err());
+    remove_pod(&mut runtime, &hangs).await;
+    remove_pod(&mut runtime, &works).await;
+    daemon.stop().await;
+    before.assert_clean();
+}
+
+/// A daemon that starts while an agent hangs serves at once and takes the pod over later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_agent_does_not_delay_the_start() {
+    let place = Place::new();
+    let before = snapshot(&place);
+    let daemon = with_image(&place).await;
+    let mut runtime = daemon.runtime().await;
+    let logs = place.dir.path().join("logs");
+    let pod = run_pod(&mut runtime, pod_config("slow", &logs))
+        .await
+        .unwrap();
+    let config = container_config("slow", IMAGE, FOREVER);
+    let container = create(&mut runtime, &pod, config).await.unwrap();
+    start(&mut runtime, &container).await.unwrap();
+    let agent = agent_pid(&place, &pod);
+    daemon.stop().await;
+    rustix::process::kill_process(agent, rustix::process::Signal::STOP).unwrap();
+
+    let began = std::time::Instant::now();
+    let daemon = Daemon::start(&place).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    let mut runtime = daemon.runtime().await;
+    let told = status(&mut runtime, &container).await;
+    assert_eq!(told.state(), v1::ContainerState::ContainerRunning);
+    rustix::process::kill_process(agent, rustix::process::Signal::CONT).unwrap();
+    // Waits for the agent by itself.
+    assert_eq!(
+        exec(&mut runtime, &container, "exit 7", 5)
+            .await
+            .unwrap()
+            .exit_code,
+        7
+    );
+    remove_pod(&mut runtime, &pod).await;
+    daemon.stop().await;
+    rustix::process::waitpid(Some(agent), rustix::process::WaitOptions::empty()).unwrap();
+    before.assert_clean();
+}
