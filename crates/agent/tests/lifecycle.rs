@@ -317,3 +317,38 @@ async fn destroy_kills_what_runs_and_keeps_the_records() {
         assert_eq!(record["exit_code"], 137, "{id}");
     }
 }
+
+#[tokio::test]
+async fn a_hung_hook_delays_no_other_container_and_no_deadline() {
+    use agent_api::ttrpc::context::with_duration;
+    use std::time::{Duration, Instant};
+    let (pod, calls) = Pod::sandbox().await;
+    let hung = pod.container("hung", &["sleep", "100"], |spec| {
+        spec["hooks"] = json!({
+            "createRuntime": [{ "path": "/bin/busybox", "args": ["sleep", "3"] }]
+        });
+    });
+    let deadline = with_duration(Duration::from_millis(300));
+    let begin = Instant::now();
+    let (late, ()) = tokio::join!(calls.own.create_container(deadline, &hung), async {
+        calls
+            .run(&pod.container("c1", &["sleep", "100"], |_| {}))
+            .await;
+        assert_eq!(calls.sh("c1", "echo prompt").await.1, "prompt\n");
+        calls.remove("c1").await;
+    });
+    assert!(late.is_err());
+    assert!(
+        begin.elapsed() < Duration::from_millis(2500),
+        "{:?}",
+        begin.elapsed()
+    );
+    // The work of the call that nobody waits for any more goes on, and its name is taken.
+    assert_eq!(
+        status(calls.own.create_container(soon(), &hung).await).0,
+        Code::ALREADY_EXISTS
+    );
+    common::until("its end", async || calls.state("hung").await.is_some()).await;
+    calls.start("hung").await;
+    pod.destroy(calls).await;
+}

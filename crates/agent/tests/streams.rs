@@ -313,3 +313,55 @@ async fn an_agent_without_clients_keeps_writing() {
     assert_eq!(pod.log("c1").len(), 300);
     pod.destroy(calls).await;
 }
+
+#[tokio::test]
+async fn a_full_disk_neither_blocks_the_application_nor_tears_records() {
+    use rustix::mount::{MountFlags, mount};
+    let (pod, calls) = Pod::sandbox().await;
+    let small = pod.dir.path().join("small");
+    fs::create_dir(&small).unwrap();
+    mount(
+        "tmpfs",
+        &small,
+        "tmpfs",
+        MountFlags::empty(),
+        Some(c"size=256k"),
+    )
+    .unwrap();
+    let mounted = testing::guard::Mount::new(&small);
+    fs::write(small.join("filler"), vec![0; 128 << 10]).unwrap();
+    let script = "yes 0123456789 | head -n 20000; while [ ! -e /go ]; do sleep 0.02; done; \
+                  echo after";
+    let mut request = pod.container("c1", &["sh", "-c", script], |_| {});
+    request.log = Some(sandbox::LogConfig {
+        path: common::text(&small.join("c1.log")),
+    });
+    calls.run(&request).await;
+    // It gets on although nothing more can be written.
+    common::until("the writer's end", async || {
+        calls.sh("c1", "ps | grep -q '[h]ead -n 20000$'").await.0 == 1
+    })
+    .await;
+    fs::remove_file(small.join("filler")).unwrap();
+    assert_eq!(calls.sh("c1", "touch /go").await.0, 0);
+    let state = calls.wait("c1").await;
+    assert_eq!(state.exit_code, 0);
+    let log = fs::read_to_string(small.join("c1.log")).unwrap();
+    let lines: Vec<_> = log.lines().map(|l| &l[31..]).collect();
+    let (gap, whole): (Vec<&str>, Vec<&str>) = lines
+        .iter()
+        .copied()
+        .partition(|l| l.contains("bytes of log are missing here"));
+    assert_eq!(gap.len(), 1, "{gap:?}");
+    assert!(gap[0].contains("No space left on device"), "{gap:?}");
+    let (last, rest) = whole.split_last().unwrap();
+    assert_eq!(*last, "stdout F after");
+    assert!(rest.len() > 500 && rest.iter().all(|l| *l == "stdout F 0123456789"));
+    let missing: u64 = gap[0].split(' ').nth(3).unwrap().parse().unwrap();
+    assert_eq!(missing, state.log_bytes_lost);
+    // A record is 30 bytes of time, 10 of stream and tag, the line, a newline.
+    assert_eq!(usize::try_from(missing).unwrap() / 51, 20000 - rest.len());
+    calls.remove("c1").await;
+    drop(mounted);
+    pod.destroy(calls).await;
+}
