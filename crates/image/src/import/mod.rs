@@ -15,6 +15,7 @@
 mod choose;
 mod layers;
 mod names;
+mod pick;
 mod publish;
 mod spool;
 

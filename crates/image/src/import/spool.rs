@@ -134,7 +134,9 @@ pub(super) fn spool(
         entries += 1;
         total = total.saturating_add(entry.size);
         check(entries, total, &opts.limits)?;
-        let Some(name) = clean(&entry.path) else {
+        // Names are kept in memory: ten thousand of a megabyte each would be an attack.
+        let short = entry.path.len().max(entry.link.len()) <= opts.limits.path_bytes;
+        let Some(name) = clean(&entry.path).filter(|_| short) else {
             return Err(Error::Invalid(format!(
                 "its file name {:?} is odd",
                 show(&entry.path)

@@ -21,6 +21,8 @@ use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
 /// Parents kept open: tars come in directory order, so a few are enough.
 const CACHE: usize = 32;
 const LINKS_MAX: usize = 40;
+/// Bytes of directory paths that are kept until the end: half a million of a usual length.
+const TIMES_MAX: usize = 64 << 20;
 /// Directories in directories. Removing a tree holds a descriptor for each level, and links could
 /// otherwise lead deeper than any path is long.
 const DEPTH_MAX: usize = 512;
@@ -65,6 +67,7 @@ pub(super) struct Tree<'a> {
     cache: HashMap<Vec<u8>, Rc<Dir>>,
     /// Modification times to set when nothing more will be put in.
     times: BTreeMap<Vec<u8>, Timespec>,
+    times_bytes: usize,
     root_seen: bool,
     lower_link_followed: bool,
     hide_all_lower: bool,
@@ -85,6 +88,7 @@ impl<'a> Tree<'a> {
             merged: None,
             cache: HashMap::new(),
             times: BTreeMap::new(),
+            times_bytes: 0,
             root_seen: false,
             lower_link_followed: false,
             hide_all_lower: false,
@@ -104,8 +108,15 @@ impl<'a> Tree<'a> {
         self.hide_all_lower = true;
     }
 
-    pub(super) fn set_time(&mut self, path: Vec<u8>, time: Timespec) {
+    /// Remembers the time of a directory until nothing more will be put in.
+    pub(super) fn set_time(&mut self, path: Vec<u8>, time: Timespec) -> Result<(), Error> {
+        self.times_bytes += path.len() + 64;
+        if self.times_bytes > TIMES_MAX {
+            let text = "its directories' paths take more memory than any image needs";
+            return Err(Error::Limit(text.into()));
+        }
         self.times.insert(path, time);
+        Ok(())
     }
 
     /// The directory that `path` leads to, made where it is missing.
@@ -280,7 +291,7 @@ impl<'a> Tree<'a> {
                         tv_sec: 0,
                         tv_nsec: 0,
                     },
-                );
+                )?;
             }
         }
         self.enter(here, name, bare).map(Step::Into)
@@ -349,7 +360,7 @@ impl<'a> Tree<'a> {
                 tv_sec: stat.st_mtime,
                 tv_nsec,
             },
-        );
+        )?;
         Ok(())
     }
 }

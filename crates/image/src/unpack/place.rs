@@ -30,8 +30,7 @@ pub(super) fn root(tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Error> {
     let root = tree.root();
     tree.root_is_explicit();
     attributes(&root, b".", entry)?;
-    tree.set_time(Vec::new(), time(entry));
-    Ok(())
+    tree.set_time(Vec::new(), time(entry))
 }
 
 pub(super) fn directory(
@@ -53,8 +52,7 @@ pub(super) fn directory(
         Err(error) => return Err(Error::io("make", &path)(error)),
     }
     attributes(dir, name, entry)?;
-    tree.set_time(path, time(entry));
-    Ok(())
+    tree.set_time(path, time(entry))
 }
 
 pub(super) fn file<R: BufRead>(
