@@ -173,6 +173,24 @@ fn an_argument_named_twice_makes_alternatives() {
     ));
 }
 
+/// libseccomp 2.5.4 takes 0xffffffff for a value that fits one of these: it merges the comparison of
+/// the low word of the first with the high word of the second.
+#[test]
+fn alternatives_by_order_keep_their_words_apart() {
+    check_all(&profile(
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+            {"names":["getpid"],"action":"SCMP_ACT_KILL_PROCESS","args":[
+                {"index":0,"value":4294967296,"op":"SCMP_CMP_GE"},
+                {"index":0,"value":3122758291,"op":"SCMP_CMP_LT"}]},
+            {"names":["mmap"],"action":"SCMP_ACT_ERRNO","errnoRet":7,"args":[
+                {"index":1,"value":5,"op":"SCMP_CMP_LE"},
+                {"index":2,"value":9,"op":"SCMP_CMP_NE"}]},
+            {"names":["mmap"],"action":"SCMP_ACT_ERRNO","errnoRet":8,"args":[
+                {"index":1,"value":8589934592,"op":"SCMP_CMP_GT"},
+                {"index":0,"value":255,"valueTwo":16,"op":"SCMP_CMP_MASKED_EQ"}]}]}"#,
+    ));
+}
+
 #[test]
 fn the_default_profile_says_what_it_says() {
     for caps in [
@@ -193,6 +211,8 @@ fn calls_younger_than_libseccomp_are_decided_by_number() {
     let rules = r#""syscalls":[
         {"names":["fchmodat2","mseal"],"action":"SCMP_ACT_ALLOW"},
         {"names":["statmount"],"action":"SCMP_ACT_ERRNO","errnoRet":22},
+        {"names":["cachestat"],"action":"SCMP_ACT_ALLOW","args":[
+            {"index":3,"value":0,"op":"SCMP_CMP_EQ"}]},
         {"names":["read"],"action":"SCMP_ACT_ALLOW"}]"#;
     let f = filter(&format!(
         r#"{{"defaultAction":"SCMP_ACT_ERRNO","architectures":
@@ -201,6 +221,7 @@ fn calls_younger_than_libseccomp_are_decided_by_number() {
     assert_eq!(f.warnings, Vec::<String>::new());
     const ENOSYS: u32 = 0x0005_0026;
     for (nr, want) in [
+        (451, 0x7fff_0000), // the condition on its arguments holds
         (452, 0x7fff_0000),
         (462, 0x7fff_0000),
         (457, 0x0005_0016),
@@ -419,7 +440,7 @@ fn a_filter_finds_its_call_in_few_steps() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
     fn random_profiles_mean_what_they_say(profile in seccomp_support::any_profile()) {
         let filter = compile(&profile, None).unwrap();

@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::Filter;
 use super::error::Error;
 use super::prologue;
-use super::words::{Checked, Rule};
+use super::words::{Checked, Condition, Rule};
 
 /// libseccomp's "binary tree": the filter finds a call in log2(n) comparisons. Since 2.5.0.
 const BINARY_TREE: u32 = 2;
@@ -45,26 +45,21 @@ pub(super) fn build(profile: &Checked) -> Result<Filter, Error> {
         }
     }
     let mut warnings = Vec::new();
-    let mut newer = Vec::new();
-    for rule in profile.rules.iter().filter(|r| r.action != profile.default) {
-        for name in &rule.names {
+    let by_us = prologue::decisions(profile);
+    for rule in &profile.rules {
+        for name in rule
+            .names
+            .iter()
+            .filter(|n| !by_us.contains_key(n.as_str()))
+        {
             match ScmpSyscall::from_name(name) {
-                Ok(call) => add(&mut context, rule, name, call)?,
-                Err(_) => match prologue::number(name) {
-                    Some(number) => newer.push((number, name.as_str(), rule)),
-                    None => warnings.push(unknown(name)),
-                },
+                Ok(call) if rule.action != profile.default => add(&mut context, rule, name, call)?,
+                Ok(_) => {}
+                Err(_) => warnings.push(unknown(name)),
             }
         }
     }
-    // A name that stands only in rules of the default action is looked up for its warning too.
-    for rule in profile.rules.iter().filter(|r| r.action == profile.default) {
-        let names = rule.names.iter();
-        let unknowns =
-            names.filter(|n| ScmpSyscall::from_name(n).is_err() && prologue::number(n).is_none());
-        warnings.extend(unknowns.map(|n| unknown(n)));
-    }
-    let mut bpf = prologue::build(profile, &newer, &mut warnings)?;
+    let mut bpf = prologue::build(profile, &by_us);
     bpf.extend(export(&context)?);
     let count = bpf.len() / INSTRUCTION;
     if count > MAX_INSTRUCTIONS {
@@ -95,8 +90,9 @@ fn add(
             .map_err(library(format!("add a rule for {name}")))?;
     }
     for conditions in &rule.conditions {
+        let compares: Vec<_> = conditions.iter().map(Condition::compare).collect();
         context
-            .add_rule_conditional(rule.action, call, conditions)
+            .add_rule_conditional(rule.action, call, &compares)
             .map_err(library(format!("add a rule with conditions for {name}")))?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What stands before libseccomp's program: system calls younger than the library or the profile.
 //!
-//! Two things go wrong in practice when a machine's kernel is newer than its libseccomp:
+//! When a kernel is newer than its libseccomp, two things go wrong in practice:
 //!
 //! * A profile allows `fchmodat2`, libseccomp 2.5.4 does not know it, and the call falls to the
 //!   default action. Names in [`NEWER`] are therefore decided here by their numbers, which are the
@@ -11,20 +11,28 @@
 //!   any number; here only from 403 on (Linux 5.1), so that a short profile keeps its default
 //!   action for the old calls that it leaves out.
 //!
+//! And libseccomp 2.5.4 itself errs: of two rules for one call that compare the same argument by
+//! order (`>= 2^32` or `< 5`), it may merge the halves of the comparisons so that a value which fits
+//! neither is taken for one that fits (found by the random profiles of our tests). A call with
+//! several alternatives that are not all equalities is therefore decided here, rule by rule.
+//!
 //! ```text
 //! ld arch
 //! for each architecture:  not it? -> next
 //!     ld nr
-//!     nr == newer call    -> its action
-//!     nr >  last known    -> ENOSYS
+//!     nr == a call of ours -> first rule whose conditions hold: its action; else libseccomp's program
+//!     nr >  last known     -> ENOSYS
 //!     goto libseccomp's program
 //! ```
 
+use std::collections::BTreeMap;
+
 use libseccomp::{ScmpAction, ScmpArch, ScmpSyscall};
 
+use oci::runtime::SeccompOperator as Op;
+
 use super::build::{all_architectures, permits};
-use super::error::Error;
-use super::words::{Checked, Rule};
+use super::words::{Checked, Condition, Rule};
 
 /// First number that is the same on all architectures.
 const FIRST_COMMON: u32 = 403;
@@ -73,6 +81,7 @@ struct Insn {
 }
 
 const LD_ABS: u16 = 0x20;
+const AND: u16 = 0x54;
 const JMP_ALWAYS: u16 = 0x05;
 const JMP_EQUAL: u16 = 0x15;
 const JMP_GREATER: u16 = 0x25;
@@ -81,8 +90,11 @@ const RETURN: u16 = 0x06;
 /// Offsets in struct seccomp_data.
 const NR: u32 = 0;
 const ARCH: u32 = 4;
+const ARGS: u32 = 16;
+/// Target of a jump to libseccomp's program, until the place is known.
+const TO_LIBSECCOMP: Insn = insn(JMP_ALWAYS, u32::MAX);
 
-fn insn(code: u16, k: u32) -> Insn {
+const fn insn(code: u16, k: u32) -> Insn {
     Insn {
         code,
         jt: 0,
@@ -91,40 +103,52 @@ fn insn(code: u16, k: u32) -> Insn {
     }
 }
 
-/// `if A <code> k { next } else { skip one }`
-fn unless_skip(code: u16, k: u32) -> Insn {
-    Insn {
-        code,
-        jt: 0,
-        jf: 1,
-        k,
-    }
+/// `if A <code> k { body }`; a body may be longer than a conditional jump reaches.
+fn guard(code: u16, k: u32, body: Vec<Insn>) -> Vec<Insn> {
+    let over = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let mut out = vec![
+        Insn {
+            code,
+            jt: 1,
+            jf: 0,
+            k,
+        },
+        insn(JMP_ALWAYS, over),
+    ];
+    out.extend(body);
+    out
 }
 
-/// The prologue's bytes; empty if there is nothing to say. `newer` are the rules for calls that
-/// libseccomp did not know.
-pub(super) fn build(
-    profile: &Checked,
-    newer: &[(u32, &str, &Rule)],
-    warnings: &mut Vec<String>,
-) -> Result<Vec<u8>, Error> {
-    let mut decided = Vec::new();
-    for &(number, name, rule) in newer {
-        if rule.conditions.is_empty() {
-            decided.push((number, verdict(rule.action)));
-        } else {
-            warnings.push(format!(
-                "system call {name:?} is unknown to libseccomp here; its rule with conditions on \
-                 arguments is skipped"
-            ));
+/// The calls that are decided here, with their rules in the profile's order.
+pub(super) type Decisions<'a> = BTreeMap<&'a str, Vec<&'a Rule>>;
+
+/// Finds them.
+pub(super) fn decisions(profile: &Checked) -> Decisions<'_> {
+    let mut all = Decisions::new();
+    for rule in &profile.rules {
+        for name in &rule.names {
+            all.entry(name).or_default().push(rule);
         }
     }
+    all.retain(|name, rules| {
+        let known = ScmpSyscall::from_name(name).is_ok();
+        let alternatives = || rules.iter().flat_map(|r| &r.conditions);
+        let ordered = alternatives()
+            .flatten()
+            .any(|c| !matches!(c.op, Op::Eq | Op::MaskedEq));
+        (!known && number(name).is_some()) || (known && ordered && alternatives().count() > 1)
+    });
+    all
+}
+
+/// The prologue's bytes; empty if there is nothing to say.
+pub(super) fn build(profile: &Checked, decisions: &Decisions<'_>) -> Vec<u8> {
     let refuse = !permits(profile.default) && verdict(profile.default) != errno(ENOSYS);
-    if decided.is_empty() && !refuse {
-        return Ok(Vec::new());
+    if decisions.is_empty() && !refuse {
+        return Vec::new();
     }
     let architectures = all_architectures(profile);
-    let mut blocks = Vec::new();
+    let mut program = vec![insn(LD_ABS, ARCH)];
     for &arch in &architectures {
         // x32 shares the token of x86-64 and is part of its block.
         let Some(token) = token(arch).filter(|_| arch != ScmpArch::X32) else {
@@ -132,30 +156,18 @@ pub(super) fn build(
         };
         let mut block = vec![insn(LD_ABS, NR)];
         if arch == ScmpArch::X8664 {
-            let x32 = if architectures.contains(&ScmpArch::X32) {
-                calls(profile, ScmpArch::X32, X32, &decided, refuse)
-            } else {
-                Vec::new()
-            };
-            // One more for the jump out of it.
-            let over = u8::try_from(x32.len() + 1).unwrap_or(u8::MAX);
-            block.push(Insn {
-                code: JMP_GREATER_EQUAL,
-                jt: 0,
-                jf: over,
-                k: X32,
-            });
-            block.extend(x32);
-            block.push(insn(JMP_ALWAYS, u32::MAX));
+            let mut x32 = Vec::new();
+            if architectures.contains(&ScmpArch::X32) {
+                x32 = calls(profile, ScmpArch::X32, X32, decisions, refuse);
+            }
+            x32.push(TO_LIBSECCOMP);
+            block.extend(guard(JMP_GREATER_EQUAL, X32, x32));
         }
-        block.extend(calls(profile, arch, 0, &decided, refuse));
-        block.push(insn(JMP_ALWAYS, u32::MAX));
-        blocks.push((token, block));
+        block.extend(calls(profile, arch, 0, decisions, refuse));
+        block.push(TO_LIBSECCOMP);
+        program.extend(guard(JMP_EQUAL, token, block));
     }
-    if blocks.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(assemble(&blocks))
+    assemble(program)
 }
 
 /// The decisions for one architecture: those by number, then ENOSYS above the last known.
@@ -163,42 +175,148 @@ fn calls(
     profile: &Checked,
     arch: ScmpArch,
     base: u32,
-    decided: &[(u32, u32)],
+    decisions: &Decisions<'_>,
     refuse: bool,
 ) -> Vec<Insn> {
+    let number_of = |name: &str| {
+        let known = ScmpSyscall::from_name_by_arch(name, arch).ok();
+        let known = known.and_then(|c| u32::try_from(c.as_raw_syscall()).ok());
+        known.or_else(|| number(name).map(|n| base + n))
+    };
     let mut out = Vec::new();
-    for &(number, verdict) in decided {
-        out.push(unless_skip(JMP_EQUAL, base + number));
-        out.push(insn(RETURN, verdict));
+    for (name, rules) in decisions {
+        let Some(number) = number_of(name) else {
+            continue;
+        };
+        let mut body = Vec::new();
+        for rule in rules {
+            let verdict = insn(RETURN, verdict(rule.action));
+            if rule.conditions.is_empty() {
+                body.push(verdict);
+            }
+            for conditions in &rule.conditions {
+                body.extend(alternative(conditions, verdict));
+            }
+        }
+        body.push(TO_LIBSECCOMP);
+        out.extend(guard(JMP_EQUAL, number, body));
     }
     if refuse {
         let names = profile.rules.iter().flat_map(|r| &r.names);
-        let numbers = names.filter_map(|name| {
-            let known = ScmpSyscall::from_name_by_arch(name, arch).ok();
-            let known = known.and_then(|c| u32::try_from(c.as_raw_syscall()).ok());
-            known.or_else(|| number(name).map(|n| base + n))
-        });
-        let last = numbers.max().unwrap_or(0).max(base + FIRST_COMMON - 1);
-        out.push(unless_skip(JMP_GREATER, last));
-        out.push(insn(RETURN, errno(ENOSYS)));
+        let last = names.filter_map(|name| number_of(name)).max().unwrap_or(0);
+        let last = last.max(base + FIRST_COMMON - 1);
+        out.extend(guard(JMP_GREATER, last, vec![insn(RETURN, errno(ENOSYS))]));
     }
     out
 }
 
-/// Puts the blocks one after the other and points their ends (`ja u32::MAX`) behind the last.
-fn assemble(blocks: &[(u32, Vec<Insn>)]) -> Vec<u8> {
-    let mut program = vec![insn(LD_ABS, ARCH)];
-    for (token, block) in blocks {
-        // A block has at most 2 * (2 * 19 + 4) instructions.
-        let over = u8::try_from(block.len()).unwrap_or(u8::MAX);
-        program.push(Insn {
-            code: JMP_EQUAL,
-            jt: 0,
-            jf: over,
-            k: *token,
-        });
-        program.extend(block);
+/// Where a comparison goes on.
+#[derive(Clone, Copy)]
+enum To {
+    Next,
+    /// The condition holds.
+    Pass,
+    /// It does not.
+    Fail,
+}
+
+/// `if all conditions hold { verdict }`.
+fn alternative(conditions: &[Condition], verdict: Insn) -> Vec<Insn> {
+    let parts: Vec<_> = conditions.iter().map(comparison).collect();
+    let total: usize = parts.iter().map(Vec::len).sum();
+    let mut out = Vec::with_capacity(total + 1);
+    for part in parts {
+        let (begin, length) = (out.len(), part.len());
+        for (at, (code, k, jt, jf)) in part.into_iter().enumerate() {
+            // At most six conditions of six instructions: within a byte.
+            let reach = |to: To| {
+                let target = match to {
+                    To::Next => at + 1,
+                    To::Pass => length,
+                    To::Fail => total + 1 - begin,
+                };
+                u8::try_from(target - at - 1).unwrap_or(u8::MAX)
+            };
+            out.push(Insn {
+                code,
+                jt: reach(jt),
+                jf: reach(jf),
+                k,
+            });
+        }
     }
+    out.push(verdict);
+    out
+}
+
+/// A comparison of 64 bits: the high words first, the low ones where those are equal.
+fn comparison(condition: &Condition) -> Vec<(u16, u32, To, To)> {
+    let halves = |n: u64| {
+        let [a, b, c, d, e, f, g, h] = n.to_be_bytes();
+        (
+            u32::from_be_bytes([a, b, c, d]),
+            u32::from_be_bytes([e, f, g, h]),
+        )
+    };
+    let (high, low) = halves(condition.value);
+    let (two_high, two_low) = halves(condition.value_two);
+    let at = ARGS + 8 * condition.index;
+    let (high_at, low_at) = if cfg!(target_endian = "little") {
+        (at + 4, at)
+    } else {
+        (at, at + 4)
+    };
+    let load = |at| (LD_ABS, at, To::Next, To::Next);
+    let and = |mask| (AND, mask, To::Next, To::Next);
+    let (load_high, load_low) = (load(high_at), load(low_at));
+    match condition.op {
+        Op::Eq => vec![
+            load_high,
+            (JMP_EQUAL, high, To::Next, To::Fail),
+            load_low,
+            (JMP_EQUAL, low, To::Pass, To::Fail),
+        ],
+        Op::Ne => vec![
+            load_high,
+            (JMP_EQUAL, high, To::Next, To::Pass),
+            load_low,
+            (JMP_EQUAL, low, To::Fail, To::Pass),
+        ],
+        Op::Gt | Op::Ge => vec![
+            load_high,
+            (JMP_GREATER, high, To::Pass, To::Next),
+            (JMP_EQUAL, high, To::Next, To::Fail),
+            load_low,
+            if condition.op == Op::Gt {
+                (JMP_GREATER, low, To::Pass, To::Fail)
+            } else {
+                (JMP_GREATER_EQUAL, low, To::Pass, To::Fail)
+            },
+        ],
+        Op::Lt | Op::Le => vec![
+            load_high,
+            (JMP_GREATER, high, To::Fail, To::Next),
+            (JMP_EQUAL, high, To::Next, To::Pass),
+            load_low,
+            if condition.op == Op::Lt {
+                (JMP_GREATER_EQUAL, low, To::Fail, To::Pass)
+            } else {
+                (JMP_GREATER, low, To::Fail, To::Pass)
+            },
+        ],
+        Op::MaskedEq => vec![
+            load_high,
+            and(high),
+            (JMP_EQUAL, two_high, To::Next, To::Fail),
+            load_low,
+            and(low),
+            (JMP_EQUAL, two_low, To::Pass, To::Fail),
+        ],
+    }
+}
+
+/// Points the jumps to libseccomp's program behind the last instruction, and makes bytes.
+fn assemble(program: Vec<Insn>) -> Vec<u8> {
     let end = program.len();
     let mut bytes = Vec::with_capacity(end * 8);
     for (at, mut insn) in program.into_iter().enumerate() {

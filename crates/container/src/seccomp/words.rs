@@ -2,8 +2,7 @@
 
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp};
 use oci::runtime::{
-    LinuxSeccomp, LinuxSyscall, SeccompAction, SeccompArch, SeccompArg, SeccompFlag,
-    SeccompOperator,
+    LinuxSeccomp, LinuxSyscall, SeccompAction, SeccompArch, SeccompFlag, SeccompOperator,
 };
 
 use super::error::Error;
@@ -29,7 +28,7 @@ pub(super) struct Rule {
     pub(super) names: Vec<String>,
     pub(super) action: ScmpAction,
     /// Alternatives; each is a list of conditions that must all hold. No alternatives: always.
-    pub(super) conditions: Vec<Vec<ScmpArgCompare>>,
+    pub(super) conditions: Vec<Vec<Condition>>,
 }
 
 fn refuse(field: impl Into<String>, value: impl ToString, reason: &'static str) -> Error {
@@ -154,20 +153,31 @@ fn flag(word: SeccompFlag) -> Result<u32, Error> {
     }
 }
 
-fn operator(arg: &SeccompArg) -> (ScmpCompareOp, u64) {
-    let op = match arg.op {
-        SeccompOperator::Ne => ScmpCompareOp::NotEqual,
-        SeccompOperator::Lt => ScmpCompareOp::Less,
-        SeccompOperator::Le => ScmpCompareOp::LessOrEqual,
-        SeccompOperator::Eq => ScmpCompareOp::Equal,
-        SeccompOperator::Ge => ScmpCompareOp::GreaterEqual,
-        SeccompOperator::Gt => ScmpCompareOp::Greater,
-        // The mask is the first value, what must remain the second.
-        SeccompOperator::MaskedEq => {
-            return (ScmpCompareOp::MaskedEqual(arg.value), arg.value_two);
-        }
-    };
-    (op, arg.value)
+/// One comparison of an argument.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Condition {
+    pub(super) index: u32,
+    pub(super) op: SeccompOperator,
+    /// What to compare with; the mask of MASKED_EQ.
+    pub(super) value: u64,
+    /// What must remain under the mask.
+    pub(super) value_two: u64,
+}
+
+impl Condition {
+    /// In libseccomp's words.
+    pub(super) fn compare(&self) -> ScmpArgCompare {
+        let (op, datum) = match self.op {
+            SeccompOperator::Ne => (ScmpCompareOp::NotEqual, self.value),
+            SeccompOperator::Lt => (ScmpCompareOp::Less, self.value),
+            SeccompOperator::Le => (ScmpCompareOp::LessOrEqual, self.value),
+            SeccompOperator::Eq => (ScmpCompareOp::Equal, self.value),
+            SeccompOperator::Ge => (ScmpCompareOp::GreaterEqual, self.value),
+            SeccompOperator::Gt => (ScmpCompareOp::Greater, self.value),
+            SeccompOperator::MaskedEq => (ScmpCompareOp::MaskedEqual(self.value), self.value_two),
+        };
+        ScmpArgCompare::new(self.index, op, datum)
+    }
 }
 
 fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule, Error> {
@@ -192,8 +202,12 @@ fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule, Error> {
             return Err(refuse(field("args index"), arg.index, reason));
         };
         repeated |= std::mem::replace(slot, true);
-        let (op, datum) = operator(arg);
-        compares.push(ScmpArgCompare::new(arg.index, op, datum));
+        compares.push(Condition {
+            index: arg.index,
+            op: arg.op,
+            value: arg.value,
+            value_two: arg.value_two,
+        });
     }
     let conditions = if compares.is_empty() {
         Vec::new()

@@ -194,7 +194,7 @@ fn any_action() -> impl Strategy<Value = (SeccompAction, Option<u32>)> {
         Just((SeccompAction::KillProcess, None)),
         Just((SeccompAction::Log, None)),
         Just((SeccompAction::Trap, None)),
-        (0_u32..4096).prop_map(|n| (SeccompAction::Errno, Some(n))),
+        (0_u32..4095).prop_map(|n| (SeccompAction::Errno, Some(n))),
     ]
 }
 
