@@ -68,7 +68,8 @@ pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) name: ContainerId,
     pub(crate) created_at_ns: i64,
-    pub(crate) spec: Arc<oci::runtime::Spec>,
+    /// The runtime spec as JSON: a fifth of what its structures take, and rarely looked at.
+    spec: Box<[u8]>,
     /// The container's directory in the agent's state.
     pub(crate) bundle: PathBuf,
     pub(crate) cgroup: Cgroup,
@@ -94,7 +95,7 @@ enum Slot {
 pub(crate) struct Parts {
     pub(crate) name: ContainerId,
     pub(crate) created_at_ns: i64,
-    pub(crate) spec: Arc<oci::runtime::Spec>,
+    pub(crate) spec: Box<[u8]>,
     pub(crate) bundle: PathBuf,
     pub(crate) core: container::Container,
     pub(crate) init: Arc<Process>,
@@ -124,17 +125,26 @@ impl Container {
         }
     }
 
-    /// The container as the core knows it.
-    pub(crate) fn as_core(&self) -> ContainerRef<'_> {
+    /// Calls the core with the container as it knows it. Blocks for as long as `call` does.
+    pub(crate) fn with_core<T>(
+        &self,
+        call: impl FnOnce(&ContainerRef<'_>) -> Result<T, container::Error>,
+    ) -> Result<Result<T, container::Error>, Error> {
+        let spec = serde_json::from_slice(&self.spec).map_err(|e| {
+            Error::Internal(format!(
+                "container {}: its own spec does not parse: {e}",
+                self.id
+            ))
+        })?;
         let alive = self.init.exited().is_none();
-        ContainerRef {
+        Ok(call(&ContainerRef {
             id: &self.name,
-            spec: &self.spec,
+            spec: &spec,
             bundle: &self.bundle,
             init_pid: if alive { self.init.pid } else { 0 },
             init_pidfd: alive.then(|| self.init.pidfd.as_fd()),
             cgroup: &self.cgroup,
-        }
+        }))
     }
 
     pub(crate) fn state(&self) -> State {

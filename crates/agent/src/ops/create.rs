@@ -80,6 +80,9 @@ fn make(
     };
     spec_fixup::place(&mut spec, &placed)?;
     oci::runtime::validate(&spec).map_err(|e| Error::invalid("spec", crate::logging::chain(&e)))?;
+    let kept = serde_json::to_vec(&spec)
+        .map_err(|e| Error::Internal(format!("cannot print the spec of {id}: {e}")))?
+        .into_boxed_slice();
     let log = open_log(create.log.as_deref()).map_err(|e| {
         let path = create.log.as_deref().unwrap_or(Path::new("")).display();
         Error::io("open", format!("log {path} of container {id}"), e)
@@ -132,7 +135,7 @@ fn make(
     let container = Container::new(Parts {
         name: id,
         created_at_ns: clock::now_ns(),
-        spec: Arc::new(spec),
+        spec: kept,
         bundle: bundle.keep(),
         core,
         init: Arc::new(init),

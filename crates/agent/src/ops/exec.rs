@@ -65,7 +65,7 @@ pub(crate) async fn spawn(
             clamp_capabilities: false,
         };
         sys::failpoint!("agent.exec.before");
-        let started = engine.exec(&container.as_core(), request);
+        let started = container.with_core(|core| engine.exec(core, request))?;
         let started = started.map_err(|e| Error::core("run a process in it", &container.id, e))?;
         sys::failpoint!("agent.exec.after");
         busy.adopt(started.pid);

@@ -84,7 +84,7 @@ async fn remove(
         let (agent, container) = (Arc::clone(agent), Arc::clone(container));
         move |_: &crate::reaper::Busy| {
             sys::failpoint!("agent.remove.core.before");
-            let destroyed = ::container::destroy(&container.as_core());
+            let destroyed = container.with_core(::container::destroy)?;
             destroyed.map_err(|e| Error::core("remove it", &container.id, e))?;
             agent.remove_parents(&container.cgroup);
             agent.mounts.release(&container.storages);

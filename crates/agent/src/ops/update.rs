@@ -18,19 +18,21 @@ pub(crate) async fn run(
     let Some(mut resources) = resources else {
         return Ok(());
     };
-    // Rules given anew stand over the same defaults as at the start, or the container would lose
-    // its /dev/null.
-    if !resources.devices.is_empty() {
-        let linux = container.spec.linux.as_ref();
-        let devices = linux.map(|l| l.devices.as_slice()).unwrap_or_default();
-        resources.devices = container_device_rules(&resources.devices, devices);
-    }
     let _op = container.op.lock().await;
-    let (cgroup, id) = (container.cgroup.clone(), id.to_owned());
+    let (target, id) = (Arc::clone(&container), id.to_owned());
     Agent::blocking(move || {
-        cgroup
-            .apply(&resources)
-            .map_err(|e| Error::cgroup("set the limits of", &id, e))
+        // Rules given anew stand over the same defaults as at the start, or the container would
+        // lose its /dev/null.
+        if !resources.devices.is_empty() {
+            let rules = target.with_core(|core| {
+                let linux = core.spec.linux.as_ref();
+                let devices = linux.map(|l| l.devices.as_slice()).unwrap_or_default();
+                Ok(container_device_rules(&resources.devices, devices))
+            })?;
+            resources.devices = rules.map_err(|e| Error::core("set the limits of it", &id, e))?;
+        }
+        let applied = target.cgroup.apply(&resources);
+        applied.map_err(|e| Error::cgroup("set the limits of", &id, e))
     })
     .await
 }

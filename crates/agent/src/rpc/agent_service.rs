@@ -6,7 +6,7 @@ use agent_api::{Empty, grpc, types};
 use async_trait::async_trait;
 use ttrpc::asynchronous::TtrpcContext;
 
-use super::{Reply, detached};
+use super::{Reply, detached, parse};
 use crate::agent::Agent;
 use crate::convert;
 use crate::error::Error;
@@ -53,11 +53,10 @@ impl grpc::AgentService for Calls {
         _: &TtrpcContext,
         request: grpc::CreateContainerRequest,
     ) -> Reply<Empty> {
-        change!(self, |agent| ops::create::run(
-            &agent,
-            convert::create_published(request)?
-        )
-        .await)
+        change!(self, |agent| {
+            let create = parse(move || convert::create_published(request)).await?;
+            ops::create::run(&agent, create).await
+        })
     }
 
     async fn start_container(
@@ -85,11 +84,10 @@ impl grpc::AgentService for Calls {
         _: &TtrpcContext,
         request: grpc::ExecProcessRequest,
     ) -> Reply<Empty> {
-        change!(self, |agent| ops::exec::run(
-            &agent,
-            convert::exec_published(request)?
-        )
-        .await)
+        change!(self, |agent| {
+            let exec = parse(move || convert::exec_published(request)).await?;
+            ops::exec::run(&agent, exec).await
+        })
     }
 
     async fn signal_process(

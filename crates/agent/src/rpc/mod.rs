@@ -38,3 +38,11 @@ async fn detached<T: Send + 'static>(
         result.unwrap_or_else(|e| Err(Error::Internal(format!("the call was cut short: {e}"))));
     result.map_err(Error::into_status)
 }
+
+/// Reads a spec on the pool: parsing one takes some 80 KiB of stack, which the event loop's thread would
+/// keep for ever and a thread of the pool gives back.
+async fn parse<T: Send + 'static>(
+    convert: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    Agent::blocking(convert).await
+}

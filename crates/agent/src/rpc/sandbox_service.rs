@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use ttrpc::asynchronous::{ServerStreamSender, TtrpcContext};
 
-use super::{Reply, detached};
+use super::{Reply, detached, parse};
 use crate::agent::Agent;
 use crate::convert;
 use crate::error::Error;
@@ -67,7 +67,8 @@ impl Sandbox for Calls {
             if agent.pod().is_none() {
                 return Err(Error::NoSandbox);
             }
-            ops::create::run(&agent, convert::create_own(request)?).await
+            let create = parse(move || convert::create_own(request)).await?;
+            ops::create::run(&agent, create).await
         })
         .await?;
         Ok(sandbox::CreateContainerResponse { pid })
@@ -79,9 +80,11 @@ impl Sandbox for Calls {
         request: sandbox::ExecProcessRequest,
     ) -> Reply<sandbox::ExecProcessResponse> {
         let agent = Arc::clone(&self.0);
-        let pid =
-            detached(async move { ops::exec::run(&agent, convert::exec_own(request)?).await })
-                .await?;
+        let pid = detached(async move {
+            let exec = parse(move || convert::exec_own(request)).await?;
+            ops::exec::run(&agent, exec).await
+        })
+        .await?;
         Ok(sandbox::ExecProcessResponse { pid })
     }
 
@@ -102,7 +105,8 @@ impl Sandbox for Calls {
             }
         };
         let work = detached(async move {
-            ops::exec_collect::run(&agent, convert::collect(request)?, listener).await
+            let collect = parse(move || convert::collect(request)).await?;
+            ops::exec_collect::run(&agent, collect, listener).await
         });
         tokio::join!(work, forward).0
     }
