@@ -102,7 +102,7 @@ pub(crate) enum Error {
     Core {
         act: &'static str,
         id: String,
-        source: container::Error,
+        source: Box<container::Error>,
     },
     #[error("control groups")]
     Cgroup(#[from] container::cgroup::Error),
@@ -128,7 +128,11 @@ impl Error {
         id: &container::ContainerId,
     ) -> impl FnOnce(container::Error) -> Self {
         let id = id.to_string();
-        move |source| Self::Core { act, id, source }
+        move |source| Self::Core {
+            act,
+            id,
+            source: Box::new(source),
+        }
     }
 
     /// The whole chain of causes in one line.

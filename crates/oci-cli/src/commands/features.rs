@@ -1,33 +1,80 @@
 //! `features`: what this runtime can do, as the document of the specification.
 
 use oci::runtime::{
-    NamespaceType, SeccompAction, SeccompArch, SeccompFlag, SeccompOperator, capability,
+    NamespaceType, SeccompAction, SeccompArch, SeccompFlag, SeccompOperator, VERSION, capability,
+    print_indented,
 };
-use serde_json::json;
+use serde::Serialize;
 
 use super::print;
 use crate::error::Error;
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Features {
+    oci_version_min: &'static str,
+    oci_version_max: &'static str,
+    hooks: [&'static str; 6],
+    linux: Linux,
+}
+
+#[derive(Serialize)]
+struct Linux {
+    namespaces: &'static [NamespaceType],
+    capabilities: &'static [&'static str],
+    cgroup: Cgroup,
+    seccomp: Seccomp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cgroup {
+    v1: bool,
+    v2: bool,
+    systemd: bool,
+    systemd_user: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp {
+    enabled: bool,
+    actions: &'static [SeccompAction],
+    operators: &'static [SeccompOperator],
+    archs: &'static [SeccompArch],
+    known_flags: &'static [SeccompFlag],
+}
+
 pub(crate) fn command() -> Result<i32, Error> {
-    let features = json!({
-        "ociVersionMin": "1.0.0",
-        "ociVersionMax": oci::runtime::VERSION,
-        "hooks": [
-            "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+    let features = Features {
+        oci_version_min: "1.0.0",
+        oci_version_max: VERSION,
+        hooks: [
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
         ],
-        "linux": {
-            "namespaces": NamespaceType::ALL,
-            "capabilities": capability::NAMES.as_slice(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false },
-            "seccomp": {
-                "enabled": true,
-                "actions": SeccompAction::ALL,
-                "operators": SeccompOperator::ALL,
-                "archs": SeccompArch::ALL,
-                "knownFlags": SeccompFlag::ALL,
+        linux: Linux {
+            namespaces: NamespaceType::ALL,
+            capabilities: &capability::NAMES,
+            cgroup: Cgroup {
+                v1: true,
+                v2: true,
+                systemd: false,
+                systemd_user: false,
+            },
+            seccomp: Seccomp {
+                enabled: true,
+                actions: SeccompAction::ALL,
+                operators: SeccompOperator::ALL,
+                archs: SeccompArch::ALL,
+                known_flags: SeccompFlag::ALL,
             },
         },
-    });
-    print(&(serde_json::to_string_pretty(&features)? + "\n"))?;
+    };
+    print(&(print_indented(&features, "  ")? + "\n"))?;
     Ok(0)
 }

@@ -46,7 +46,7 @@ fn engine(global: &Global) -> Result<Engine, Error> {
     Engine::probe(options).map_err(|source| Error::Core {
         act: "look at the host for",
         id: String::new(),
-        source,
+        source: Box::new(source),
     })
 }
 

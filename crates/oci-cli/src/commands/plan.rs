@@ -14,7 +14,7 @@ pub(crate) fn command(global: &Global, bundle: Option<&Path>) -> Result<i32, Err
         .map_err(|source| Error::Core {
             act: "plan the launch of",
             id: bundle.path.display().to_string(),
-            source,
+            source: Box::new(source),
         })?;
     print(&plan.to_string())?;
     Ok(0)

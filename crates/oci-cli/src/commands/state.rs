@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oci::runtime::{Status, VERSION};
+use oci::runtime::{Status, VERSION, print_indented};
 use serde::Serialize;
 
 use super::print;
@@ -48,6 +48,6 @@ impl<'a> Shown<'a> {
 
 pub(crate) fn command(global: &Global, id: &str) -> Result<i32, Error> {
     let live = Live::find(&global.root, id)?;
-    print(&(serde_json::to_string_pretty(&Shown::new(&live))? + "\n"))?;
+    print(&(print_indented(&Shown::new(&live), "  ")? + "\n"))?;
     Ok(0)
 }

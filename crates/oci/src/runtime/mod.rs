@@ -39,7 +39,7 @@ pub use memory_policy::{LinuxMemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode};
 pub use mount::Mount;
 pub use namespace::{LinuxIdMapping, LinuxNamespace, NamespaceType};
 pub use parse::{ParseError, machine, parse, parse_process};
-pub use print::print;
+pub use print::{print, print_indented};
 pub use process::{ConsoleSize, LinuxCapabilities, Process, Rlimit, RlimitType, User};
 pub use resources::{
     LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,
