@@ -387,3 +387,36 @@ async fn a_state_directory_that_cannot_be_written_is_said_by_status_and_by_calls
     );
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_agent_program_no_pod_starts_and_nothing_is_left() {
+    let mut place = Place::new();
+    place.agent = Some("/nonexistent/coffer-agent".into());
+    let before =
+        testing::leaks::Snapshot::take(&[place.dir.path().to_str().unwrap(), &place.cgroup_root]);
+    let daemon = Daemon::start(&place).await;
+    let mut runtime = daemon.runtime().await;
+    let status = runtime
+        .status(v1::StatusRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let ready = &status.status.unwrap().conditions[0];
+    assert_eq!(
+        (ready.status, ready.reason.as_str()),
+        (false, "AgentMissing")
+    );
+    let config = Some(common::pod_config("p", place.dir.path()));
+    let request = v1::RunPodSandboxRequest {
+        config,
+        runtime_handler: String::new(),
+    };
+    let error = runtime.run_pod_sandbox(request).await.unwrap_err();
+    assert!(
+        error.message().contains("/nonexistent/coffer-agent"),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(place.state().join("pods")).unwrap().count(), 0);
+    before.assert_clean();
+    daemon.stop().await;
+}

@@ -353,3 +353,44 @@ fn filters_keep_all_their_fields() {
     };
     assert!(container_filter(Some(filter)).is_err());
 }
+
+#[test]
+fn what_is_accepted_without_effect_is_accepted() {
+    let int = |value| Some(wire::Int64Value { value });
+    let mut pod = pod();
+    let linux = pod.linux.get_or_insert_default();
+    let context = linux.security_context.get_or_insert_default();
+    context.run_as_user = int(1);
+    context.run_as_group = int(2);
+    context.supplemental_groups = vec![3];
+    context.supplemental_groups_policy = wire::SupplementalGroupsPolicy::Strict.into();
+    context.readonly_rootfs = true;
+    context.seccomp_profile_path = "runtime/default".into();
+    context.apparmor = Some(wire::SecurityProfile::default());
+    pod.port_mappings[0].container_port = 80;
+    let config = pod_config(Some(pod), String::new()).unwrap();
+    // Kept all the same: a repeated request must be told from another one.
+    assert_eq!(config.security.run_as_group, Some(2));
+    assert!(config.overhead.is_some() && config.security.readonly_rootfs);
+
+    let mut container = container();
+    let context = container
+        .linux
+        .get_or_insert_default()
+        .security_context
+        .get_or_insert_default();
+    context.privileged = true;
+    context.selinux_options = Some(wire::SeLinuxOption {
+        level: "s0".into(),
+        ..Default::default()
+    });
+    container.mounts[0].selinux_relabel = true;
+    let image = container.image.get_or_insert_default();
+    image.annotations.insert("a".into(), "b".into());
+    image.user_specified_image = "busybox:latest".into();
+    let config = container_config(Some(container)).unwrap();
+    assert_eq!(config.image.user_specified_image, "busybox:latest");
+    for (field, why) in crate::v1::ACCEPTED_WITHOUT_EFFECT {
+        assert!(!field.is_empty() && !why.is_empty());
+    }
+}

@@ -31,6 +31,8 @@ use tonic::transport::{Channel, Endpoint};
 pub struct Place {
     pub dir: tempfile::TempDir,
     pub cgroup_root: String,
+    /// Another agent program than the usual one.
+    pub agent: Option<PathBuf>,
 }
 
 impl Place {
@@ -46,7 +48,11 @@ impl Place {
             .to_str()
             .unwrap()
             .replace('.', "-");
-        Place { dir, cgroup_root }
+        Place {
+            dir,
+            cgroup_root,
+            agent: None,
+        }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -62,7 +68,11 @@ impl Place {
     }
 
     pub fn options(&self) -> cri::Options {
-        let mut options = cri::Options::new(self.root(), self.state(), agent());
+        let mut options = cri::Options::new(
+            self.root(),
+            self.state(),
+            self.agent.clone().unwrap_or_else(agent),
+        );
         options.cgroup_root.clone_from(&self.cgroup_root);
         options
     }
