@@ -352,3 +352,34 @@ async fn a_hung_hook_delays_no_other_container_and_no_deadline() {
     calls.start("hung").await;
     pod.destroy(calls).await;
 }
+
+#[tokio::test]
+async fn descriptors_and_threads_go_with_their_containers() {
+    let (pod, calls) = Pod::sandbox().await;
+    let count = |what: &str| {
+        fs::read_dir(format!("/proc/{}/{what}", pod.pid()))
+            .unwrap()
+            .count()
+    };
+    let before = (count("fd"), count("task"));
+    for round in 0..3 {
+        let ids: Vec<_> = (0..5).map(|i| format!("c{round}-{i}")).collect();
+        for id in &ids {
+            calls
+                .run(&pod.container(id, &["sleep", "100"], |_| {}))
+                .await;
+            calls.sh(id, "true").await;
+        }
+        let each = (count("fd") - before.0) / ids.len();
+        assert!(each <= 8, "{each} descriptors a container");
+        for id in &ids {
+            calls.remove(id).await;
+        }
+    }
+    // Threads of the pool end when they have been idle for half a second.
+    common::until("the end of all", async || {
+        (count("fd"), count("task")) == before
+    })
+    .await;
+    pod.destroy(calls).await;
+}
