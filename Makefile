@@ -12,7 +12,7 @@ TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
 # Root tests wait more than they compute.
 NEXTEST := cargo nextest run --workspace $(FAILPOINTS) --no-fail-fast
 
-.PHONY: help setup setup-build build demo test lint unit system doc-test bench measure deny clean
+.PHONY: help setup setup-build build demo test lint unit system bench measure deny clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,16 +35,15 @@ demo: build ## A pod from a real image that lives through a SIGKILL of its daemo
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 
-test: setup lint doc-test ## Lints, unit tests, goldens, root tests, whole-system tests
+test: setup lint ## Lints, unit tests, goldens, root tests, whole-system tests
 	cargo build --workspace --bins --locked $(FAILPOINTS)
+	$(NEXTEST) --locked --no-run
+	cargo test --doc --workspace --locked $(FAILPOINTS) --quiet
 	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked
 
 lint: setup ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked $(FAILPOINTS) -- -D warnings
-
-doc-test: setup
-	cargo test --doc --workspace --locked $(FAILPOINTS) --quiet
 
 unit: setup-build ## Only the tests beside the code
 	$(NEXTEST) --lib --bins
