@@ -314,6 +314,15 @@ async fn pause_update_and_resume() {
     );
     let again = calls.agent.pause_container(soon(), &pause).await;
     assert_eq!(status(again).0, Code::FAILED_PRECONDITION);
+    let exec = sandbox::ExecCollectRequest {
+        container_id: id(),
+        process_json: common::process(&["true"]),
+        ..Default::default()
+    };
+    assert_eq!(
+        status(calls.collect(&exec).await).0,
+        Code::FAILED_PRECONDITION
+    );
     let lines = || pod.log("c1").len();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let before = lines();

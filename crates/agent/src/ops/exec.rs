@@ -45,12 +45,14 @@ pub(crate) async fn spawn(
     process: runtime::Process,
     stdin: bool,
 ) -> Result<Arc<Process>, Error> {
-    if let State::Exited { .. } = container.state() {
+    // In a paused container the new process would stop half-way into it, and the call with it.
+    let state = container.state();
+    if let State::Exited { .. } | State::Paused { .. } = state {
         let (act, id) = ("run a process in", container.id.clone());
         return Err(Error::State {
             act,
             id,
-            is: "stopped",
+            is: state.name(),
         });
     }
     let (engine, container) = (Arc::clone(&agent.engine), Arc::clone(container));
