@@ -242,10 +242,7 @@ fn other_signals_reach_everybody_too() {
 fn a_fork_bomb_dies_at_one_stroke() {
     for hierarchy in [host(), host_v2()] {
         let cgroup = TestCgroup::new(&hierarchy, "bomb");
-        if hierarchy == host() {
-            apply(&cgroup, r#"{"pids":{"limit":60}}"#).unwrap();
-        }
-        // Every shell makes a new one and goes.
+        // Every shell makes a new one and goes, so that there are only a few at any time.
         let bomb = "bomb() { bomb & }; for i in 1 2 3 4 5; do bomb; done; wait";
         let _child = run_in(&cgroup, bomb);
         eventually("it forks", || cgroup.pids().is_ok_and(|p| p.len() > 2));
