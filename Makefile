@@ -26,7 +26,7 @@ setup-build:
 build: setup-build ## Release binaries coffer, coffer-agent and coffer-oci in ./bin
 	cargo build --release --locked -p coffer
 	cargo build --release --locked -p agent
-	cargo build --profile oci --locked -p oci-cli
+	cargo build --profile oci --locked -p oci-cli --config crates/oci-cli/release.toml
 	@install -D -t bin $(TARGET_DIR)/$(TRIPLE)/release/coffer \
 	  $(TARGET_DIR)/$(TRIPLE)/release/coffer-agent $(TARGET_DIR)/$(TRIPLE)/oci/coffer-oci
 	@ls -l bin | awk 'NR > 1 { printf "  bin/%-14s %5.1f MiB\n", $$9, $$5 / 1048576 }'
