@@ -133,7 +133,7 @@ impl Stack {
     }
 
     /// `path` in those of `layers` that show it; links are not followed.
-    fn node(&self, layers: &[usize], path: &[u8]) -> Result<Option<Node>, Errno> {
+    pub(crate) fn node(&self, layers: &[usize], path: &[u8]) -> Result<Option<Node>, Errno> {
         let mut merged: Option<(Vec<usize>, (OwnedFd, Stat))> = None;
         for &layer in layers {
             let Some(fd) = self.open(layer, path)? else {

@@ -21,6 +21,8 @@ use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
 /// Parents kept open: tars come in directory order, so a few are enough.
 const CACHE: usize = 32;
 const LINKS_MAX: usize = 40;
+/// Directories of the layers below that are remembered.
+const KNOWN: usize = 2048;
 /// Bytes of directory paths that are kept until the end: half a million of a usual length.
 const TIMES_MAX: usize = 64 << 20;
 /// Directories in directories. Removing a tree holds a descriptor for each level, and links could
@@ -65,6 +67,8 @@ pub(super) struct Tree<'a> {
     /// This layer on top of those below; asked for when first needed.
     merged: Option<Stack>,
     cache: HashMap<Vec<u8>, Rc<Dir>>,
+    /// Which layers of `merged` contribute to a directory: void when this layer hides something.
+    known: HashMap<Vec<u8>, Vec<usize>>,
     /// Modification times to set when nothing more will be put in.
     times: BTreeMap<Vec<u8>, Timespec>,
     times_bytes: usize,
@@ -87,6 +91,7 @@ impl<'a> Tree<'a> {
             lower,
             merged: None,
             cache: HashMap::new(),
+            known: HashMap::new(),
             times: BTreeMap::new(),
             times_bytes: 0,
             root_seen: false,
@@ -145,9 +150,15 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// This layer hides something of those below.
+    pub(super) fn hid(&mut self) {
+        self.cache.clear();
+        self.known.clear();
+    }
+
     /// What was known of `path` and below is void: it is replaced.
     pub(super) fn forget(&mut self, path: &[u8]) {
-        self.cache.clear();
+        self.hid();
         let below = [path, b"/"].concat();
         self.times.remove(path);
         let stale: Vec<Vec<u8>> = self
@@ -320,9 +331,19 @@ impl<'a> Tree<'a> {
                 .lookup(b"")
                 .map_err(|e| Error::Lower(e.into()));
         }
-        merged
-            .lookup(path)
-            .map_err(|error| Error::Lower(error.into()))
+        let slash = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
+        let node = match self.known.get(&path[..slash]) {
+            Some(layers) => merged.node(layers, path),
+            None => merged.lookup(path),
+        };
+        let node = node.map_err(|error| Error::Lower(error.into()))?;
+        if let Some(Node::Directory { layers, .. }) = &node {
+            if self.known.len() >= KNOWN {
+                self.known.clear();
+            }
+            self.known.insert(path.to_vec(), layers.clone());
+        }
+        Ok(node)
     }
 
     fn copy_attributes(

@@ -171,6 +171,7 @@ fn whiteout(
             return Ok(());
         }
         let parent = tree.parent(parent)?;
+        tree.hid();
         return place::opaque(&parent);
     }
     if base.starts_with(WHITEOUT_META) {
@@ -182,6 +183,7 @@ fn whiteout(
         return Err(bad(entry, "it is a whiteout of no name"));
     }
     let parent = tree.parent(parent)?;
+    tree.hid();
     place::whiteout(&parent, hidden)
 }
 
