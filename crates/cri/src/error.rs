@@ -252,7 +252,7 @@ fn sandbox_code(error: &sandbox::Error) -> Code {
     use sandbox::{Code as Agent, ErrorKind};
     match error.kind() {
         ErrorKind::Timeout => Code::DeadlineExceeded,
-        ErrorKind::Unreachable | ErrorKind::Lost => Code::Unavailable,
+        ErrorKind::Unreachable | ErrorKind::Lost | ErrorKind::Interrupted => Code::Unavailable,
         // The agent's NOT_FOUND is about an executable or a file: the object itself was found here.
         ErrorKind::Rpc(Agent::InvalidArgument | Agent::NotFound | Agent::OutOfRange) => {
             Code::InvalidArgument

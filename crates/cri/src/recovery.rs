@@ -32,8 +32,10 @@ use crate::{
     watch,
 };
 
-/// Pause between two tries to reach an agent that hangs.
+/// Pause between the first two tries to reach an agent that hangs; it doubles with each.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The longest pause.
+const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
 /// How long the agent may take to remove what it should not have.
@@ -77,6 +79,13 @@ impl Service {
         }
         let service = self.clone();
         blocking(move || service.remove_orphaned_layers()).await?;
+        // Of images that were removed while a container stood on them, before a crash.
+        let service = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = service.collect_layers().await {
+                tracing::warn!(error = error.chain(), "layers that nobody needs stay");
+            }
+        });
         Ok(())
     }
 
@@ -161,6 +170,7 @@ impl Service {
 
     /// Connects to the agent of a pod that was ready, however long that takes.
     async fn reach(&self, pod: &Arc<Pod>) {
+        let mut pause = AGAIN;
         loop {
             let tried = sandbox::connect(&self.settings, pod.dir());
             match tokio::time::timeout(TRY, tried).await {
@@ -178,7 +188,8 @@ impl Service {
                 }
                 Err(_) => tracing::error!(pod = %pod.id(), "the agent does not answer"),
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(pause).await;
+            pause = AGAIN_MAX.min(pause * 2);
             // A client may have stopped the pod meanwhile.
             if pod.state() != PodState::Ready {
                 return;
