@@ -55,10 +55,10 @@ pub(crate) enum Error {
         id: String,
         source: Box<container::cgroup::Error>,
     },
-    #[error("container {id}: {left} did not end within {seconds} s of SIGKILL")]
-    Unkillable {
+    #[error("container {id} is not removed after {seconds} s: {left} has not ended")]
+    Stuck {
         id: String,
-        left: String,
+        left: &'static str,
         seconds: u32,
     },
     #[error("{0}")]
@@ -130,7 +130,7 @@ impl Error {
                 ErrorKind::Io | ErrorKind::Internal => Code::INTERNAL,
             },
             Self::Cgroup { source, .. } if source.is_invalid_input() => Code::INVALID_ARGUMENT,
-            Self::Unkillable { .. } => Code::DEADLINE_EXCEEDED,
+            Self::Stuck { .. } => Code::DEADLINE_EXCEEDED,
             Self::Io { .. } | Self::Cgroup { .. } | Self::Internal(_) => Code::INTERNAL,
         }
     }

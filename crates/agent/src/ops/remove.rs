@@ -28,23 +28,25 @@ pub(crate) async fn run(
     seconds: u32,
     record: Record,
 ) -> Result<(), Error> {
-    let Some(container) = agent.table.settled(id).await else {
-        return Ok(());
+    let work = async {
+        match agent.table.settled(id).await {
+            Some(container) => remove(agent, &container, record).await,
+            None => Ok(()),
+        }
     };
-    let work = remove(agent, &container, record);
     if seconds == 0 {
         return work.await;
     }
     let limit = Duration::from_secs(u64::from(seconds));
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        let left = if container.init.exited().is_none() {
-            "its first process"
-        } else {
-            "a process"
+        let left = match agent.table.get(id) {
+            Err(_) => "its creation",
+            Ok(container) if container.init.exited().is_none() => "its first process",
+            Ok(_) => "a process or a hook of it",
         };
-        Err(Error::Unkillable {
+        Err(Error::Stuck {
             id: id.to_owned(),
-            left: left.to_owned(),
+            left,
             seconds,
         })
     })
