@@ -6,10 +6,10 @@ use common::{Oci, sleeper};
 use serde_json::json;
 use testing::bundle::Bundle;
 
-/// Prints what a process inherits: the descriptors are the shell's, the status that of its child,
-/// as the shell ignores SIGQUIT for itself.
+/// Prints what a process inherits: the descriptors are the shell's (which has no pipe open
+/// at that moment), the status that of its child, as the shell ignores SIGQUIT for itself.
 const REPORT: &str = "grep -E '^(Sig(Blk|Ign)|Cap|NoNewPrivs|Umask|Groups|Seccomp:)' /proc/self/status; \
-    ls /proc/$$/fd | tr '\\n' ' '; echo; \
+    ls /proc/$$/fd; \
     cat /proc/$$/oom_score_adj; \
     grep -E 'open files|core file' /proc/$$/limits | tr -s ' '; \
     env | sort";
@@ -26,7 +26,7 @@ const GOLDEN: &str = "Umask:\t0022\n\
     CapAmb:\t0000000000000000\n\
     NoNewPrivs:\t1\n\
     Seccomp:\t0\n\
-    0 1 2 \n\
+    0\n1\n2\n\
     500\n\
     Max core file size 0 0 bytes \n\
     Max open files 77 99 files \n\
