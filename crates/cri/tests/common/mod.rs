@@ -78,6 +78,38 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    /// Ends what a test that failed has left running. One that passed has left nothing.
+    fn drop(&mut self) {
+        let mut settings = sandbox::Settings::new(agent());
+        settings.cgroup_root.clone_from(&self.cgroup_root);
+        for pod in std::fs::read_dir(self.state().join("pods"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let (id, dir) = (pod.file_name().into_string().unwrap(), pod.path());
+            let containers = std::fs::read_dir(dir.join("containers"))
+                .into_iter()
+                .flatten();
+            let lost = sandbox::LostPod {
+                cgroup_parent: settings.pod_cgroup(&id),
+                containers: containers
+                    .flatten()
+                    .map(|entry| entry.file_name().into_string().unwrap())
+                    .collect(),
+                id,
+                dir: dir.clone(),
+            };
+            if let Err(error) = sandbox::kill_pod(&settings, &lost) {
+                eprintln!("left behind: {error}");
+            }
+            let _ = network::Netns::delete(&dir.join("ns/net"));
+            let _ = rustix::mount::unmount(dir.join("shm"), rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
 /// The agent program: COFFER_AGENT, else the one beside the tests' own build.
 pub fn agent() -> PathBuf {
     if let Some(path) = std::env::var_os("COFFER_AGENT") {
