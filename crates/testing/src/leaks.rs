@@ -131,7 +131,9 @@ fn process(dir: &Path, hit: &impl Fn(&str) -> bool) -> Option<String> {
         return None;
     }
     let stat = fs::read_to_string(dir.join("stat")).unwrap_or_default();
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+    let after_name = stat
+        .rsplit_once(')')
+        .map_or("", |(_, rest)| rest.trim_start());
     let (state, parent) = after_name.split_once(' ').unwrap_or(("?", ""));
     // Nothing of it is left but its entry, and that is for the machine's init to take away.
     if state == "Z" && parent.starts_with("1 ") {
