@@ -30,6 +30,7 @@ pub mod spec;
 mod state;
 mod task;
 mod undo;
+mod upper;
 pub mod v1;
 mod watch;
 

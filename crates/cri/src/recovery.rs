@@ -81,11 +81,12 @@ impl Service {
         blocking(move || service.remove_orphaned_layers()).await?;
         // Of images that were removed while a container stood on them, before a crash.
         let service = self.clone();
-        tokio::spawn(async move {
+        let collect = tokio::spawn(async move {
             if let Err(error) = service.collect_layers().await {
                 tracing::warn!(error = error.chain(), "layers that nobody needs stay");
             }
         });
+        let _ = tokio::time::timeout(wait, collect).await;
         Ok(())
     }
 

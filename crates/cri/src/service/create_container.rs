@@ -34,6 +34,7 @@ use crate::{
     },
     task::blocking,
     undo::Undo,
+    upper,
 };
 
 const SIGTERM: i32 = 15;
@@ -160,13 +161,13 @@ impl Service {
         });
         blocking({
             let (dir, layer, json) = (dir.clone(), layer.clone(), draft.spec_json.clone());
+            let top = facts.image.layers.first().cloned();
             move || {
                 let path = dir.join(CONFIG);
                 sys::atomic::write(&path, &json, 0o600, Durability::Process)
                     .map_err(Error::file("write", &path))?;
                 make_dir(&layer, 0o700)?;
-                // The container's "/": its mode is the one that processes see.
-                make_dir(&layer.join("upper"), 0o755)?;
+                upper::make(&layer.join("upper"), top.as_deref())?;
                 make_dir(&layer.join("work"), 0o700)?;
                 logs.last()
                     .map_or(Ok(()), |parent| make_dirs(parent, 0o755))
