@@ -130,11 +130,9 @@ impl Container {
         &self,
         call: impl FnOnce(&ContainerRef<'_>) -> Result<T, container::Error>,
     ) -> Result<Result<T, container::Error>, Error> {
-        let spec = serde_json::from_slice(&self.spec).map_err(|e| {
-            Error::Internal(format!(
-                "container {}: its own spec does not parse: {e}",
-                self.id
-            ))
+        let spec = oci::runtime::parse(&self.spec).map_err(|e| {
+            let why = crate::logging::chain(&e);
+            Error::Internal(format!("container {}: its own spec: {why}", self.id))
         })?;
         let alive = self.init.exited().is_none();
         Ok(call(&ContainerRef {

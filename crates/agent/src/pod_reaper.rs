@@ -147,7 +147,7 @@ fn spec(namespaces: &Namespaces, cgroup_parent: &str) -> Result<Spec, Error> {
             "namespaces": [{ "type": "pid" }, { "type": "mount" }]
         }
     });
-    let mut spec: Spec = serde_json::from_value(document)
+    let mut spec = oci::runtime::parse(document.to_string().as_bytes())
         .map_err(|e| Error::Internal(format!("the pod reaper's spec: {e}")))?;
     let shared = [
         (NamespaceType::Ipc, &namespaces.ipc),

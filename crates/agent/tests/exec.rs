@@ -77,8 +77,11 @@ async fn a_process_joins_the_container_and_its_code_is_read_once() {
         status(calls.own.exec_process(soon(), &same).await).0,
         Code::ALREADY_EXISTS
     );
-    calls.signal("c1", "e1", libc::SIGTERM).await.unwrap();
-    let (one, two) = tokio::join!(wait(&calls, "e1"), wait(&calls, "e1"));
+    // Two clients wait when it ends: both hear of it.
+    let (one, two, ()) = tokio::join!(wait(&calls, "e1"), wait(&calls, "e1"), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        calls.signal("c1", "e1", libc::SIGTERM).await.unwrap();
+    });
     assert_eq!((one.unwrap(), two.unwrap()), (143, 143));
     assert_eq!(status(wait(&calls, "e1").await).0, Code::NOT_FOUND);
     // The name is free again.

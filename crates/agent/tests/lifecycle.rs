@@ -361,6 +361,8 @@ async fn descriptors_and_threads_go_with_their_containers() {
             .unwrap()
             .count()
     };
+    // Threads of the pool end when they have been idle for half a second.
+    common::until("an idle agent", async || count("task") == 1).await;
     let before = (count("fd"), count("task"));
     for round in 0..3 {
         let ids: Vec<_> = (0..5).map(|i| format!("c{round}-{i}")).collect();
@@ -376,7 +378,6 @@ async fn descriptors_and_threads_go_with_their_containers() {
             calls.remove(id).await;
         }
     }
-    // Threads of the pool end when they have been idle for half a second.
     common::until("the end of all", async || {
         (count("fd"), count("task")) == before
     })

@@ -325,11 +325,11 @@ async fn a_full_disk_neither_blocks_the_application_nor_tears_records() {
         &small,
         "tmpfs",
         MountFlags::empty(),
-        Some(c"size=256k"),
+        Some(c"size=1m"),
     )
     .unwrap();
     let mounted = testing::guard::Mount::new(&small);
-    fs::write(small.join("filler"), vec![0; 128 << 10]).unwrap();
+    fs::write(small.join("filler"), vec![0; 800 << 10]).unwrap();
     let script = "yes 0123456789 | head -n 20000; while [ ! -e /go ]; do sleep 0.02; done; \
                   echo after";
     let mut request = pod.container("c1", &["sh", "-c", script], |_| {});
@@ -342,6 +342,7 @@ async fn a_full_disk_neither_blocks_the_application_nor_tears_records() {
         calls.sh("c1", "ps | grep -q '[h]ead -n 20000$'").await.0 == 1
     })
     .await;
+    // Room for what may still be in the pipe, five times over as records.
     fs::remove_file(small.join("filler")).unwrap();
     assert_eq!(calls.sh("c1", "touch /go").await.0, 0);
     let state = calls.wait("c1").await;

@@ -314,11 +314,15 @@ pub(crate) fn collected(event: Event) -> sandbox::ExecCollectEvent {
 pub(crate) fn resources(
     wire: Option<grpc::LinuxResources>,
 ) -> Result<Option<LinuxResources>, Error> {
-    wire.map(|r| {
-        serde_json::from_value(spec::resources(r))
-            .map_err(|e| Error::invalid("resources", e.to_string()))
-    })
-    .transpose()
+    let Some(wire) = wire else { return Ok(None) };
+    // Read as part of a document: a second parser for this part alone would be 100 KiB of code.
+    let document = serde_json::json!({
+        "ociVersion": "1.0.2",
+        "linux": { "resources": spec::resources(wire) }
+    });
+    let spec = oci::runtime::parse(document.to_string().as_bytes())
+        .map_err(|e| Error::invalid("resources", crate::logging::chain(&e)))?;
+    Ok(spec.linux.and_then(|l| l.resources))
 }
 
 /// How a container is, with how it ended.
