@@ -8,7 +8,8 @@ die() { say "$*"; exit 1; }
 
 build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
 demo=(busybox-static)
-test=("${build[@]}" "${demo[@]}" podman crun runc)
+# procps: `ps`, for coffer-oci ps.
+test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps)
 bench=("${build[@]}" "${demo[@]}" crun runc)
 
 case "${1:-}" in
