@@ -10,7 +10,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 FAILPOINTS := --features coffer/failpoints,agent/failpoints
 TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
 # Root tests wait more than they compute.
-NEXTEST := cargo nextest run --workspace $(FAILPOINTS) --no-fail-fast
+NEXTEST := cargo nextest run --workspace $(FAILPOINTS)
 
 .PHONY: help setup setup-build build demo test lint unit system bench measure deny clean
 
@@ -50,7 +50,7 @@ unit: setup-build ## Only the tests beside the code
 
 system: setup ## Only the whole-system tests (real daemon, real namespaces)
 	cargo build --workspace --bins $(FAILPOINTS)
-	COFFER_BIN_DIR=$(TEST_BINS) cargo nextest run -p system-tests --no-fail-fast
+	COFFER_BIN_DIR=$(TEST_BINS) cargo nextest run -p system-tests
 
 bench: build ## coffer-oci against crun and runc, pod start through CRI
 	@scripts/setup.sh bench
