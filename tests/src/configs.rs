@@ -83,3 +83,17 @@ pub const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
 /// A script that counts aloud for ever, ten numbers a second.
 pub const COUNT: &str =
     "trap 'exit 0' TERM; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done";
+
+/// The numbers that a container of [`COUNT`] wrote: none missing, none twice. Answers how many.
+///
+/// # Panics
+/// A line is missing, there twice or torn.
+pub fn assert_counted(log: &str) -> usize {
+    let numbers: Option<Vec<usize>> = log
+        .lines()
+        .map(|line| line.rsplit(' ').next()?.parse().ok())
+        .collect();
+    let count = log.lines().count();
+    assert_eq!(numbers, Some((1..=count).collect()), "{log}");
+    count
+}

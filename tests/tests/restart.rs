@@ -10,23 +10,6 @@ use std::{fs, time::Duration};
 use cri_api::v1;
 use system_tests::{Client, Node, configs, procs};
 
-/// The numbers that a container of [`configs::COUNT`] wrote: none missing, none twice.
-fn assert_counted(log: &str) -> usize {
-    let numbers: Vec<usize> = log
-        .lines()
-        .map(|line| {
-            line.rsplit(' ')
-                .next()
-                .unwrap()
-                .parse()
-                .unwrap_or_else(|_| panic!("{line}"))
-        })
-        .collect();
-    let expected: Vec<usize> = (1..=numbers.len()).collect();
-    assert_eq!(numbers, expected);
-    numbers.len()
-}
-
 async fn first_process(client: &Client, container: &str) -> (i32, u64) {
     let request = v1::ContainerStatusRequest {
         container_id: container.to_owned(),
@@ -58,7 +41,7 @@ async fn a_pod_lives_through_a_killed_daemon_and_no_log_line_is_lost() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     node.kill();
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let while_dead = assert_counted(&fs::read_to_string(&path).unwrap());
+    let while_dead = configs::assert_counted(&fs::read_to_string(&path).unwrap());
     assert!(
         while_dead > 5,
         "only {while_dead} lines were written without a daemon"
@@ -77,7 +60,7 @@ async fn a_pod_lives_through_a_killed_daemon_and_no_log_line_is_lost() {
     assert_eq!(client.exec(&container, &["/bin/true"]).await.unwrap().0, 0);
     tokio::time::sleep(Duration::from_millis(300)).await;
     client.stop(&container, 5).await.unwrap();
-    assert!(assert_counted(&fs::read_to_string(&path).unwrap()) > while_dead);
+    assert!(configs::assert_counted(&fs::read_to_string(&path).unwrap()) > while_dead);
     node.finish().await;
 }
 
