@@ -21,6 +21,7 @@ async fn exec(calls: &Calls, id: &str, args: &[&str]) -> i32 {
         exec_id: id.into(),
         process_json: process(args),
         stdin: false,
+        ends_with_connection: false,
     };
     calls.own.exec_process(soon(), &request).await.unwrap().pid
 }
@@ -72,6 +73,7 @@ async fn a_process_joins_the_container_and_its_code_is_read_once() {
         exec_id: "e1".into(),
         process_json: process(&["true"]),
         stdin: false,
+        ends_with_connection: false,
     };
     assert_eq!(
         status(calls.own.exec_process(soon(), &same).await).0,

@@ -142,6 +142,7 @@ async fn a_missing_program_fails_the_create_and_leaves_nothing() {
         exec_id: "e1".into(),
         process_json: process(&["no-such-program"]),
         stdin: false,
+        ends_with_connection: false,
     };
     let (code, text) = status(calls.own.exec_process(soon(), &exec).await);
     assert_eq!(code, Code::NOT_FOUND, "{text}");

@@ -3,7 +3,9 @@
 use std::{io, pin::Pin};
 
 use cri_api::node::{
-    ImportDone, ImportImageEvent, ImportImageRequest, ImportProgress, ImportedImage, LayerUnpacked,
+    CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, EventsRequest, ExplainRequest,
+    ExplainResponse, ImportDone, ImportImageEvent, ImportImageRequest, ImportProgress,
+    ImportedImage, LayerUnpacked,
     import_image_event::Event,
     import_image_request::Part,
     node_server::{self, NodeServer},
@@ -35,6 +37,36 @@ pub(crate) fn service(service: &Service, request: usize) -> NodeServer<Node> {
 #[tonic::async_trait]
 impl node_server::Node for Node {
     type ImportImageStream = Pin<Box<dyn Stream<Item = Result<ImportImageEvent, Status>> + Send>>;
+    type EventsStream = Pin<Box<dyn Stream<Item = Result<cri_api::node::Event, Status>> + Send>>;
+    type CopyOutStream = Pin<Box<dyn Stream<Item = Result<CopyOutResponse, Status>> + Send>>;
+
+    async fn explain(
+        &self,
+        _: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        Err(Status::unimplemented("Explain"))
+    }
+
+    async fn events(
+        &self,
+        _: Request<EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        Err(Status::unimplemented("Events"))
+    }
+
+    async fn copy_out(
+        &self,
+        _: Request<CopyOutRequest>,
+    ) -> Result<Response<Self::CopyOutStream>, Status> {
+        Err(Status::unimplemented("CopyOut"))
+    }
+
+    async fn copy_in(
+        &self,
+        _: Request<Streaming<CopyInRequest>>,
+    ) -> Result<Response<CopyInResponse>, Status> {
+        Err(Status::unimplemented("CopyIn"))
+    }
 
     async fn import_image(
         &self,

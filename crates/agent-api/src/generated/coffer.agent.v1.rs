@@ -126,6 +126,9 @@ pub struct ExecProcessRequest {
     pub process_json: ::prost::alloc::vec::Vec<u8>,
     #[prost(bool, tag = "4")]
     pub stdin: bool,
+    /// The process and its process group are killed when the connection that started it ends.
+    #[prost(bool, tag = "5")]
+    pub ends_with_connection: bool,
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct ExecProcessResponse {
@@ -173,6 +176,51 @@ pub mod exec_collect_event {
         Exit(super::ExecExit),
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OpenOutputRequest {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct OpenOutputResponse {
+    /// Ends with the connection that opened it, at the latest.
+    #[prost(uint64, tag = "1")]
+    pub view: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadOutputRequest {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub view: u64,
+    /// Most bytes of both streams together; 0: 64 KiB.
+    #[prost(uint32, tag = "3")]
+    pub max_bytes: u32,
+}
+/// All fields empty and `ended` false never happens.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadOutputResponse {
+    #[prost(bytes = "vec", tag = "1")]
+    pub stdout: ::prost::alloc::vec::Vec<u8>,
+    /// Always empty with a terminal.
+    #[prost(bytes = "vec", tag = "2")]
+    pub stderr: ::prost::alloc::vec::Vec<u8>,
+    /// Output before this answer's that the view lost because its reader was too slow.
+    #[prost(uint64, tag = "3")]
+    pub dropped_bytes: u64,
+    /// Both streams have ended.
+    #[prost(bool, tag = "4")]
+    pub ended: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CloseOutputRequest {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub view: u64,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct CloseOutputResponse {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WaitContainerRequest {
     #[prost(string, tag = "1")]
@@ -460,6 +508,48 @@ pub mod __ttrpc_services_sandbox {
                 ),
             )
         }
+        async fn open_output(
+            &self,
+            _ctx: &::ttrpc::r#async::TtrpcContext,
+            _: super::OpenOutputRequest,
+        ) -> ::ttrpc::Result<super::OpenOutputResponse> {
+            Err(
+                ::ttrpc::Error::RpcStatus(
+                    ::ttrpc::get_status(
+                        ::ttrpc::Code::NOT_FOUND,
+                        "/coffer.agent.v1.Sandbox/OpenOutput is not supported",
+                    ),
+                ),
+            )
+        }
+        async fn read_output(
+            &self,
+            _ctx: &::ttrpc::r#async::TtrpcContext,
+            _: super::ReadOutputRequest,
+        ) -> ::ttrpc::Result<super::ReadOutputResponse> {
+            Err(
+                ::ttrpc::Error::RpcStatus(
+                    ::ttrpc::get_status(
+                        ::ttrpc::Code::NOT_FOUND,
+                        "/coffer.agent.v1.Sandbox/ReadOutput is not supported",
+                    ),
+                ),
+            )
+        }
+        async fn close_output(
+            &self,
+            _ctx: &::ttrpc::r#async::TtrpcContext,
+            _: super::CloseOutputRequest,
+        ) -> ::ttrpc::Result<super::CloseOutputResponse> {
+            Err(
+                ::ttrpc::Error::RpcStatus(
+                    ::ttrpc::get_status(
+                        ::ttrpc::Code::NOT_FOUND,
+                        "/coffer.agent.v1.Sandbox/CloseOutput is not supported",
+                    ),
+                ),
+            )
+        }
         async fn wait_container(
             &self,
             _ctx: &::ttrpc::r#async::TtrpcContext,
@@ -606,6 +696,51 @@ pub mod __ttrpc_services_sandbox {
             );
         }
     }
+    struct SandboxOpenOutputMethod {
+        service: ::std::sync::Arc<dyn Sandbox + Send + Sync>,
+    }
+    #[async_trait]
+    impl ::ttrpc::r#async::MethodHandler for SandboxOpenOutputMethod {
+        async fn handler(
+            &self,
+            ctx: ::ttrpc::r#async::TtrpcContext,
+            req: ::ttrpc::Request,
+        ) -> ::ttrpc::Result<::ttrpc::Response> {
+            ::ttrpc::async_request_handler!(
+                self, ctx, req, super::OpenOutputRequest, open_output
+            );
+        }
+    }
+    struct SandboxReadOutputMethod {
+        service: ::std::sync::Arc<dyn Sandbox + Send + Sync>,
+    }
+    #[async_trait]
+    impl ::ttrpc::r#async::MethodHandler for SandboxReadOutputMethod {
+        async fn handler(
+            &self,
+            ctx: ::ttrpc::r#async::TtrpcContext,
+            req: ::ttrpc::Request,
+        ) -> ::ttrpc::Result<::ttrpc::Response> {
+            ::ttrpc::async_request_handler!(
+                self, ctx, req, super::ReadOutputRequest, read_output
+            );
+        }
+    }
+    struct SandboxCloseOutputMethod {
+        service: ::std::sync::Arc<dyn Sandbox + Send + Sync>,
+    }
+    #[async_trait]
+    impl ::ttrpc::r#async::MethodHandler for SandboxCloseOutputMethod {
+        async fn handler(
+            &self,
+            ctx: ::ttrpc::r#async::TtrpcContext,
+            req: ::ttrpc::Request,
+        ) -> ::ttrpc::Result<::ttrpc::Response> {
+            ::ttrpc::async_request_handler!(
+                self, ctx, req, super::CloseOutputRequest, close_output
+            );
+        }
+    }
     struct SandboxWaitContainerMethod {
         service: ::std::sync::Arc<dyn Sandbox + Send + Sync>,
     }
@@ -736,6 +871,36 @@ pub mod __ttrpc_services_sandbox {
             );
         methods
             .insert(
+                "OpenOutput".to_string(),
+                ::std::boxed::Box::new(SandboxOpenOutputMethod {
+                    service: ::std::clone::Clone::clone(&service),
+                })
+                    as ::std::boxed::Box<
+                        dyn ::ttrpc::r#async::MethodHandler + Send + Sync,
+                    >,
+            );
+        methods
+            .insert(
+                "ReadOutput".to_string(),
+                ::std::boxed::Box::new(SandboxReadOutputMethod {
+                    service: ::std::clone::Clone::clone(&service),
+                })
+                    as ::std::boxed::Box<
+                        dyn ::ttrpc::r#async::MethodHandler + Send + Sync,
+                    >,
+            );
+        methods
+            .insert(
+                "CloseOutput".to_string(),
+                ::std::boxed::Box::new(SandboxCloseOutputMethod {
+                    service: ::std::clone::Clone::clone(&service),
+                })
+                    as ::std::boxed::Box<
+                        dyn ::ttrpc::r#async::MethodHandler + Send + Sync,
+                    >,
+            );
+        methods
+            .insert(
                 "WaitContainer".to_string(),
                 ::std::boxed::Box::new(SandboxWaitContainerMethod {
                     service: ::std::clone::Clone::clone(&service),
@@ -852,6 +1017,36 @@ pub mod __ttrpc_services_sandbox {
         > {
             ::ttrpc::async_client_stream_receive!(
                 self, ctx, req, "coffer.agent.v1.Sandbox", "ExecCollect"
+            );
+        }
+        pub async fn open_output(
+            &self,
+            ctx: ::ttrpc::context::Context,
+            req: &super::OpenOutputRequest,
+        ) -> ::ttrpc::Result<super::OpenOutputResponse> {
+            let mut cres = super::OpenOutputResponse::default();
+            ::ttrpc::async_client_request!(
+                self, ctx, req, "coffer.agent.v1.Sandbox", "OpenOutput", cres
+            );
+        }
+        pub async fn read_output(
+            &self,
+            ctx: ::ttrpc::context::Context,
+            req: &super::ReadOutputRequest,
+        ) -> ::ttrpc::Result<super::ReadOutputResponse> {
+            let mut cres = super::ReadOutputResponse::default();
+            ::ttrpc::async_client_request!(
+                self, ctx, req, "coffer.agent.v1.Sandbox", "ReadOutput", cres
+            );
+        }
+        pub async fn close_output(
+            &self,
+            ctx: ::ttrpc::context::Context,
+            req: &super::CloseOutputRequest,
+        ) -> ::ttrpc::Result<super::CloseOutputResponse> {
+            let mut cres = super::CloseOutputResponse::default();
+            ::ttrpc::async_client_request!(
+                self, ctx, req, "coffer.agent.v1.Sandbox", "CloseOutput", cres
             );
         }
         pub async fn wait_container(
