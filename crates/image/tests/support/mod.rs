@@ -2,6 +2,7 @@
 #![allow(
     dead_code,
     clippy::unwrap_used,
+    clippy::panic,
     reason = "test code: each binary uses a part, and a failure is a panic"
 )]
 
@@ -14,7 +15,9 @@ use std::{
 };
 
 use image::{Error, Image, ImportOptions, Limits, Store};
+use tar::EntryType;
 use tempfile::TempDir;
+use testing::layer::{Entry, header};
 
 /// A store in a directory of its own.
 pub(crate) struct Fixture {
@@ -183,4 +186,29 @@ fn seen(path: &Path) -> Seen {
         nlink: if meta.is_dir() { 0 } else { meta.nlink() },
         xattrs,
     }
+}
+
+/// A header whose fields `edit` spoils, with a right checksum and no data.
+pub(crate) fn spoiled(name: &str, edit: impl FnOnce(&mut tar::Header)) -> Vec<u8> {
+    let mut header = header(&Entry::new(name, EntryType::Regular));
+    header.set_size(0);
+    edit(&mut header);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+/// Refused, with `part` in the error, and not a byte is left.
+pub(crate) fn refused(f: &Fixture, what: &str, archive: &[u8], part: &str) {
+    let before = f.footprint();
+    let error = match f.import(archive) {
+        Ok(images) => panic!("{what}: taken as {images:?}"),
+        Err(error) => error,
+    };
+    assert!(
+        error.sentence().contains(part),
+        "{what}: {}",
+        error.sentence()
+    );
+    assert!(error.is_invalid_input(), "{what}: {error:?}");
+    assert_eq!(f.footprint(), before, "{what}");
 }
