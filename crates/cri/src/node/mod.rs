@@ -1,0 +1,62 @@
+//! `coffer.v1.Node`: our own side service, in front of the service. One call, one file.
+
+mod copy;
+mod events;
+mod explain;
+mod import;
+
+use std::pin::Pin;
+
+use cri_api::node::{
+    CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, Event, EventsRequest,
+    ExplainRequest, ExplainResponse, ImportImageEvent, ImportImageRequest,
+    node_server::{self, NodeServer},
+};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::service::Service;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// A stream of answers.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The adapter.
+#[derive(Debug, Clone)]
+pub(crate) struct Node(Service);
+
+/// The service `coffer.v1.Node`, with a limit on the bytes of a message.
+pub(crate) fn service(service: &Service, request: usize) -> NodeServer<Node> {
+    NodeServer::new(Node(service.clone())).max_decoding_message_size(request)
+}
+
+#[tonic::async_trait]
+impl node_server::Node for Node {
+    type ImportImageStream = Answers<ImportImageEvent>;
+    type EventsStream = Answers<Event>;
+    type CopyOutStream = Answers<CopyOutResponse>;
+
+    async fn import_image(
+        &self,
+        request: Request<Streaming<ImportImageRequest>>,
+    ) -> Answer<Self::ImportImageStream> {
+        import::import(&self.0, request.into_inner()).await
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {
+        explain::explain(&self.0, request.into_inner()).await
+    }
+
+    async fn events(&self, request: Request<EventsRequest>) -> Answer<Self::EventsStream> {
+        events::events(&self.0, request.into_inner()).await
+    }
+
+    async fn copy_out(&self, request: Request<CopyOutRequest>) -> Answer<Self::CopyOutStream> {
+        copy::copy_out(&self.0, request.into_inner()).await
+    }
+
+    async fn copy_in(&self, request: Request<Streaming<CopyInRequest>>) -> Answer<CopyInResponse> {
+        copy::copy_in(&self.0, request.into_inner()).await
+    }
+}
