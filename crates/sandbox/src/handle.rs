@@ -291,11 +291,11 @@ impl Sandbox {
         Ok(())
     }
 
-    fn ours(&self) -> SandboxClient {
+    pub(crate) fn ours(&self) -> SandboxClient {
         SandboxClient::new(self.client())
     }
 
-    fn published(&self) -> AgentServiceClient {
+    pub(crate) fn published(&self) -> AgentServiceClient {
         AgentServiceClient::new(self.client())
     }
 
@@ -308,7 +308,7 @@ impl Sandbox {
     }
 
     /// A call with the usual limit.
-    async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         call: &'static str,
         answer: impl Future<Output = ttrpc::Result<T>>,
@@ -317,7 +317,7 @@ impl Sandbox {
             .await
     }
 
-    async fn call_within<T>(
+    pub(crate) async fn call_within<T>(
         &self,
         call: &'static str,
         limit: Option<Duration>,
@@ -435,6 +435,6 @@ impl From<ttrpc::Error> for Failure {
 }
 
 /// No deadline on the wire: the agent would drop the handler at it. Limits are kept on this side.
-fn ctx() -> ttrpc::context::Context {
+pub(crate) fn ctx() -> ttrpc::context::Context {
     ttrpc::context::Context::default()
 }

@@ -9,6 +9,7 @@
 //! start()    socket, process, handshake, CreateSandbox      → Sandbox
 //! connect()  after a restart: agent.json, handshake         → Sandbox
 //! Sandbox    create, start, exec, signal, wait, stats, remove, destroy, closed()
+//!            exec_start and its streams, views of a container's output
 //! kill_pod() the agent is lost: end by force what it left behind
 //! ```
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ mod lost;
 mod process;
 mod record;
 mod start;
+mod stream;
 mod types;
 
 pub use error::{Code, Error, ErrorKind};
@@ -29,6 +31,6 @@ pub use lost::kill_pod;
 pub use start::{connect, destroy, start};
 pub use types::{
     AgentRecord, ContainerPid, ContainerSpec, ContainerState, ContainerStats, ContainerStatus,
-    CpuStats, ExecOutput, ExecRequest, IpcMode, LostPod, MemoryStats, Netns, OomEvent, PidMode,
-    PidsStats, PodSpec, PodStats, Pressure, Rootfs, Settings,
+    CpuStats, ExecOutput, ExecRequest, ExecStart, IpcMode, LostPod, MemoryStats, Netns, OomEvent,
+    OutputChunk, PidMode, PidsStats, PodSpec, PodStats, Pressure, Rootfs, Settings, Stream,
 };

@@ -211,6 +211,44 @@ pub struct ExecOutput {
     pub truncated: bool,
 }
 
+/// A further process to run in a container, whose streams are led call by call.
+#[derive(Debug, Clone)]
+pub struct ExecStart {
+    /// The container.
+    pub container: String,
+    /// A name for the process, unique in its container.
+    pub exec_id: String,
+    /// The runtime-spec `process` document. With a terminal its `consoleSize` is set before the
+    /// program starts.
+    pub process_json: Vec<u8>,
+    /// Keep standard input open for [`crate::Sandbox::write_stdin`]; otherwise it is /dev/null.
+    pub stdin: bool,
+}
+
+/// One output stream of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// The container.
+    pub container: String,
+    /// The exec'd process; empty for the container's first.
+    pub exec_id: String,
+    /// Standard error instead of standard output. A terminal has one stream for both.
+    pub stderr: bool,
+}
+
+/// Output that a view of a container's first process has seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutputChunk {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error; always empty with a terminal.
+    pub stderr: Vec<u8>,
+    /// Bytes that the view lost before these, because its reader was too slow.
+    pub dropped: u64,
+    /// Both streams have ended; nothing follows.
+    pub ended: bool,
+}
+
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerStatus {

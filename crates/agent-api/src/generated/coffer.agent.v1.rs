@@ -177,6 +177,16 @@ pub mod exec_collect_event {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateContainerRequest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The `linux.resources` object of the runtime spec.
+    #[prost(bytes = "vec", tag = "2")]
+    pub resources_json: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct UpdateContainerResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenOutputRequest {
     #[prost(string, tag = "1")]
     pub container_id: ::prost::alloc::string::String,
@@ -508,6 +518,20 @@ pub mod __ttrpc_services_sandbox {
                 ),
             )
         }
+        async fn update_container(
+            &self,
+            _ctx: &::ttrpc::r#async::TtrpcContext,
+            _: super::UpdateContainerRequest,
+        ) -> ::ttrpc::Result<super::UpdateContainerResponse> {
+            Err(
+                ::ttrpc::Error::RpcStatus(
+                    ::ttrpc::get_status(
+                        ::ttrpc::Code::NOT_FOUND,
+                        "/coffer.agent.v1.Sandbox/UpdateContainer is not supported",
+                    ),
+                ),
+            )
+        }
         async fn open_output(
             &self,
             _ctx: &::ttrpc::r#async::TtrpcContext,
@@ -696,6 +720,21 @@ pub mod __ttrpc_services_sandbox {
             );
         }
     }
+    struct SandboxUpdateContainerMethod {
+        service: ::std::sync::Arc<dyn Sandbox + Send + Sync>,
+    }
+    #[async_trait]
+    impl ::ttrpc::r#async::MethodHandler for SandboxUpdateContainerMethod {
+        async fn handler(
+            &self,
+            ctx: ::ttrpc::r#async::TtrpcContext,
+            req: ::ttrpc::Request,
+        ) -> ::ttrpc::Result<::ttrpc::Response> {
+            ::ttrpc::async_request_handler!(
+                self, ctx, req, super::UpdateContainerRequest, update_container
+            );
+        }
+    }
     struct SandboxOpenOutputMethod {
         service: ::std::sync::Arc<dyn Sandbox + Send + Sync>,
     }
@@ -871,6 +910,16 @@ pub mod __ttrpc_services_sandbox {
             );
         methods
             .insert(
+                "UpdateContainer".to_string(),
+                ::std::boxed::Box::new(SandboxUpdateContainerMethod {
+                    service: ::std::clone::Clone::clone(&service),
+                })
+                    as ::std::boxed::Box<
+                        dyn ::ttrpc::r#async::MethodHandler + Send + Sync,
+                    >,
+            );
+        methods
+            .insert(
                 "OpenOutput".to_string(),
                 ::std::boxed::Box::new(SandboxOpenOutputMethod {
                     service: ::std::clone::Clone::clone(&service),
@@ -1017,6 +1066,16 @@ pub mod __ttrpc_services_sandbox {
         > {
             ::ttrpc::async_client_stream_receive!(
                 self, ctx, req, "coffer.agent.v1.Sandbox", "ExecCollect"
+            );
+        }
+        pub async fn update_container(
+            &self,
+            ctx: ::ttrpc::context::Context,
+            req: &super::UpdateContainerRequest,
+        ) -> ::ttrpc::Result<super::UpdateContainerResponse> {
+            let mut cres = super::UpdateContainerResponse::default();
+            ::ttrpc::async_client_request!(
+                self, ctx, req, "coffer.agent.v1.Sandbox", "UpdateContainer", cres
             );
         }
         pub async fn open_output(

@@ -167,6 +167,12 @@ pub(crate) fn exec_own(wire: sandbox::ExecProcessRequest) -> Result<Exec, Error>
     })
 }
 
+/// `coffer.agent.v1.Sandbox/UpdateContainer`.
+pub(crate) fn resources_own(json: &[u8]) -> Result<oci::runtime::LinuxResources, Error> {
+    oci::runtime::parse_resources(json)
+        .map_err(|e| Error::invalid("resources_json", crate::logging::chain(&e)))
+}
+
 /// `coffer.agent.v1.Sandbox/ExecCollect`.
 pub(crate) fn collect(wire: sandbox::ExecCollectRequest) -> Result<Collect, Error> {
     let timeout = u64::try_from(wire.timeout_ns)

@@ -111,6 +111,21 @@ impl Sandbox for Calls {
         tokio::join!(work, forward).0
     }
 
+    async fn update_container(
+        &self,
+        _: &TtrpcContext,
+        request: sandbox::UpdateContainerRequest,
+    ) -> Reply<sandbox::UpdateContainerResponse> {
+        let agent = Arc::clone(&self.0);
+        detached(async move {
+            let json = request.resources_json;
+            let resources = parse(move || convert::resources_own(&json)).await?;
+            ops::update::run(&agent, &request.id, Some(resources)).await
+        })
+        .await?;
+        Ok(sandbox::UpdateContainerResponse {})
+    }
+
     async fn wait_container(
         &self,
         _: &TtrpcContext,

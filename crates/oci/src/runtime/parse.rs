@@ -11,7 +11,7 @@
 use serde::de::DeserializeOwned;
 
 use super::locate::locate;
-use super::{Process, Spec};
+use super::{LinuxResources, Process, Spec};
 
 /// A text that is not a document of the specification.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,14 @@ pub fn parse(text: &[u8]) -> Result<Spec, ParseError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_process(text: &[u8]) -> Result<Process, ParseError> {
+    document(text)
+}
+
+/// Reads a `linux.resources` document, as an update takes it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, ParseError> {
     document(text)
 }
 
