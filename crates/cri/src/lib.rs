@@ -36,5 +36,5 @@ mod watch;
 
 pub use error::{Code, Error};
 pub use lock::LockError;
-pub use options::Options;
+pub use options::{NetworkOptions, NetworkWords, Options, StreamOptions};
 pub use runtime::{OpenError, Runtime};

@@ -1,6 +1,12 @@
 //! Where the daemon keeps things and which programs it uses.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use network::{Cidr, Name};
 
 use crate::spec::NodeSettings;
 
@@ -24,6 +30,109 @@ pub struct Options {
     /// How long [`crate::Runtime::open`] may wait for agents to answer; those that are slower are
     /// waited for while the daemon already serves.
     pub recovery_wait: Duration,
+    /// The network of pods that have one of their own.
+    pub network: NetworkOptions,
+    /// Where exec, attach and port-forward are served.
+    pub stream: StreamOptions,
+}
+
+/// The network of pods that have one of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkOptions {
+    /// Loopback alone.
+    None,
+    /// The built-in network.
+    Bridge(network::Settings),
+}
+
+/// The streaming server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Where it listens; port 0: a free one.
+    pub address: SocketAddr,
+    /// How long a stream may pass no data before it is ended.
+    pub idle_timeout: Duration,
+}
+
+impl Default for StreamOptions {
+    fn default() -> StreamOptions {
+        StreamOptions {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            idle_timeout: Duration::from_secs(4 * 3600),
+        }
+    }
+}
+
+/// What an operator said of the network, not checked yet: the values of the keys `network.*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "each is the key of its name in the configuration"
+)]
+pub struct NetworkWords<'a> {
+    pub mode: &'a str,
+    pub bridge: &'a str,
+    pub ipv4: &'a str,
+    pub ipv6: &'a str,
+    pub mtu: &'a str,
+    pub table: &'a str,
+}
+
+impl NetworkOptions {
+    /// What the words mean.
+    ///
+    /// # Errors
+    /// A sentence that begins with the key's name.
+    pub fn parse(words: &NetworkWords<'_>) -> Result<NetworkOptions, String> {
+        if words.mode == "none" {
+            return Ok(NetworkOptions::None);
+        }
+        if words.mode != "bridge" {
+            return Err(format!("mode {:?} is neither bridge nor none", words.mode));
+        }
+        let name = |key: &str, text: &str| {
+            text.parse::<Name>()
+                .map_err(|why| format!("{key} {text:?} {why}"))
+        };
+        let cidr = |key: &str, text: &str, four: bool| match text {
+            "" => Ok(None),
+            text => match text.parse::<Cidr>() {
+                Ok(cidr) if cidr.is_ipv4() == four => Ok(Some(cidr)),
+                Ok(_) => Err(format!("{key} {text:?} is of the other IP version")),
+                Err(why) => Err(format!("{key} {text:?} {why}")),
+            },
+        };
+        let settings = network::Settings {
+            bridge: name("bridge", words.bridge)?,
+            table: name(
+                "table",
+                if words.table.is_empty() {
+                    words.bridge
+                } else {
+                    words.table
+                },
+            )?,
+            ipv4: cidr("ipv4", words.ipv4, true)?,
+            ipv6: cidr("ipv6", words.ipv6, false)?,
+            mtu: words
+                .mtu
+                .parse()
+                .map_err(|_| format!("mtu {:?} is no number", words.mtu))?,
+        };
+        if settings.ipv4.is_none() && settings.ipv6.is_none() {
+            return Err(
+                "ipv4 and ipv6 are both empty: set one, or network.mode = \"none\"".to_owned(),
+            );
+        }
+        let least = if settings.ipv6.is_some() { 1280 } else { 576 };
+        if settings.mtu != 0 && !(least..=65535).contains(&settings.mtu) {
+            return Err(format!(
+                "mtu {} is not between {least} and 65535",
+                settings.mtu
+            ));
+        }
+        Ok(NetworkOptions::Bridge(settings))
+    }
 }
 
 impl Options {
@@ -37,6 +146,8 @@ impl Options {
             agent_log_level: "info".to_owned(),
             node: NodeSettings::default(),
             recovery_wait: Duration::from_millis(700),
+            network: NetworkOptions::None,
+            stream: StreamOptions::default(),
         }
     }
 }

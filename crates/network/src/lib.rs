@@ -8,9 +8,13 @@
 //! This crate knows neither CRI nor the agent.
 #![forbid(unsafe_code)]
 
+mod cidr;
 mod error;
 mod netlink;
 mod netns;
+mod settings;
 
+pub use cidr::{Cidr, CidrError};
 pub use error::Error;
 pub use netns::Netns;
+pub use settings::{Name, NameError, Settings};

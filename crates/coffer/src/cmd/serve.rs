@@ -36,14 +36,14 @@ pub(crate) struct Args {
 
 /// Runs the daemon until a signal ends it.
 pub(crate) fn run(args: Args, socket: Option<PathBuf>) -> Result<u8, Error> {
-    let flags = Said {
-        root: args.root,
-        state: args.state,
-        socket,
-        agent: args.agent,
-        cgroup_root: args.cgroup_root,
-        log_level: args.log_level,
-    };
+    let path = |path: Option<PathBuf>| path.map(|path| path.to_string_lossy().into_owned());
+    let mut flags = Said::default();
+    flags.say("root", path(args.root));
+    flags.say("state", path(args.state));
+    flags.say("socket", path(socket));
+    flags.say("agent", path(args.agent));
+    flags.say("cgroup_root", args.cgroup_root);
+    flags.say("log_level", args.log_level);
     let beside = std::env::current_exe().ok();
     let beside = beside.as_deref().and_then(std::path::Path::parent);
     let config = flags.or(Said::read(args.config.as_deref())?).mean(beside)?;
@@ -73,6 +73,8 @@ async fn serve(config: Config) -> Result<(), Error> {
         config.agent.clone(),
     );
     options.cgroup_root.clone_from(&config.cgroup_root);
+    options.network = config.network.clone();
+    options.stream = config.stream.clone();
     options.agent_log_level = config.log_level.to_string().to_lowercase();
     let daemon = cri::Runtime::open(options)
         .await

@@ -1,0 +1,268 @@
+//! The daemon's configuration: a TOML file, overridden by flags.
+//!
+//! ```text
+//! file ─► Said (dotted name → value, types checked) ─┐
+//! flags ─► Said ─────────────────────────────────────┴─► or() ─► mean() ─► Config (checked)
+//! ```
+//! [`KEYS`] is the only list of keys. An unknown key is an error that names it, so that a slip is
+//! not silently ignored.
+
+mod keys;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub(crate) use keys::{Fallback, KEYS, Key};
+
+use crate::{error::Error, nearest};
+
+/// Where the configuration is unless `--config` says otherwise; it need not be there.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/coffer/config.toml";
+/// Where clients look for the daemon.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/coffer/coffer.sock";
+
+/// What is said, in the file or by flags: values by the dotted names of their keys.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Said(BTreeMap<&'static str, toml::Value>);
+
+/// What it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Durable state: images, layers.
+    pub(crate) root: PathBuf,
+    /// State that ends with the boot: pods.
+    pub(crate) state: PathBuf,
+    /// The socket to listen on.
+    pub(crate) socket: PathBuf,
+    /// The agent program.
+    pub(crate) agent: PathBuf,
+    /// First part of cgroup names.
+    pub(crate) cgroup_root: String,
+    /// How much is logged.
+    pub(crate) log_level: tracing::Level,
+    /// The pods' network.
+    pub(crate) network: cri::NetworkOptions,
+    /// The streaming server.
+    pub(crate) stream: cri::StreamOptions,
+}
+
+impl Said {
+    /// Reads the file. A missing file is an empty one, unless it was asked for by name.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Said, Error> {
+        let chosen = path.unwrap_or(Path::new(DEFAULT_CONFIG));
+        match std::fs::read_to_string(chosen) {
+            Ok(text) => Said::parse(&text).map_err(|cause| Error::Config {
+                path: chosen.to_owned(),
+                cause,
+            }),
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Said::default())
+            }
+            Err(source) => {
+                let what = format!("read the configuration {}", chosen.display());
+                Err(Error::Io { what, source })
+            }
+        }
+    }
+
+    fn parse(text: &str) -> Result<Said, String> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| error.to_string().trim_end().replace('\n', "\n  "))?;
+        let mut said = Said::default();
+        said.take("", table)?;
+        Ok(said)
+    }
+
+    /// Adds the values of a table whose name, with a dot after it, is `prefix`.
+    fn take(&mut self, prefix: &str, table: toml::Table) -> Result<(), String> {
+        for (name, value) in table {
+            let name = format!("{prefix}{name}");
+            match (Key::of(&name), value) {
+                (Some(key), value) if key.kind.fits(&value) => {
+                    self.0.insert(key.name, value);
+                }
+                (Some(key), value) => {
+                    let (expected, found) = (key.kind.name(), shown(&value));
+                    return Err(format!("key {name:?} is {found}, expected a {expected}"));
+                }
+                (None, toml::Value::Table(below)) if !below.is_empty() => {
+                    self.take(&format!("{name}."), below)?;
+                }
+                (None, _) => return Err(unknown(&name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says `value` for a key of type text, if there is one.
+    pub(crate) fn say(&mut self, key: &'static str, value: Option<impl Into<String>>) {
+        debug_assert!(Key::of(key).is_some(), "{key} is no key");
+        if let Some(value) = value {
+            self.0.insert(key, toml::Value::String(value.into()));
+        }
+    }
+
+    /// `self` where it says something, else `other`.
+    pub(crate) fn or(self, mut other: Said) -> Said {
+        other.0.extend(self.0);
+        other
+    }
+
+    /// What is said for a key, or its default; empty for a default that must be found out.
+    fn text(&self, name: &str) -> String {
+        match (self.0.get(name), Key::of(name).map(|key| key.default)) {
+            (Some(toml::Value::String(text)), _) => text.clone(),
+            (Some(value), _) => value.to_string(),
+            (None, Some(Fallback::Is(text))) => text.to_owned(),
+            (None, _) => String::new(),
+        }
+    }
+
+    fn said(&self, name: &str) -> Option<String> {
+        self.0.contains_key(name).then(|| self.text(name))
+    }
+
+    /// Fills in the defaults and checks the values. `beside` is the directory of this program, where
+    /// the agent is looked for.
+    pub(crate) fn mean(self, beside: Option<&Path>) -> Result<Config, Error> {
+        let state = PathBuf::from(self.text("state"));
+        let socket = match self.said("socket") {
+            Some(socket) => socket.into(),
+            None => state.join("coffer.sock"),
+        };
+        let root = PathBuf::from(self.text("root"));
+        for (key, path) in [("root", &root), ("state", &state), ("socket", &socket)] {
+            if !path.is_absolute() {
+                let said = format!("{key} {:?} is not an absolute path", path.display());
+                return Err(Error::Usage(said));
+            }
+        }
+        let cgroup_root = self.text("cgroup_root");
+        check_cgroup_root(&cgroup_root)?;
+        let level = self.text("log_level");
+        let log_level = level.parse().map_err(|_| {
+            let known = "error, warn, info, debug, trace";
+            Error::Usage(format!("log_level {level:?} is none of {known}"))
+        })?;
+        let network = self.network()?;
+        let stream = self.stream()?;
+        let agent = match self.said("agent") {
+            Some(agent) => agent.into(),
+            None => find_agent(beside)?,
+        };
+        Ok(Config {
+            root,
+            state,
+            socket,
+            agent,
+            cgroup_root,
+            log_level,
+            network,
+            stream,
+        })
+    }
+
+    fn network(&self) -> Result<cri::NetworkOptions, Error> {
+        let text = |key: &str| self.text(key);
+        cri::NetworkOptions::parse(&cri::NetworkWords {
+            mode: &text("network.mode"),
+            bridge: &text("network.bridge"),
+            ipv4: &text("network.ipv4"),
+            ipv6: &text("network.ipv6"),
+            mtu: &text("network.mtu"),
+            table: &text("network.table"),
+        })
+        .map_err(|error| Error::Usage(format!("network.{error}")))
+    }
+
+    fn stream(&self) -> Result<cri::StreamOptions, Error> {
+        let wrong = |key: &str, value: &str, why: &str| {
+            Error::Usage(format!("stream.{key} {value:?} is not {why}"))
+        };
+        let address = self.text("stream.address");
+        let idle = self.text("stream.idle_timeout");
+        Ok(cri::StreamOptions {
+            address: address.parse().map_err(|_| {
+                wrong(
+                    "address",
+                    &address,
+                    "an address with a port, such as 127.0.0.1:0",
+                )
+            })?,
+            idle_timeout: duration(&idle)
+                .ok_or_else(|| wrong("idle_timeout", &idle, "a duration such as 30s, 10m or 4h"))?,
+        })
+    }
+}
+
+/// A whole number of seconds, minutes or hours, more than none.
+fn duration(text: &str) -> Option<Duration> {
+    let unit = match text.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return None,
+    };
+    let number: u32 = text[..text.len() - 1].parse().ok()?;
+    (number > 0).then(|| Duration::from_secs(u64::from(number) * unit))
+}
+
+fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Integer(number) => format!("the number {number}"),
+        other => format!("a {}", other.type_str()),
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let names = || KEYS.iter().map(|key| key.name);
+    match nearest::of(name, names()) {
+        Some(meant) => format!("unknown key {name:?}; did you mean {meant:?}?"),
+        None => {
+            let all: Vec<&str> = names().collect();
+            format!("unknown key {name:?}; the keys are {}", all.join(", "))
+        }
+    }
+}
+
+/// One or more names with slashes between them; nothing that could leave the cgroup mount.
+fn check_cgroup_root(path: &str) -> Result<(), Error> {
+    let fits = |part: &str| {
+        let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !part.is_empty() && part != "." && part != ".." && part.chars().all(name)
+    };
+    if path.split('/').all(fits) {
+        Ok(())
+    } else {
+        Err(Error::Usage(format!(
+            "cgroup_root {path:?} is not a relative path of names (letters, digits, '-', '_', '.')"
+        )))
+    }
+}
+
+fn find_agent(beside: Option<&Path>) -> Result<PathBuf, Error> {
+    let mut places: Vec<PathBuf> = Vec::new();
+    places.extend(beside.map(|directory| directory.join("coffer-agent")));
+    places.push("/usr/libexec/coffer/coffer-agent".into());
+    places
+        .iter()
+        .find(|place| place.is_file())
+        .cloned()
+        .ok_or_else(|| {
+            let looked: Vec<String> = places
+                .iter()
+                .map(|place| place.display().to_string())
+                .collect();
+            Error::State {
+                message: format!("coffer-agent is in none of {}", looked.join(", ")),
+                hint: "put it beside coffer, or set `agent` in the configuration".to_owned(),
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests;
