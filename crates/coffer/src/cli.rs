@@ -35,6 +35,10 @@ pub(crate) enum Command {
     Logs(cmd::logs::Args),
     /// Run a command in a running container
     Exec(cmd::exec::Args),
+    /// Join the terminal or streams of a running container
+    Attach(cmd::attach::Args),
+    /// Forward local ports into a pod
+    PortForward(cmd::port_forward::Args),
     /// Show what containers use
     Stats(cmd::stats::Args),
     /// Show everything about a container or pod, as JSON
@@ -65,6 +69,8 @@ impl Cli {
             Command::Pods(args) => cmd::pods::run(args, &socket).await,
             Command::Logs(args) => cmd::logs::run(args, &socket).await,
             Command::Exec(args) => cmd::exec::run(args, &socket).await,
+            Command::Attach(args) => cmd::attach::run(args, &socket).await,
+            Command::PortForward(args) => cmd::port_forward::run(args, &socket).await,
             Command::Stats(args) => cmd::stats::run(args, &socket).await,
             Command::Inspect(args) => cmd::inspect::run(args, &socket).await,
             Command::Stop(args) => cmd::stop::run(args, &socket).await,

@@ -76,7 +76,7 @@ impl Daemon {
         Ok(Daemon { channel })
     }
 
-    fn runtime(&self) -> RuntimeServiceClient<Channel> {
+    pub(crate) fn runtime(&self) -> RuntimeServiceClient<Channel> {
         RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
@@ -380,14 +380,14 @@ fn image_spec(name: &str) -> Option<v1::ImageSpec> {
     })
 }
 
-fn limited<T>(message: T) -> tonic::Request<T> {
+pub(crate) fn limited<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(CALL_TIMEOUT);
     request
 }
 
 /// The error of a call that was to do `what`.
-fn of(what: &str) -> impl FnOnce(tonic::Status) -> Error {
+pub(crate) fn of(what: &str) -> impl FnOnce(tonic::Status) -> Error {
     let what = what.to_owned();
     move |status| {
         let kind = convert::call_kind(status.code());

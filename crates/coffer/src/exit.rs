@@ -4,12 +4,19 @@
 pub(crate) const FAILURE: u8 = 1;
 /// The command line makes no sense (as clap has it).
 pub(crate) const USAGE: u8 = 2;
+/// `exec --timeout`: the time was over.
+pub(crate) const TIMEOUT: u8 = 124;
 /// `run`, `exec`: the container could not be made, found or entered.
 pub(crate) const CONTAINER: u8 = 125;
 /// `run`, `exec`: the command is there but cannot be run.
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// `run`, `exec`: the command is not there.
 pub(crate) const NOT_FOUND: u8 = 127;
+
+/// The code of a program that ends because of signal `number`.
+pub(crate) fn of_signal(number: i32) -> u8 {
+    u8::try_from(number).map_or(FAILURE, |number| number.saturating_add(128))
+}
 
 /// The code for a failed start of `cause`, the daemon's sentence: 127 for a command that is not
 /// there, 126 for one that cannot be run, 125 for all else.

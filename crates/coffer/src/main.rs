@@ -27,7 +27,9 @@ mod out;
 mod parse;
 mod resolve;
 mod sockpath;
+mod stream;
 mod table;
+mod terminal;
 mod view;
 
 use std::{error::Error as _, io::Write, process::ExitCode};

@@ -6,24 +6,36 @@ use crate::{
     client::Daemon,
     error::{CallKind, Error},
     exit, out, resolve,
-    view::State,
+    stream::{self, Ended, ExecTarget, Socket, Wiring},
+    view::{Container, State},
 };
 
 /// Arguments of `exec`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The command ends with this program: Ctrl-C, a closed terminal or a broken pipe end it.
+Exit codes: the command's; 124 timeout, 125 no such container, 126 not executable, 127 not found.
+
+Examples:
+  coffer exec -it web sh
+  coffer exec web cat /etc/hosts
+  coffer exec -i web sh -c 'cat > /tmp/file' < file")]
 pub(crate) struct Args {
-    /// End the command after so many seconds
+    /// Pass standard input on
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// End the command after so many seconds; neither input nor a terminal then
     #[arg(
         long,
         value_name = "SECONDS",
         default_value_t = 0,
-        hide_default_value = true
+        hide_default_value = true,
+        conflicts_with_all = ["interactive", "tty"]
     )]
     timeout: u32,
-    #[arg(short, long, hide = true)]
-    interactive: bool,
-    #[arg(short, long, hide = true)]
-    tty: bool,
     /// Name or id of a container
     container: String,
     /// The command and its arguments
@@ -38,7 +50,6 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
 }
 
 async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
-    super::run::refuse_terminal(args.interactive, args.tty)?;
     let daemon = Daemon::connect(socket).await?;
     let container = resolve::container(&daemon, &args.container).await?;
     if container.state != State::Running {
@@ -48,23 +59,66 @@ async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
             hint: "`coffer ps` shows those that run".to_owned(),
         });
     }
+    if args.timeout > 0 || !(args.interactive || args.tty) {
+        return collected(&daemon, &container, &args).await;
+    }
+    let target = ExecTarget {
+        id: &container.id,
+        name: &container.name,
+        command: &args.command,
+        stdin: args.interactive,
+        tty: args.tty,
+    };
+    let url = daemon.exec_url(&target).await.map_err(coded)?;
+    let what = format!(
+        "run {:?} in container {}",
+        args.command.join(" "),
+        container.name
+    );
+    let socket = Socket::open(&what, &url).await?;
+    let wiring = Wiring {
+        stdin: args.interactive,
+        tty: args.tty,
+        ..Wiring::default()
+    };
+    let failed = |cause| Error::Call {
+        what: what.clone(),
+        cause,
+        kind: CallKind::Other,
+    };
+    match stream::converse(socket, wiring).await? {
+        Ended::Code(code) => Ok(code_of(code)),
+        Ended::Failed(cause) => Err(coded(failed(cause))),
+        Ended::Lost(cause) => Err(failed(format!("{cause}; the command was ended"))),
+        Ended::Detached => Ok(0),
+        Ended::Signal(number) => Ok(exit::of_signal(number)),
+    }
+}
+
+/// With a time limit: CRI's ExecSync, which has one, and shows the output at the end.
+async fn collected(daemon: &Daemon, container: &Container, args: &Args) -> Result<u8, Error> {
     let result = daemon
         .exec(&container.id, &container.name, &args.command, args.timeout)
-        .await;
-    let result = result.map_err(|error| match &error {
+        .await
+        .map_err(coded)?;
+    out::raw(&result.stdout)?;
+    out::raw_error(&result.stderr)?;
+    Ok(code_of(result.exit_code))
+}
+
+/// A command that did not start, with the code that people know for why.
+fn coded(error: Error) -> Error {
+    match &error {
         Error::Call {
             kind: CallKind::Deadline,
             ..
-        } => error.coded(124),
+        } => error.coded(exit::TIMEOUT),
         Error::Call { cause, .. } => {
             let code = exit::of_start(cause);
             error.coded(code)
         }
         _ => error,
-    })?;
-    out::raw(&result.stdout)?;
-    out::raw_error(&result.stderr)?;
-    Ok(code_of(result.exit_code))
+    }
 }
 
 /// Exit codes of processes are 0 to 255; anything else is a failure of some kind.

@@ -1,11 +1,13 @@
 //! The commands, one file each: `Args` is what can be said, `run` does it.
 
+pub(crate) mod attach;
 pub(crate) mod exec;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod logs;
 pub(crate) mod pods;
+pub(crate) mod port_forward;
 pub(crate) mod ps;
 pub(crate) mod rm;
 pub(crate) mod rmi;
