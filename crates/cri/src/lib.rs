@@ -14,6 +14,7 @@
 mod diff;
 pub mod domain;
 mod error;
+mod explain;
 mod index;
 mod inflight;
 mod layout;
@@ -35,6 +36,7 @@ pub mod v1;
 mod watch;
 
 pub use error::{Code, Error};
+pub use explain::{Explanation, offline};
 pub use lock::LockError;
 pub use options::{NetworkOptions, NetworkWords, Options, StreamOptions};
 pub use runtime::{OpenError, Runtime};

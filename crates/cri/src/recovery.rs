@@ -21,6 +21,7 @@ use sandbox::{ContainerStatus, Sandbox};
 use crate::{
     domain::Id,
     error::Error,
+    explain::Doing,
     layout,
     service::Service,
     shm,
@@ -144,9 +145,10 @@ impl Service {
     }
 
     async fn recover_pod(&self, pod: &Arc<Pod>) {
+        let doing = self.journal.begin_pod(pod, "recovery");
         let result = match pod.state() {
             PodState::Ready => {
-                self.reach(pod).await;
+                self.reach(pod, &doing).await;
                 Ok(())
             }
             PodState::Starting { .. } => self.take_back_start(pod).await,
@@ -165,20 +167,24 @@ impl Service {
         };
         if let Err(error) = result {
             // The record still says what is to be done: a client's call or the next start tries again.
+            self.journal.failed(&doing, &error.chain());
             tracing::error!(pod = %pod.id(), error = error.chain(), "recovery is not complete");
         }
     }
 
     /// Connects to the agent of a pod that was ready, however long that takes.
-    async fn reach(&self, pod: &Arc<Pod>) {
+    async fn reach(&self, pod: &Arc<Pod>, doing: &Doing) {
         let mut pause = AGAIN;
         loop {
+            doing.step("its agent's answer");
             let tried = sandbox::connect(&self.settings, pod.dir());
             match tokio::time::timeout(TRY, tried).await {
                 Ok(Ok(sandbox)) => {
                     if self.adopt(pod, &sandbox).await {
                         return;
                     }
+                    self.journal
+                        .failed(doing, "the agent does not list its containers");
                 }
                 Ok(Err(error)) if error.is_agent_gone() => {
                     tracing::warn!(pod = %pod.id(), %error, "the agent is gone");
@@ -186,9 +192,16 @@ impl Service {
                 }
                 Ok(Err(error)) => {
                     tracing::error!(pod = %pod.id(), %error, "the agent can't be reached");
+                    self.journal.failed(doing, &Error::from(error).chain());
                 }
-                Err(_) => tracing::error!(pod = %pod.id(), "the agent does not answer"),
+                Err(_) => {
+                    tracing::error!(pod = %pod.id(), "the agent does not answer");
+                    let why = format!("the agent did not answer within {TRY:?}");
+                    self.journal.failed(doing, &why);
+                }
             }
+            let again = i64::try_from(pause.as_nanos()).unwrap_or(0);
+            doing.waits("its agent, which does not answer", now_ns() + again);
             tokio::time::sleep(pause).await;
             pause = AGAIN_MAX.min(pause * 2);
             // A client may have stopped the pod meanwhile.

@@ -68,8 +68,12 @@ impl Service {
         }
         tracing::error!(pod = %pod.id(), "the pod's agent is lost: ending what it left behind");
         pod.set_agent(Agent::Gone);
+        let doing = self.journal.begin_pod(pod, "watch");
+        self.journal.failed(&doing, "the pod's agent died");
+        doing.step("ending what the agent has left behind");
         if let Err(error) = self.kill_pod(pod).await {
             // StopPodSandbox tries again.
+            self.journal.failed(&doing, &error.chain());
             tracing::error!(pod = %pod.id(), error = error.chain(), "could not end all of it");
         }
         for container in self.containers_of(pod.id()) {
@@ -146,7 +150,7 @@ fn reason(word: &str, oom_killed: bool, code: i32) -> ExitReason {
 }
 
 /// `exit.json`, which the agent writes before it tells anyone. Blocks.
-fn agents_record(dir: &Path) -> Option<Exit> {
+pub(crate) fn agents_record(dir: &Path) -> Option<Exit> {
     #[derive(serde::Deserialize)]
     struct Record {
         version: u32,

@@ -18,6 +18,7 @@ mod cgroup;
 mod convert;
 mod error;
 mod handle;
+mod look;
 mod lost;
 mod process;
 mod record;
@@ -27,6 +28,7 @@ mod types;
 
 pub use error::{Code, Error, ErrorKind};
 pub use handle::Sandbox;
+pub use look::look;
 pub use lost::kill_pod;
 pub use start::{connect, destroy, start};
 pub use types::{

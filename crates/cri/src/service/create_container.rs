@@ -78,12 +78,26 @@ impl Service {
             pod: pod.id().clone(),
             container: config.metadata.clone(),
         };
-        if let Some(old) = self.containers.by_key(&key) {
+        let id = Id::random().map_err(|e| Error::Random(Arc::new(e)))?;
+        let name = config.metadata.name.clone();
+        let doing = self.journal.begin_create(&pod, &id, &name);
+        let result = self.make_container_as(id, &pod, &key, config).await;
+        self.journal.end(&doing, result)
+    }
+
+    async fn make_container_as(
+        &self,
+        id: Id,
+        pod: &Arc<Pod>,
+        key: &ContainerKey,
+        config: ContainerConfig,
+    ) -> Result<Id, Error> {
+        if let Some(old) = self.containers.by_key(key) {
+            self.journal.step(&id, "removing the one that was there");
             self.remove_container_now(&old).await?;
         }
-        let id = Id::random().map_err(|e| Error::Random(Arc::new(e)))?;
         let mut undo = Undo::default();
-        let made = self.make(&pod, &id, config, &mut undo).await;
+        let made = self.make(pod, &id, config, &mut undo).await;
         match made {
             Ok(()) => {
                 undo.commit();
@@ -91,6 +105,7 @@ impl Service {
                 Ok(id)
             }
             Err(error) => {
+                self.journal.step(&id, "taking it back");
                 let failed = undo.roll_back().await;
                 for (step, error) in &failed {
                     // The record says "creating": the next start of the daemon tries again.
@@ -109,7 +124,9 @@ impl Service {
         config: ContainerConfig,
         undo: &mut Undo,
     ) -> Result<(), Error> {
+        self.journal.step(id, "the pod's agent");
         let sandbox = pod.sandbox().await?;
+        self.journal.step(id, "its image and document");
         undo.push("hold on layers", {
             let (service, id) = (self.clone(), id.clone());
             async move {
@@ -144,6 +161,7 @@ impl Service {
         sys::failpoint!("create_container.dir.after");
         turn.write_first().await?;
 
+        self.journal.step(id, "its writable layer");
         sys::failpoint!("create_container.layers.before");
         let layer = self.layout.layer(id);
         let logs = missing_parents(&facts.log_path);
@@ -180,6 +198,8 @@ impl Service {
             step: CreateStep::Agent,
         })
         .await?;
+        self.journal
+            .step(id, "the agent, which makes the container");
         sys::failpoint!("create_container.agent.before");
         undo.push("container", {
             let (sandbox, id) = (sandbox.clone(), id.clone());

@@ -8,6 +8,7 @@
 mod container_status;
 mod create_container;
 mod exec_sync;
+mod explain;
 mod image_fs_info;
 mod image_status;
 mod import_image;
@@ -47,6 +48,7 @@ pub(crate) use status::StatusView;
 use crate::{
     domain::{ContainerConfig, ContainerKey, Id, PodConfig, PodKey},
     error::Error,
+    explain::Journal,
     index::Index,
     inflight::Inflight,
     layout::{self, Layout},
@@ -75,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) images: Arc<image::Store>,
     pub(crate) running_pods: Inflight<PodKey, PodConfig, Id>,
     pub(crate) running_creates: Inflight<ContainerKey, ContainerConfig, Id>,
+    /// What is done just now and what has failed.
+    pub(crate) journal: Journal,
     /// Layers that containers stand on, those that are being created included.
     layer_uses: Mutex<HashMap<Id, Vec<LayerId>>>,
     /// What writable layers weigh, and when that was looked at.
@@ -102,6 +106,7 @@ impl Service {
             .into_owned();
         Service {
             inner: Arc::new(Inner {
+                journal: Journal::open(&options.state),
                 layout: Layout {
                     root: options.root,
                     state: options.state,

@@ -25,9 +25,13 @@ impl Service {
         };
         let service = self.clone();
         self.detached(async move {
+            let pod = service.pods.get(&container.facts().pod);
+            let doing = service
+                .journal
+                .begin_on(pod.as_deref(), &container, "RemoveContainer");
             let result = service.remove_container_now(&container).await;
             sys::failpoint!("remove_container.reply.before");
-            result
+            service.journal.end(&doing, result)
         })
         .await
     }
@@ -48,6 +52,8 @@ impl Service {
         }
         let exit = container.state().exit().cloned();
         turn.advance(ContainerState::Removing { exit }).await?;
+        self.journal
+            .step(container.id(), "the agent, which cleans up");
         sys::failpoint!("remove_container.agent.before");
         self.remove_from_agent(container).await?;
         sys::failpoint!("remove_container.layer.before");
@@ -58,6 +64,7 @@ impl Service {
         blocking(move || layout::remove_dir(&dir, record::CONTAINER)).await?;
         sys::failpoint!("remove_container.dir.after");
         self.containers.remove(container.id());
+        self.journal.forget(container.id());
         self.drop_layers(container.id());
         self.collect_behind(&container.facts().image.id);
         Ok(())

@@ -21,9 +21,10 @@ impl Service {
         };
         let service = self.clone();
         self.detached(async move {
+            let doing = service.journal.begin_pod(&pod, "RemovePodSandbox");
             let result = service.remove_pod_now(&pod).await;
             sys::failpoint!("remove_pod.reply.before");
-            result
+            service.journal.end(&doing, result)
         })
         .await
     }
@@ -39,15 +40,18 @@ impl Service {
         }
         self.stop_pod_in_turn(pod, &turn).await?;
         turn.advance(PodState::Removing).await?;
+        self.journal.step(pod.id(), "its containers");
         sys::failpoint!("remove_pod.containers.before");
         for container in self.containers_of(pod.id()) {
             self.remove_container_now(&container).await?;
         }
+        self.journal.step(pod.id(), "its files");
         sys::failpoint!("remove_pod.dir.before");
         let dir = pod.dir().to_owned();
         blocking(move || layout::remove_dir(&dir, record::POD)).await?;
         sys::failpoint!("remove_pod.dir.after");
         self.pods.remove(pod.id());
+        self.journal.forget(pod.id());
         tracing::info!(pod = %pod.id(), "pod is removed");
         Ok(())
     }

@@ -78,10 +78,17 @@ impl Service {
     }
 
     async fn start_pod(self, config: PodConfig) -> Result<Id, Error> {
+        let id = Id::random().map_err(|e| Error::Random(Arc::new(e)))?;
+        let doing = self.journal.begin_start(&id, &config.metadata);
+        let result = self.start_pod_as(id, config).await;
+        self.journal.end(&doing, result)
+    }
+
+    async fn start_pod_as(&self, id: Id, config: PodConfig) -> Result<Id, Error> {
         if let Some(old) = self.pods.by_key(&config.metadata) {
+            self.journal.step(&id, "removing the one that was there");
             self.remove_pod_now(&old).await?;
         }
-        let id = Id::random().map_err(|e| Error::Random(Arc::new(e)))?;
         let own_cgroup = || plan::own_cgroup(&self.settings, &id);
         let plan = plan::pod(&config, own_cgroup, &self.hostname)?;
         let facts = PodFacts {
@@ -103,6 +110,7 @@ impl Service {
                 Ok(id)
             }
             Err(error) => {
+                self.journal.step(&id, "taking it back");
                 self.take_back(&pod, undo).await;
                 Err(error)
             }
@@ -116,6 +124,7 @@ impl Service {
         undo: &mut Undo,
     ) -> Result<(), Error> {
         let turn = pod.turn().await;
+        self.journal.step(pod.id(), "its files");
 
         sys::failpoint!("run_pod.dir.before");
         let dir = pod.dir().to_owned();
@@ -158,6 +167,7 @@ impl Service {
                 step: StartStep::Netns,
             })
             .await?;
+            self.journal.step(pod.id(), "its network namespace");
             sys::failpoint!("run_pod.netns.before");
             let pin = pod.netns_path();
             undo.push("network namespace", {
@@ -174,6 +184,7 @@ impl Service {
             step: StartStep::Agent,
         })
         .await?;
+        self.journal.step(pod.id(), "its agent");
         sys::failpoint!("run_pod.agent.before");
         undo.push("agent", {
             let (service, pod) = (self.clone(), Arc::clone(pod));

@@ -22,9 +22,13 @@ impl Service {
         let container = self.containers.resolve(id)?;
         let service = self.clone();
         self.detached(async move {
+            let pod = service.pods.get(&container.facts().pod);
+            let doing = service
+                .journal
+                .begin_on(pod.as_deref(), &container, "StartContainer");
             let result = service.start_now(&container).await;
             sys::failpoint!("start_container.reply.before");
-            result
+            service.journal.end(&doing, result)
         })
         .await
     }
@@ -45,6 +49,7 @@ impl Service {
             }
             other => return Err(container.not(format!("is {}", other.name()))),
         };
+        self.journal.step(container.id(), "the pod's agent");
         let sandbox = pod.sandbox().await?;
         sys::failpoint!("start_container.agent.before");
         let started = sandbox.start_container(container.id().as_str()).await;

@@ -35,9 +35,14 @@ impl Service {
         };
         let service = self.clone();
         self.detached(async move {
-            service
+            let pod = service.pods.get(&container.facts().pod);
+            let doing = service
+                .journal
+                .begin_on(pod.as_deref(), &container, "StopContainer");
+            let result = service
                 .end_container(&container, Duration::from_secs(grace))
-                .await
+                .await;
+            service.journal.end(&doing, result)
         })
         .await
     }
@@ -58,6 +63,7 @@ impl Service {
         let Some(pod) = self.pods.get(&container.facts().pod) else {
             return Ok(());
         };
+        self.journal.step(container.id(), "the pod's agent");
         let sandbox = match pod.sandbox_within(SIGNAL).await {
             Ok(sandbox) => sandbox,
             // The agent is gone: its watcher ends the container.
@@ -67,11 +73,15 @@ impl Service {
         sys::failpoint!("stop_container.signal.before");
         // One that was never started has no handlers: it can only be killed.
         if !grace.is_zero() && matches!(state, ContainerState::Running { .. }) {
-            send(&sandbox, container, container.facts().stop_signal, false).await?;
+            let signal = container.facts().stop_signal;
+            let step = format!("its end by signal {signal}; SIGKILL after {grace:?}");
+            self.journal.step(container.id(), step);
+            send(&sandbox, container, signal, false).await?;
             if container.ended_within(grace).await {
                 return Ok(());
             }
         }
+        self.journal.step(container.id(), "its end by SIGKILL");
         sys::failpoint!("stop_container.kill.before");
         send(&sandbox, container, SIGKILL, true).await?;
         ended(container, DEATH).await

@@ -39,10 +39,11 @@ impl Service {
         };
         let service = self.clone();
         self.detached(async move {
+            let doing = service.journal.begin_pod(&pod, "StopPodSandbox");
             let turn = pod.turn().await;
             let result = service.stop_pod_in_turn(&pod, &turn).await;
             sys::failpoint!("stop_pod.reply.before");
-            result
+            service.journal.end(&doing, result)
         })
         .await
     }
@@ -72,6 +73,7 @@ impl Service {
         };
         turn.advance(PodState::Stopping { reason }).await?;
 
+        self.journal.step(pod.id(), "its containers and its agent");
         sys::failpoint!("stop_pod.agent.before");
         self.end_agent(pod).await?;
         pod.set_agent(Agent::Gone);
@@ -79,6 +81,7 @@ impl Service {
 
         let (dir, pin) = (pod.dir().to_owned(), pod.netns_path());
         blocking(move || shm::unmount_at(&dir)).await?;
+        self.journal.step(pod.id(), "its network namespace");
         sys::failpoint!("stop_pod.netns.before");
         blocking(move || network::Netns::delete(&pin)).await?;
         sys::failpoint!("stop_pod.netns.after");

@@ -102,6 +102,16 @@ fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
+/// When a record was written last, nanoseconds since the epoch; 0: not known. Blocks.
+pub(crate) fn written_at_ns(path: &Path) -> i64 {
+    let written = fs::symlink_metadata(path).and_then(|meta| meta.modified());
+    written
+        .ok()
+        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_nanos()).ok())
+        .unwrap_or(0)
+}
+
 /// Moves what can't be read to `<state>/corrupt/<name>.corrupt` and answers where. Blocks.
 ///
 /// # Errors
