@@ -24,6 +24,7 @@ pub struct Node {
     daemon: Option<Child>,
     snapshot: Option<Snapshot>,
     keep: Option<tempfile::TempDir>,
+    network: network::Scratch,
 }
 
 /// The program `name` of the build under test.
@@ -66,6 +67,8 @@ impl Node {
             daemon: None,
             snapshot,
             keep: Some(keep),
+            network: network::Scratch::new()
+                .unwrap_or_else(|error| panic!("cannot make a network namespace: {error}")),
         }
     }
 
@@ -101,6 +104,30 @@ impl Node {
     /// A directory for pods' logs.
     pub fn logs(&self) -> PathBuf {
         self.base.join("logs")
+    }
+
+    /// Runs `work` on a thread in the network namespace of this node, which is its "host": what the
+    /// daemon makes there never meets the machine's own network. Sockets opened inside work outside.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.network
+            .run(work)
+            .unwrap_or_else(|error| panic!("cannot enter the node's network namespace: {error}"))
+    }
+
+    /// A TCP connection made in the node's network namespace, for use anywhere.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn connect(&self, address: std::net::SocketAddr) -> std::io::Result<std::net::TcpStream> {
+        self.within(|| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)))
+    }
+
+    /// Starts a program in the node's network namespace.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn spawn(&self, command: &mut Command) -> std::io::Result<Child> {
+        self.within(|| command.spawn())
     }
 
     /// `coffer serve` with this node's flags, its messages in `daemon.log`.
@@ -145,7 +172,8 @@ impl Node {
     /// The same with environment variables.
     pub async fn start_with(&mut self, variables: &[(&str, &str)]) {
         assert!(self.daemon.is_none(), "the daemon runs already");
-        let child = self.serve().envs(variables.iter().copied()).spawn();
+        let mut command = self.serve();
+        let child = self.spawn(command.envs(variables.iter().copied()));
         self.daemon = Some(child.unwrap_or_else(|error| panic!("cannot start coffer: {error}")));
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -199,11 +227,12 @@ impl Node {
 
     /// Runs the command line against this node.
     pub fn coffer(&self, words: &[&str]) -> Output {
-        Command::new(program("coffer"))
+        let mut command = Command::new(program("coffer"));
+        command
             .env("COFFER_SOCKET", self.socket())
             .args(words)
-            .stdin(Stdio::null())
-            .output()
+            .stdin(Stdio::null());
+        self.within(|| command.output())
             .unwrap_or_else(|error| panic!("cannot run coffer {words:?}: {error}"))
     }
 

@@ -9,12 +9,18 @@
 #![forbid(unsafe_code)]
 
 mod cidr;
+mod dial;
 mod error;
 mod netlink;
 mod netns;
 mod settings;
+mod stats;
+mod within;
 
 pub use cidr::{Cidr, CidrError};
+pub use dial::connect;
 pub use error::Error;
 pub use netns::Netns;
 pub use settings::{Name, NameError, Settings};
+pub use stats::{InterfaceStats, stats};
+pub use within::Scratch;
