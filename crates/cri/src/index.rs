@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{domain::Id, error::Error};
+use crate::{domain::Id, error::Error, events::Bus};
 
 /// A pod or a container in an index.
 pub(crate) trait Object {
@@ -19,12 +19,17 @@ pub(crate) trait Object {
     fn id(&self) -> &Id;
     /// Its key.
     fn key(&self) -> Self::Key;
+    /// Says on the bus that it can be seen, as news or not, and all that happens to it from now on.
+    fn appear(self: &Arc<Self>, bus: &Bus, news: bool);
+    /// Says on the bus that it can't be seen any more.
+    fn vanish(&self, bus: &Bus);
 }
 
 /// All objects of one kind. Every method holds the lock for a look-up only.
 #[derive(Debug)]
 pub(crate) struct Index<O: Object> {
     maps: RwLock<Maps<O>>,
+    bus: Bus,
 }
 
 #[derive(Debug)]
@@ -33,20 +38,31 @@ struct Maps<O: Object> {
     by_key: HashMap<O::Key, Id>,
 }
 
-impl<O: Object> Default for Index<O> {
-    fn default() -> Self {
+impl<O: Object> Index<O> {
+    /// An empty index, which says on `bus` what comes and goes.
+    pub(crate) fn new(bus: Bus) -> Index<O> {
         Index {
             maps: RwLock::new(Maps {
                 by_id: BTreeMap::new(),
                 by_key: HashMap::new(),
             }),
+            bus,
         }
     }
-}
 
-impl<O: Object> Index<O> {
-    /// Adds an object; one with the same key is no longer found by it.
+    /// Adds an object that is new; one with the same key is no longer found by it.
     pub(crate) fn insert(&self, object: Arc<O>) {
+        self.put(Arc::clone(&object));
+        object.appear(&self.bus, true);
+    }
+
+    /// Adds an object that an earlier daemon has made.
+    pub(crate) fn load(&self, object: Arc<O>) {
+        self.put(Arc::clone(&object));
+        object.appear(&self.bus, false);
+    }
+
+    fn put(&self, object: Arc<O>) {
         let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
         maps.by_key.insert(object.key(), object.id().clone());
         maps.by_id.insert(object.id().clone(), object);
@@ -54,13 +70,19 @@ impl<O: Object> Index<O> {
 
     /// Forgets an object.
     pub(crate) fn remove(&self, id: &Id) {
-        let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(object) = maps.by_id.remove(id) {
-            let key = object.key();
-            if maps.by_key.get(&key) == Some(id) {
-                maps.by_key.remove(&key);
-            }
+        if let Some(object) = self.take(id) {
+            object.vanish(&self.bus);
         }
+    }
+
+    fn take(&self, id: &Id) -> Option<Arc<O>> {
+        let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
+        let object = maps.by_id.remove(id)?;
+        let key = object.key();
+        if maps.by_key.get(&key) == Some(id) {
+            maps.by_key.remove(&key);
+        }
+        Some(object)
     }
 
     /// The object with this id.
@@ -151,6 +173,8 @@ mod tests {
         fn key(&self) -> u32 {
             self.1
         }
+        fn appear(self: &Arc<Self>, _: &Bus, _: bool) {}
+        fn vanish(&self, _: &Bus) {}
     }
 
     fn id(start: &str) -> Id {
@@ -158,7 +182,7 @@ mod tests {
     }
 
     fn index() -> Index<Thing> {
-        let index = Index::default();
+        let index = Index::new(Bus::default());
         for (at, start) in ["ab1", "ab2", "c"].into_iter().enumerate() {
             index.insert(Arc::new(Thing(id(start), u32::try_from(at).unwrap())));
         }

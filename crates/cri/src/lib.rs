@@ -14,6 +14,7 @@
 mod diff;
 pub mod domain;
 mod error;
+mod events;
 mod explain;
 mod index;
 mod inflight;

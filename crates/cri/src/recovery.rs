@@ -100,7 +100,7 @@ impl Service {
                 Some(record) if record.facts.id == id => {
                     self.load_containers(&id);
                     self.pods
-                        .insert(Arc::new(Pod::new(record.facts, dir, record.state)));
+                        .load(Arc::new(Pod::new(record.facts, dir, record.state)));
                 }
                 _ => strays.push(id),
             }
@@ -123,7 +123,7 @@ impl Service {
             {
                 self.use_layers(&id, &record.facts.image.layers);
                 self.containers
-                    .insert(Arc::new(Container::new(record.facts, dir, record.state)));
+                    .load(Arc::new(Container::new(record.facts, dir, record.state)));
             }
         }
     }

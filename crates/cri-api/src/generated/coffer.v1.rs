@@ -45,7 +45,7 @@ pub struct Explanation {
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct EventsRequest {
-    /// Only events with a greater `seq`; 0: all that are remembered.
+    /// Only events with a greater `seq`; 0: all that are remembered, or with `snapshot` none of them.
     #[prost(uint64, tag = "1")]
     pub after: u64,
     /// Start with one "exists" event for each pod and container that there is.

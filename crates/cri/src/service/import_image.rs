@@ -17,7 +17,7 @@ use image::{Image, ImportOptions, Progress};
 use tokio::sync::mpsc;
 
 use super::Service;
-use crate::error::Error;
+use crate::{error::Error, events::Action};
 
 /// What an import says on its way.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Service {
         chunks: mpsc::Receiver<Result<Vec<u8>, io::Error>>,
         events: mpsc::Sender<Result<ImportEvent, Error>>,
     ) {
-        let images = Arc::clone(&self.images);
+        let (images, bus) = (Arc::clone(&self.images), self.events.clone());
         tokio::task::spawn_blocking(move || {
             let options = ImportOptions {
                 name: (!name.is_empty()).then_some(name),
@@ -74,6 +74,10 @@ impl Service {
                 at: 0,
             };
             let result = images.import(&mut source, &options, &progress, &cancel);
+            for image in result.iter().flatten() {
+                let name = image.repo_tags.first().or(image.repo_digests.first());
+                bus.image(Action::Import, &image.id, name.unwrap_or(&image.id));
+            }
             // A client that is gone hears nothing; the images are there.
             let _ = events.blocking_send(result.map(ImportEvent::Done).map_err(Error::from));
         });

@@ -48,6 +48,7 @@ pub(crate) use status::StatusView;
 use crate::{
     domain::{ContainerConfig, ContainerKey, Id, PodConfig, PodKey},
     error::Error,
+    events::Bus,
     explain::Journal,
     index::Index,
     inflight::Inflight,
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) facts: HostFacts,
     /// The host's name: hostname of pods on its network.
     pub(crate) hostname: String,
+    /// What happens to pods, containers and images is told here.
+    pub(crate) events: Bus,
     pub(crate) pods: Index<Pod>,
     pub(crate) containers: Index<Container>,
     pub(crate) images: Arc<image::Store>,
@@ -104,6 +107,7 @@ impl Service {
             .nodename()
             .to_string_lossy()
             .into_owned();
+        let events = Bus::default();
         Service {
             inner: Arc::new(Inner {
                 journal: Journal::open(&options.state),
@@ -115,8 +119,9 @@ impl Service {
                 node: options.node,
                 facts: HostFacts::probe(),
                 hostname,
-                pods: Index::default(),
-                containers: Index::default(),
+                pods: Index::new(events.clone()),
+                containers: Index::new(events.clone()),
+                events,
                 images: Arc::new(images),
                 running_pods: Inflight::default(),
                 running_creates: Inflight::default(),

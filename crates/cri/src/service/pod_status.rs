@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{ContainerView, Service};
 use crate::{
+    domain::PodPhase,
     error::Error,
     state::{Agent, Pod, PodState, now_ns},
 };
@@ -15,6 +16,8 @@ use crate::{
 pub(crate) struct PodView {
     /// The pod.
     pub pod: Arc<Pod>,
+    /// Whether it can hold running containers.
+    pub phase: PodPhase,
     /// Its containers.
     pub containers: Vec<ContainerView>,
     /// When, nanoseconds since the epoch.
@@ -32,6 +35,7 @@ impl Service {
         let pod = self.pods.resolve(id)?;
         let containers = self.containers_of(pod.id());
         Ok(PodView {
+            phase: pod.phase(),
             containers: containers
                 .into_iter()
                 .map(|c| self.view(c, false))

@@ -1,7 +1,7 @@
 //! RemoveImage. Layers that a container stands on stay until it is removed.
 
 use super::Service;
-use crate::{error::Error, task::blocking};
+use crate::{error::Error, events::Action, task::blocking};
 
 impl Service {
     /// Removes an image; one that is unknown is success.
@@ -13,7 +13,12 @@ impl Service {
         self.detached(async move {
             blocking(move || {
                 let in_use = |layer: &image::LayerId| service.layer_in_use(layer);
-                service.images.remove(&name, &in_use).map(drop)
+                let id = service.images.get(&name)?.map(|image| image.id);
+                let removed = service.images.remove(&name, &in_use)?;
+                if let (true, Some(id)) = (removed, id) {
+                    service.events.image(Action::Remove, &id, &name);
+                }
+                Ok::<_, Error>(())
             })
             .await
         })

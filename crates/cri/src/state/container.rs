@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{ContainerConfig, ContainerKey, Id},
     error::Error,
+    events::Bus,
     index::Object,
     task::blocking,
 };
@@ -74,6 +75,8 @@ pub(crate) struct Container {
     gate: Gate<()>,
     /// Last sample of processor time: (when, used), nanoseconds.
     cpu: Mutex<Option<CpuSample>>,
+    /// Where its changes are told, once it can be seen.
+    bus: OnceLock<Bus>,
 }
 
 /// Processor time at a moment.
@@ -105,6 +108,15 @@ impl Object for Container {
             container: self.facts.config.metadata.clone(),
         }
     }
+
+    fn appear(self: &Arc<Self>, bus: &Bus, news: bool) {
+        bus.container_appeared(self, news);
+        let _ = self.bus.set(bus.clone());
+    }
+
+    fn vanish(&self, bus: &Bus) {
+        bus.container_vanished(&self.facts.id);
+    }
 }
 
 impl Container {
@@ -116,6 +128,7 @@ impl Container {
             state: watch::Sender::new(state),
             gate: Gate::new(()),
             cpu: Mutex::new(None),
+            bus: OnceLock::new(),
         }
     }
 
@@ -196,7 +209,7 @@ impl ContainerTurn<'_> {
     pub(crate) async fn advance(&self, to: ContainerState) -> Result<(), Error> {
         self.check(&to)?;
         self.write(to.clone()).await?;
-        self.container.state.send_replace(to);
+        self.show(to);
         Ok(())
     }
 
@@ -211,8 +224,15 @@ impl ContainerTurn<'_> {
             tracing::error!(container = %self.container.id(), error = error.chain(),
                 "the container's end is known but could not be recorded");
         }
-        self.container.state.send_replace(to);
+        self.show(to);
         Ok(())
+    }
+
+    fn show(&self, to: ContainerState) {
+        self.container.state.send_replace(to.clone());
+        if let Some(bus) = self.container.bus.get() {
+            bus.container_moved(self.container.id(), &to);
+        }
     }
 
     /// Writes the first record.

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::{Id, NamespaceMode, PodConfig, PodKey, PodPhase},
     error::Error,
+    events::Bus,
     index::Object,
     task::blocking,
 };
@@ -67,6 +68,8 @@ pub(crate) struct Pod {
     state: Mutex<PodState>,
     agent: watch::Sender<Agent>,
     gate: Gate<()>,
+    /// Where its changes are told, once it can be seen.
+    bus: OnceLock<Bus>,
 }
 
 /// The right to change a pod: whoever holds it is the only one.
@@ -87,6 +90,15 @@ impl Object for Pod {
     fn key(&self) -> PodKey {
         self.facts.config.metadata.clone()
     }
+
+    fn appear(self: &Arc<Self>, bus: &Bus, news: bool) {
+        bus.pod_appeared(self, news);
+        let _ = self.bus.set(bus.clone());
+    }
+
+    fn vanish(&self, bus: &Bus) {
+        bus.pod_vanished(&self.facts.id);
+    }
 }
 
 impl Pod {
@@ -98,6 +110,7 @@ impl Pod {
             state: Mutex::new(state),
             agent: watch::Sender::new(Agent::Unknown),
             gate: Gate::new(()),
+            bus: OnceLock::new(),
         }
     }
 
@@ -248,7 +261,10 @@ impl PodTurn<'_> {
             .pod
             .state
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = to;
+            .unwrap_or_else(PoisonError::into_inner) = to.clone();
+        if let Some(bus) = self.pod.bus.get() {
+            bus.pod_moved(&self.pod.facts.id, &to);
+        }
     }
 
     /// Writes the first record.

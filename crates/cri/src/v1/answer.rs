@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{convert::to_wire, signal};
 use crate::{
     domain::{NamespaceMode, PodPhase},
+    events::{Change, Moment},
     service::{ContainerView, FsUsage, PodView, StatsView, StatusView},
     state::{Container, ContainerFacts, Pod},
 };
@@ -89,31 +90,52 @@ pub(super) fn pod(pod: &Pod) -> wire::PodSandbox {
 }
 
 pub(super) fn pod_status(view: PodView) -> wire::PodSandboxStatusResponse {
-    let pod = &view.pod;
-    let facts = pod.facts();
     wire::PodSandboxStatusResponse {
-        status: Some(wire::PodSandboxStatus {
-            id: facts.id.to_string(),
-            metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
-            state: to_wire::pod_phase(pod.phase()),
-            created_at: facts.created_at_ns,
-            // No address: the host's is the client's to tell, and a namespace of a pod's own has
-            // loopback alone.
-            network: (pod.phase() == PodPhase::Ready
-                && facts.config.security.namespaces.network != NamespaceMode::Node)
-                .then(wire::PodSandboxNetworkStatus::default),
-            linux: Some(wire::LinuxPodSandboxStatus {
-                namespaces: Some(wire::Namespace {
-                    options: Some(to_wire::namespaces(&facts.config.security.namespaces)),
-                }),
-            }),
-            labels: facts.config.labels.clone(),
-            annotations: facts.config.annotations.clone(),
-            runtime_handler: facts.config.runtime_handler.clone(),
-        }),
+        status: Some(pod_sandbox_status(&view)),
         info: to_wire::info(view.info),
         containers_statuses: view.containers.iter().map(container_status).collect(),
         timestamp: view.at_ns,
+    }
+}
+
+fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
+    let facts = view.pod.facts();
+    wire::PodSandboxStatus {
+        id: facts.id.to_string(),
+        metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
+        state: to_wire::pod_phase(view.phase),
+        created_at: facts.created_at_ns,
+        // No address: the host's is the client's to tell, and a namespace of a pod's own has
+        // loopback alone.
+        network: (view.phase == PodPhase::Ready
+            && facts.config.security.namespaces.network != NamespaceMode::Node)
+            .then(wire::PodSandboxNetworkStatus::default),
+        linux: Some(wire::LinuxPodSandboxStatus {
+            namespaces: Some(wire::Namespace {
+                options: Some(to_wire::namespaces(&facts.config.security.namespaces)),
+            }),
+        }),
+        labels: facts.config.labels.clone(),
+        annotations: facts.config.annotations.clone(),
+        runtime_handler: facts.config.runtime_handler.clone(),
+    }
+}
+
+/// A change as CRI's subscribers hear it.
+pub(super) fn event(change: &Change) -> wire::ContainerEventResponse {
+    let kind = match change.moment {
+        Moment::Created => wire::ContainerEventType::ContainerCreatedEvent,
+        Moment::Started => wire::ContainerEventType::ContainerStartedEvent,
+        Moment::Stopped => wire::ContainerEventType::ContainerStoppedEvent,
+        Moment::Deleted => wire::ContainerEventType::ContainerDeletedEvent,
+    };
+    let containers = change.view.containers.iter();
+    wire::ContainerEventResponse {
+        container_id: change.id.to_string(),
+        container_event_type: kind.into(),
+        created_at: change.view.at_ns,
+        pod_sandbox_status: Some(pod_sandbox_status(&change.view)),
+        containers_statuses: containers.map(container_status).collect(),
     }
 }
 

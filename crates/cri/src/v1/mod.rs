@@ -4,12 +4,14 @@
 //! runtime.rs, images.rs   one short method a call
 //! convert.rs, signal.rs   what was said      → domain types
 //! answer.rs, status.rs    what is, what failed → messages and statuses
+//! events.rs               changes, as they happen
 //! unimplemented.rs        the calls that are not there yet
 //! ```
 
 mod accepted;
 mod answer;
 mod convert;
+mod events;
 mod images;
 mod runtime;
 mod signal;

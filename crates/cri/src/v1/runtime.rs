@@ -3,7 +3,7 @@
 use cri_api::v1::{self as wire, runtime_service_server::RuntimeService};
 use tonic::{Request, Response, Status};
 
-use super::{answer, convert, status};
+use super::{answer, convert, events, status};
 use crate::service::Service;
 
 /// The adapter.
@@ -20,6 +20,8 @@ fn ok<T>(answer: T) -> Answer<T> {
 #[tonic::async_trait]
 impl RuntimeService for Runtime {
     super::unimplemented::unimplemented_runtime_rpcs!();
+
+    type GetContainerEventsStream = events::Events;
 
     async fn version(&self, _: Request<wire::VersionRequest>) -> Answer<wire::VersionResponse> {
         ok(answer::version())
@@ -212,6 +214,13 @@ impl RuntimeService for Runtime {
             stderr: result.stderr,
             exit_code: result.exit_code,
         })
+    }
+
+    async fn get_container_events(
+        &self,
+        _: Request<wire::GetEventsRequest>,
+    ) -> Answer<Self::GetContainerEventsStream> {
+        ok(events::events(&self.0))
     }
 
     async fn container_stats(

@@ -48,8 +48,6 @@ macro_rules! unimplemented_runtime_rpcs {
             tokio_stream::Empty<Result<cri_api::v1::StreamContainerStatsResponse, tonic::Status>>;
         type StreamPodSandboxStatsStream =
             tokio_stream::Empty<Result<cri_api::v1::StreamPodSandboxStatsResponse, tonic::Status>>;
-        type GetContainerEventsStream =
-            tokio_stream::Empty<Result<cri_api::v1::ContainerEventResponse, tonic::Status>>;
         type StreamPodSandboxMetricsStream = tokio_stream::Empty<
             Result<cri_api::v1::StreamPodSandboxMetricsResponse, tonic::Status>,
         >;
@@ -79,8 +77,6 @@ macro_rules! unimplemented_runtime_rpcs {
             checkpoint_pod: CheckpointPodRequest
                 => cri_api::v1::CheckpointPodResponse, "CheckpointPod";
             restore_pod: RestorePodRequest => cri_api::v1::RestorePodResponse, "RestorePod";
-            get_container_events: GetEventsRequest
-                => Self::GetContainerEventsStream, "GetContainerEvents";
             list_metric_descriptors: ListMetricDescriptorsRequest
                 => cri_api::v1::ListMetricDescriptorsResponse, "ListMetricDescriptors";
             list_pod_sandbox_metrics: ListPodSandboxMetricsRequest
