@@ -4,12 +4,14 @@ mod copy;
 mod events;
 mod explain;
 mod import;
+mod signal;
 
 use std::pin::Pin;
 
 use cri_api::node::{
     CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, Event, EventsRequest,
-    ExplainRequest, ExplainResponse, ImportImageEvent, ImportImageRequest,
+    ExplainRequest, ExplainResponse, ImportImageEvent, ImportImageRequest, SignalContainerRequest,
+    SignalContainerResponse,
     node_server::{self, NodeServer},
 };
 use tokio_stream::Stream;
@@ -58,5 +60,12 @@ impl node_server::Node for Node {
 
     async fn copy_in(&self, request: Request<Streaming<CopyInRequest>>) -> Answer<CopyInResponse> {
         copy::copy_in(&self.0, request.into_inner()).await
+    }
+
+    async fn signal_container(
+        &self,
+        request: Request<SignalContainerRequest>,
+    ) -> Answer<SignalContainerResponse> {
+        signal::signal(&self.0, request.into_inner()).await
     }
 }

@@ -22,6 +22,7 @@ mod remove_image;
 mod remove_pod;
 mod reopen_log;
 mod run_pod;
+mod signal_container;
 mod start_container;
 mod stats;
 mod status;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long an agent may take to pass on a signal.
-const SIGNAL: Duration = Duration::from_secs(5);
+pub(super) const SIGNAL: Duration = Duration::from_secs(5);
 /// How long the death by SIGKILL may take to be reported.
 const DEATH: Duration = Duration::from_secs(10);
 const SIGKILL: i32 = 9;
@@ -88,7 +88,8 @@ impl Service {
     }
 }
 
-async fn send(
+/// Sends a signal; to one that has just ended it is success.
+pub(super) async fn send(
     sandbox: &Sandbox,
     container: &Container,
     signal: i32,
