@@ -1,85 +1,159 @@
-//! The command line: the commands and what is common to all of them.
+//! The command line: the commands, and what is common to all of them. This definition is the one
+//! table from which help, completions, man pages and `docs/reference/commands/` are made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::{cmd, config::DEFAULT_SOCKET, error::Error};
+use crate::{cmd, config::DEFAULT_SOCKET, error::Error, paint::Color, resolve::Kind};
 
 /// Pods and containers on this node.
 #[derive(Debug, Parser)]
 #[command(name = "coffer", version, about, disable_help_subcommand = true)]
-#[command(
-    after_help = "Names and unique prefixes of ids mean containers and pods; pod/NAME and \
-                        container/NAME say which."
-)]
 pub(crate) struct Cli {
     /// Socket of the daemon
-    #[arg(long, env = "COFFER_SOCKET", value_name = "PATH", global = true)]
+    #[arg(
+        long,
+        env = "COFFER_SOCKET",
+        value_name = "PATH",
+        global = true,
+        help_heading = "Everywhere"
+    )]
     pub(crate) socket: Option<PathBuf>,
+    /// Colours in the output
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        global = true,
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = "Everywhere"
+    )]
+    pub(crate) color: Color,
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// One file each in `cmd/`.
+/// One file each in `cmd/`. Each is in one of [`crate::help::GROUPS`] or hidden.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a pod with a container from an image and run it
+    /// Run a container from an image, in a pod of its own or in one that is there
     Run(Box<cmd::run::Args>),
+    /// Run a command in a running container
+    Exec(cmd::exec::Args),
+    /// Connect to the input and output of a running container
+    Attach(cmd::attach::Args),
+    /// Copy files between a container and the host
+    Cp(cmd::cp::Args),
+    /// Forward local ports to a pod
+    PortForward(cmd::port_forward::Args),
+    /// Start containers that were created and not started
+    Start(cmd::start::Args),
+    /// Stop containers or pods
+    Stop(cmd::stop::Args),
+    /// Send a signal to containers
+    Kill(cmd::kill::Args),
+    /// Wait until containers have ended, and print their exit codes
+    Wait(cmd::wait::Args),
+    /// Remove containers or pods
+    #[command(visible_alias = "remove")]
+    Rm(cmd::rm::Args),
     /// List containers
+    #[command(visible_aliases = ["ls", "list"])]
     Ps(cmd::ps::Args),
     /// List pods
     Pods(cmd::pods::Args),
-    /// Show what a container wrote
+    /// Show what containers wrote
     Logs(cmd::logs::Args),
-    /// Run a command in a running container
-    Exec(cmd::exec::Args),
-    /// Join the terminal or streams of a running container
-    Attach(cmd::attach::Args),
-    /// Forward local ports into a pod
-    PortForward(cmd::port_forward::Args),
     /// Show what containers use
     Stats(cmd::stats::Args),
-    /// Show everything about a container or pod, as JSON
+    /// Show everything about containers, pods or images
     Inspect(cmd::inspect::Args),
-    /// Stop containers or pods
-    Stop(cmd::stop::Args),
-    /// Remove containers or pods
-    Rm(cmd::rm::Args),
-    /// Read images from an archive, standard input or an OCI layout
-    Import(cmd::import::Args),
+    /// Say what a pod or container is doing and what it waits on
+    Explain(cmd::explain::Args),
     /// List images
     Images(cmd::images::Args),
+    /// Read images from an archive, standard input or an OCI layout
+    #[command(visible_alias = "load")]
+    Import(cmd::import::Args),
     /// Remove images
     Rmi(cmd::rmi::Args),
+    /// Check this machine: what pods need, each with a verdict and a fix
+    Doctor(cmd::doctor::Args),
+    /// Show the daemon's state and what it found on this node
+    Info(cmd::info::Args),
     /// Show the versions of this program and of the daemon
     Version(cmd::version::Args),
     /// Be the daemon
     Serve(cmd::serve::Args),
+
+    /// Commands for containers
+    #[command(subcommand, hide = true, visible_alias = "containers")]
+    Container(cmd::group::Container),
+    /// Commands for pods
+    #[command(subcommand, hide = true)]
+    Pod(cmd::group::Pod),
+    /// Commands for images
+    #[command(subcommand, hide = true)]
+    Image(cmd::group::Image),
+    /// Stop pods
+    #[command(hide = true)]
+    Stopp(cmd::stop::Args),
+    /// Remove pods
+    #[command(hide = true)]
+    Rmp(cmd::rm::Args),
+    /// Show everything about pods
+    #[command(hide = true)]
+    Inspectp(cmd::inspect::Args),
+    /// Show everything about images
+    #[command(hide = true)]
+    Inspecti(cmd::inspect::Args),
 }
 
 impl Cli {
     /// Does what was asked; the result is the exit code.
     pub(crate) async fn run(self) -> Result<u8, Error> {
         let socket = self.socket.unwrap_or_else(|| DEFAULT_SOCKET.into());
-        match self.command {
-            Command::Run(args) => cmd::run::run(*args, &socket).await,
-            Command::Ps(args) => cmd::ps::run(args, &socket).await,
-            Command::Pods(args) => cmd::pods::run(args, &socket).await,
-            Command::Logs(args) => cmd::logs::run(args, &socket).await,
-            Command::Exec(args) => cmd::exec::run(args, &socket).await,
-            Command::Attach(args) => cmd::attach::run(args, &socket).await,
-            Command::PortForward(args) => cmd::port_forward::run(args, &socket).await,
-            Command::Stats(args) => cmd::stats::run(args, &socket).await,
-            Command::Inspect(args) => cmd::inspect::run(args, &socket).await,
-            Command::Stop(args) => cmd::stop::run(args, &socket).await,
-            Command::Rm(args) => cmd::rm::run(args, &socket).await,
-            Command::Import(args) => cmd::import::run(args, &socket).await,
-            Command::Images(args) => cmd::images::run(args, &socket).await,
-            Command::Rmi(args) => cmd::rmi::run(args, &socket).await,
-            Command::Version(args) => cmd::version::run(args, &socket).await,
+        self.command.run(&socket).await
+    }
+}
+
+impl Command {
+    async fn run(self, socket: &Path) -> Result<u8, Error> {
+        match self {
+            Command::Run(args) => cmd::run::run(*args, socket).await,
+            Command::Exec(args) => cmd::exec::run(args, socket).await,
+            Command::Attach(args) => cmd::attach::run(args, socket).await,
+            Command::Cp(args) => cmd::cp::run(args, socket).await,
+            Command::PortForward(args) => cmd::port_forward::run(args, socket).await,
+            Command::Start(args) => cmd::start::run(args, socket).await,
+            Command::Stop(args) => cmd::stop::run(args, Kind::Any, socket).await,
+            Command::Kill(args) => cmd::kill::run(args, socket).await,
+            Command::Wait(args) => cmd::wait::run(args, socket).await,
+            Command::Rm(args) => cmd::rm::run(args, Kind::Any, socket).await,
+            Command::Ps(args) => cmd::ps::run(args, socket).await,
+            Command::Pods(args) => cmd::pods::run(args, socket).await,
+            Command::Logs(args) => cmd::logs::run(args, Kind::Any, socket).await,
+            Command::Stats(args) => cmd::stats::run(args, socket).await,
+            Command::Inspect(args) => cmd::inspect::run(args, Kind::Any, socket).await,
+            Command::Explain(args) => cmd::explain::run(args, socket).await,
+            Command::Images(args) => cmd::images::run(args, socket).await,
+            Command::Import(args) => cmd::import::run(args, socket).await,
+            Command::Rmi(args) => cmd::rmi::run(args, socket).await,
+            Command::Doctor(args) => cmd::doctor::run(args, socket).await,
+            Command::Info(args) => cmd::info::run(args, socket).await,
+            Command::Version(args) => cmd::version::run(args, socket).await,
             Command::Serve(_) => Err(Error::Usage("serve has a runtime of its own".to_owned())),
+            Command::Container(verb) => verb.run(socket).await,
+            Command::Pod(verb) => verb.run(socket).await,
+            Command::Image(verb) => verb.run(socket).await,
+            Command::Stopp(args) => cmd::stop::run(args, Kind::Pod, socket).await,
+            Command::Rmp(args) => cmd::rm::run(args, Kind::Pod, socket).await,
+            Command::Inspectp(args) => cmd::inspect::run(args, Kind::Pod, socket).await,
+            Command::Inspecti(args) => cmd::inspect::run(args, Kind::Image, socket).await,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use cri_api::{
     node::{
-        self, ImportImageHeader, ImportImageRequest, import_image_event::Event,
+        self, ImportImageHeader, ImportImageRequest, import_image_event,
         import_image_request::Part, node_client::NodeClient,
     },
     v1::{
@@ -22,7 +22,8 @@ use crate::{
     error::{CallKind, Error},
     sockpath::SocketPath,
     view::{
-        Container, ExecResult, Image, NewContainer, NewPod, Pod, PodStatus, Stats, Status, Version,
+        Condition, Container, Event, ExecResult, Image, ImageStatus, NewContainer, NewPod, Pod,
+        PodStatus, Stats, Status, Version,
     },
 };
 
@@ -46,6 +47,30 @@ pub(crate) enum ImportEvent {
     Layer { digest: String, existed: bool },
     /// All is there: id, names and size of each image.
     Done(Vec<(String, Vec<String>, u64)>),
+}
+
+/// What the daemon says of its own accord: a map of JSON.
+pub(crate) type Details = std::collections::BTreeMap<String, serde_json::Value>;
+
+/// Which events.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventsWanted {
+    /// Only those after this one.
+    pub(crate) after: u64,
+    /// Also what happens from now on.
+    pub(crate) follow: bool,
+}
+
+/// Events that come.
+#[derive(Debug)]
+pub(crate) struct Events(tonic::Streaming<node::Event>);
+
+impl Events {
+    /// The next one; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>, Error> {
+        let next = self.0.message().await.map_err(of("watch events"))?;
+        Ok(next.map(convert::event))
+    }
 }
 
 impl Daemon {
@@ -120,9 +145,25 @@ impl Daemon {
         Ok(items.into_iter().map(convert::pod).collect())
     }
 
+    /// The daemon's conditions, and its verbose status: a map of JSON.
+    pub(crate) async fn conditions(&self) -> Result<(Vec<Condition>, Details), Error> {
+        let answer = self
+            .runtime()
+            .status(limited(v1::StatusRequest { verbose: true }))
+            .await;
+        let answer = answer.map_err(of("ask for the status"))?.into_inner();
+        let conditions = answer.status.unwrap_or_default().conditions;
+        let conditions = conditions.into_iter().map(convert::condition).collect();
+        Ok((conditions, convert::parsed(answer.info)))
+    }
+
     /// All containers, with the names of their pods.
     pub(crate) async fn containers(&self) -> Result<Vec<Container>, Error> {
-        let pods = self.pods().await?;
+        self.containers_of(&self.pods().await?).await
+    }
+
+    /// The same when the pods are known.
+    pub(crate) async fn containers_of(&self, pods: &[Pod]) -> Result<Vec<Container>, Error> {
         let answer = self
             .runtime()
             .list_containers(limited(Default::default()))
@@ -182,6 +223,60 @@ impl Daemon {
         ))
     }
 
+    /// The status of each container, all asked at once; `None` for one that is gone.
+    pub(crate) async fn statuses(&self, all: &[Container]) -> Result<Vec<Option<Status>>, Error> {
+        let asked: Vec<_> = all
+            .iter()
+            .map(|container| {
+                let (daemon, id) = (self.clone(), container.id.clone());
+                tokio::spawn(async move { daemon.status(&id, false).await })
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(asked.len());
+        for one in asked {
+            answers.push(match one.await {
+                Ok(Ok(status)) => Some(status),
+                Ok(Err(Error::Call {
+                    kind: CallKind::NotFound,
+                    ..
+                })) => None,
+                Ok(Err(error)) => return Err(error),
+                Err(error) => {
+                    let what = "ask for the status of containers".to_owned();
+                    return Err(Error::Io {
+                        what,
+                        source: error.into(),
+                    });
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Sends a signal to the first process of a container.
+    pub(crate) async fn signal(&self, id: &str, name: &str, signal: u32) -> Result<(), Error> {
+        let request = node::SignalContainerRequest {
+            container_id: id.to_owned(),
+            signal,
+        };
+        let mut client = NodeClient::new(self.channel.clone());
+        let answer = client.signal_container(limited(request)).await;
+        let what = format!("send signal {signal} to container {name}");
+        answer.map(drop).map_err(of(&what))
+    }
+
+    /// Changes of state, as they come.
+    pub(crate) async fn events(&self, wanted: EventsWanted) -> Result<Events, Error> {
+        let request = node::EventsRequest {
+            after: wanted.after,
+            snapshot: false,
+            follow: wanted.follow,
+        };
+        let mut client = NodeClient::new(self.channel.clone());
+        let answer = client.events(request).await;
+        Ok(Events(answer.map_err(of("watch events"))?.into_inner()))
+    }
+
     pub(crate) async fn images(&self) -> Result<Vec<Image>, Error> {
         let answer = self
             .images_service()
@@ -202,6 +297,23 @@ impl Daemon {
             .map_err(of(&format!("look for image {name}")))?
             .into_inner();
         Ok(answer.image.map(convert::image))
+    }
+
+    /// The image that `name` means with all that the daemon says about it, if it is there.
+    pub(crate) async fn image_status(&self, name: &str) -> Result<Option<ImageStatus>, Error> {
+        let request = v1::ImageStatusRequest {
+            image: image_spec(name),
+            verbose: true,
+        };
+        let answer = self.images_service().image_status(limited(request)).await;
+        let answer = answer
+            .map_err(of(&format!("look at image {name}")))?
+            .into_inner();
+        let info = convert::parsed(answer.info);
+        Ok(answer.image.map(|wire| ImageStatus {
+            image: convert::image(wire),
+            info,
+        }))
     }
 
     pub(crate) async fn remove_image(&self, name: &str) -> Result<(), Error> {
@@ -349,14 +461,16 @@ impl Daemon {
         let mut events = answer.map_err(of(what))?.into_inner();
         while let Some(event) = events.message().await.map_err(of(what))? {
             match event.event {
-                Some(Event::Progress(progress)) => heard(ImportEvent::Progress(progress.bytes)),
-                Some(Event::Layer(layer)) => {
+                Some(import_image_event::Event::Progress(progress)) => {
+                    heard(ImportEvent::Progress(progress.bytes))
+                }
+                Some(import_image_event::Event::Layer(layer)) => {
                     heard(ImportEvent::Layer {
                         digest: layer.digest,
                         existed: layer.existed,
                     });
                 }
-                Some(Event::Done(done)) => {
+                Some(import_image_event::Event::Done(done)) => {
                     let images = done.images.into_iter();
                     let images =
                         images.map(|node::ImportedImage { id, names, size }| (id, names, size));

@@ -7,8 +7,8 @@ use cri_api::v1;
 use crate::{
     error::CallKind,
     view::{
-        Container, Image, NewContainer, NewPod, Pod, PodState, PodStatus, Propagation, State,
-        Stats, Status, Time, User, Volume,
+        Condition, Container, Event, Image, NewContainer, NewPod, Pod, PodState, PodStatus,
+        Propagation, State, Stats, Status, Time, User, Volume,
     },
 };
 
@@ -58,6 +58,7 @@ pub(crate) fn pod_status(wire: v1::PodSandboxStatus, info: BTreeMap<String, Stri
         v1::NamespaceMode::Node => "host",
         _ => "pod",
     };
+    let addresses = wire.network.unwrap_or_default();
     PodStatus {
         pod: Pod {
             id: wire.id,
@@ -70,7 +71,12 @@ pub(crate) fn pod_status(wire: v1::PodSandboxStatus, info: BTreeMap<String, Stri
             labels: wire.labels,
             annotations: wire.annotations,
         },
-        ip: wire.network.unwrap_or_default().ip,
+        ip: addresses.ip,
+        additional_ips: addresses
+            .additional_ips
+            .into_iter()
+            .map(|ip| ip.ip)
+            .collect(),
         network: network.to_owned(),
         info: parsed(info),
     }
@@ -199,6 +205,29 @@ pub(crate) fn image(wire: v1::Image) -> Image {
         size: wire.size,
         user,
         pinned: wire.pinned,
+    }
+}
+
+pub(crate) fn event(wire: cri_api::node::Event) -> Event {
+    Event {
+        seq: wire.seq,
+        time: Time(wire.at_ns),
+        kind: wire.kind,
+        action: wire.action,
+        id: wire.id,
+        name: wire.name,
+        pod_id: wire.pod_id,
+        pod_name: wire.pod_name,
+        attributes: wire.attributes.into_iter().collect(),
+    }
+}
+
+pub(crate) fn condition(wire: v1::RuntimeCondition) -> Condition {
+    Condition {
+        name: wire.r#type,
+        status: wire.status,
+        reason: wire.reason,
+        message: wire.message,
     }
 }
 

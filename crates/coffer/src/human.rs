@@ -29,8 +29,12 @@ pub(crate) fn ago(then: i64) -> String {
     if then == 0 {
         return String::new();
     }
-    let seconds = (now_ns() - then).max(0) / 1_000_000_000;
-    format!("{} ago", seconds_in_words(seconds))
+    format!("{} ago", seconds_in_words(seconds_since(then)))
+}
+
+/// Seconds since `then` (ns since the epoch).
+pub(crate) fn seconds_since(then: i64) -> i64 {
+    now_ns().saturating_sub(then).max(0) / 1_000_000_000
 }
 
 /// A duration as its one most telling unit.

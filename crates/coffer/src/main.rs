@@ -2,7 +2,7 @@
 //! over the daemon's socket like any other client.
 //!
 //! ```text
-//! cli.rs ──► cmd/*.rs ──► client.rs ──► socket       one command, one file
+//! words.rs ──► cli.rs ──► cmd/*.rs ──► client.rs ──► socket       one command, one file
 //!                 │           └── convert.rs          wire types stop here
 //!                 └── resolve.rs, table.rs, follow.rs names, output, logs
 //! cmd/serve.rs ──► cri                                the daemon itself
@@ -16,30 +16,40 @@ mod config;
 mod convert;
 mod error;
 mod exit;
+mod filter;
 mod follow;
+mod help;
 mod human;
 mod layout;
+mod list;
 mod listen;
 mod logline;
 mod names;
 mod nearest;
 mod out;
+mod paint;
 mod parse;
 mod resolve;
+mod signals;
 mod sockpath;
 mod stream;
 mod table;
+mod template;
 mod terminal;
+mod usage;
 mod view;
+mod words;
 
 use std::{error::Error as _, io::Write, process::ExitCode};
-
-use clap::Parser;
 
 use crate::error::Error;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match words::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
+    paint::choose(cli.color);
     let done = match cli.command {
         cli::Command::Serve(args) => cmd::serve::run(args, cli.socket),
         _ => client_runtime().and_then(|runtime| runtime.block_on(cli.run())),

@@ -11,20 +11,23 @@ pub(crate) fn of<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Op
         .map(|(_, candidate)| candidate.to_owned())
 }
 
-/// Edits (insert, delete, replace) from one word to the other.
+/// Edits (insert, delete, replace, swap of neighbours) from one word to the other.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before = vec![0; b.len() + 1];
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(row[j - 1] + 1).min(above[j] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row[b.len()]
+    above[b.len()]
 }
 
 #[cfg(test)]
@@ -33,11 +36,8 @@ mod tests {
 
     #[test]
     fn a_slip_is_recognised_and_another_word_is_not() {
-        assert_eq!(
-            of("wbe", ["web", "db"]).as_deref(),
-            None,
-            "two edits in three letters"
-        );
+        assert_eq!(of("wbe", ["web", "db"]).as_deref(), Some("web"), "swapped");
+        assert_eq!(of("wxy", ["web", "db"]), None, "two edits in three letters");
         assert_eq!(of("webb", ["web", "db"]).as_deref(), Some("web"));
         assert_eq!(
             of("busibox", ["busybox", "nginx"]).as_deref(),

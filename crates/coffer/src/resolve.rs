@@ -31,6 +31,38 @@ pub(crate) async fn pod(daemon: &Daemon, word: &str) -> Result<Pod, Error> {
     )
 }
 
+/// What a command's words may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Containers and pods.
+    Any,
+    /// Containers only.
+    Container,
+    /// Pods only.
+    Pod,
+    /// Images.
+    Image,
+}
+
+/// What `word` means where only some kinds are meant.
+pub(crate) async fn targeted(daemon: &Daemon, kind: Kind, word: &str) -> Result<Target, Error> {
+    match kind {
+        Kind::Container => Ok(Target::Container(container(daemon, word).await?)),
+        Kind::Pod => Ok(Target::Pod(pod(daemon, word).await?)),
+        Kind::Any | Kind::Image => target(daemon, word).await,
+    }
+}
+
+/// The error for an image that is not there, with the names of those that are.
+pub(crate) async fn no_image(daemon: &Daemon, word: &str) -> Result<Error, Error> {
+    let names = daemon
+        .images()
+        .await?
+        .into_iter()
+        .flat_map(|image| image.names);
+    Ok(unknown_image(word, names.collect()))
+}
+
 /// The container or pod that `word` means.
 pub(crate) async fn target(daemon: &Daemon, word: &str) -> Result<Target, Error> {
     if let Some(word) = word.strip_prefix("pod/") {

@@ -12,6 +12,9 @@ pub(crate) const LABEL_CREATED_BY: &str = "io.coffer.created-by";
 /// Annotation of a pod: the directory of its logs, made by us and ours to remove.
 pub(crate) const ANNOTATION_LOGS: &str = "io.coffer.log-directory";
 
+/// Annotation of a pod: its published ports as people write them, `0.0.0.0:8080->80/tcp, …`.
+pub(crate) const ANNOTATION_PORTS: &str = "io.coffer.ports";
+
 /// Nanoseconds since the epoch; RFC 3339 or null in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Time(pub(crate) i64);
@@ -119,8 +122,21 @@ pub(crate) struct PodStatus {
     #[serde(flatten)]
     pub(crate) pod: Pod,
     pub(crate) ip: String,
+    pub(crate) additional_ips: Vec<String>,
     pub(crate) network: String,
     pub(crate) info: BTreeMap<String, serde_json::Value>,
+}
+
+impl PodStatus {
+    /// All addresses.
+    pub(crate) fn ips(&self) -> Vec<String> {
+        let first = Some(&self.ip).filter(|ip| !ip.is_empty());
+        first
+            .into_iter()
+            .chain(&self.additional_ips)
+            .cloned()
+            .collect()
+    }
 }
 
 /// An image.
@@ -132,6 +148,14 @@ pub(crate) struct Image {
     pub(crate) size: u64,
     pub(crate) user: String,
     pub(crate) pinned: bool,
+}
+
+/// An image with all that the daemon says about it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ImageStatus {
+    #[serde(flatten)]
+    pub(crate) image: Image,
+    pub(crate) info: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a container uses.
@@ -159,6 +183,44 @@ pub(crate) struct Version {
     pub(crate) runtime_name: String,
     pub(crate) runtime_version: String,
     pub(crate) runtime_api_version: String,
+}
+
+/// Whether the daemon can do a part of its work.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Condition {
+    pub(crate) name: String,
+    pub(crate) status: bool,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+/// The daemon and its node.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Info {
+    pub(crate) version: Version,
+    pub(crate) socket: String,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) pods: usize,
+    pub(crate) pods_ready: usize,
+    pub(crate) containers: usize,
+    pub(crate) containers_running: usize,
+    pub(crate) images: usize,
+    pub(crate) info: BTreeMap<String, serde_json::Value>,
+}
+
+/// A change of state.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Event {
+    pub(crate) seq: u64,
+    pub(crate) time: Time,
+    /// `pod`, `container` or `image`.
+    pub(crate) kind: String,
+    pub(crate) action: String,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) pod_id: String,
+    pub(crate) pod_name: String,
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
 /// A pod to make.

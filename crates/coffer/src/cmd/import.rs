@@ -61,7 +61,10 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
         layout::check(path)?;
     }
     let daemon = Daemon::connect(socket).await?;
-    let shown = Shown::new(source.size(), args.quiet || args.output == Format::Json);
+    let shown = Shown::new(
+        source.size(),
+        args.quiet || !matches!(args.output, Format::Table | Format::Wide),
+    );
     let (sender, chunks) = mpsc::channel(4);
     let reader = std::thread::spawn(move || source.send(sender));
     let started = Instant::now();
@@ -101,8 +104,14 @@ fn report(images: &[Imported], took: Duration, args: &Args) -> Result<(), Error>
     if args.quiet {
         return images.iter().try_for_each(|image| out::line(&image.id));
     }
-    if args.output == Format::Json {
-        return out::json(&images);
+    match args.output {
+        Format::Json => return out::json(&images),
+        Format::Yaml => return out::yaml(&images),
+        Format::Name => {
+            let mut names = images.iter().flat_map(|image| &image.names);
+            return names.try_for_each(|name| out::line(name));
+        }
+        Format::Table | Format::Wide => {}
     }
     for image in images {
         let names = if image.names.is_empty() {

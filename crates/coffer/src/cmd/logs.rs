@@ -6,7 +6,7 @@ use crate::{
     client::Daemon,
     error::{CallKind, Error},
     follow::{self, Follower},
-    resolve,
+    resolve::{self, Kind},
     view::{State, Status},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     container: String,
 }
 
-pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
+pub(crate) async fn run(args: Args, _: Kind, socket: &Path) -> Result<u8, Error> {
     let daemon = Daemon::connect(socket).await?;
     let container = resolve::container(&daemon, &args.container).await?;
     let status = daemon.status(&container.id, false).await?;

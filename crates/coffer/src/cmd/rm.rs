@@ -6,28 +6,71 @@ use crate::{
     client::Daemon,
     error::Error,
     out,
-    resolve::{self, Target},
+    resolve::{self, Kind, Target},
     view::{ANNOTATION_LOGS, Container, Pod, State},
 };
 
 /// Arguments of `rm`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coffer rm web
+  coffer rm -f pod/web
+  coffer rm --all")]
 pub(crate) struct Args {
     /// Also what still runs
     #[arg(short, long)]
     force: bool,
+    /// Everything that does not run; with --force everything
+    #[arg(short, long)]
+    all: bool,
+    /// Accepted as habit: what a container wrote always goes with it
+    #[arg(short, long, hide = true)]
+    volumes: bool,
     /// Names or ids of containers or pods
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_name = "NAME"
+    )]
     names: Vec<String>,
 }
 
-pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
+pub(crate) async fn run(args: Args, kind: Kind, socket: &Path) -> Result<u8, Error> {
     let daemon = Daemon::connect(socket).await?;
-    super::each(&args.names, |word| remove(&daemon, word, args.force)).await
+    let words = if args.all {
+        every(&daemon, kind, args.force).await?
+    } else {
+        args.names
+    };
+    super::each(&words, |word| remove(&daemon, kind, word, args.force)).await
 }
 
-async fn remove(daemon: &Daemon, word: String, force: bool) -> Result<(), Error> {
-    match resolve::target(daemon, &word).await? {
+/// Ids of what `--all` means: containers, then pods without any.
+async fn every(daemon: &Daemon, kind: Kind, force: bool) -> Result<Vec<String>, Error> {
+    let pods = daemon.pods().await?;
+    let containers = daemon.containers_of(&pods).await?;
+    let runs = |pod: &Pod| {
+        let mut inside = containers.iter().filter(|one| one.pod_id == pod.id);
+        inside.any(|one| one.state == State::Running)
+    };
+    if kind == Kind::Pod {
+        let pods = pods.iter().filter(|pod| force || !runs(pod));
+        return Ok(pods.map(|pod| pod.id.clone()).collect());
+    }
+    let ended = containers
+        .iter()
+        .filter(|one| force || one.state != State::Running);
+    Ok(ended.map(|one| one.id.clone()).collect())
+}
+
+async fn remove(daemon: &Daemon, kind: Kind, word: String, force: bool) -> Result<(), Error> {
+    let found = match resolve::targeted(daemon, kind, &word).await {
+        // What is gone already need not be forced to go.
+        Err(Error::Unknown { .. }) if force => return out::line(&word),
+        found => found?,
+    };
+    match found {
         Target::Container(container) => remove_container(daemon, &container, force).await?,
         Target::Pod(pod) => {
             let all = daemon.containers().await?;

@@ -20,12 +20,7 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
 async fn remove(daemon: &Daemon, word: String) -> Result<(), Error> {
     // CRI's RemoveImage succeeds for what is not there; a person wants to know of the slip.
     if daemon.image(&word).await?.is_none() {
-        let names = daemon
-            .images()
-            .await?
-            .into_iter()
-            .flat_map(|image| image.names);
-        return Err(resolve::unknown_image(&word, names.collect()));
+        return Err(resolve::no_image(daemon, &word).await?);
     }
     daemon.remove_image(&word).await?;
     out::line(&word)

@@ -1,4 +1,4 @@
-//! `coffer stats`: what the running containers use.
+//! `coffer stats`: what the running containers use; in place on a terminal, line after line elsewhere.
 
 use std::{io::IsTerminal, path::Path, time::Duration};
 
@@ -6,29 +6,101 @@ use crate::{
     client::Daemon,
     error::Error,
     human,
+    list::{self, Field, Listed, Listing},
     out::{self, Format},
     resolve,
-    table::Table,
+    table::Column,
+    usage,
     view::Stats,
 };
 
-/// Time between two readings: CPU percent is what happened meanwhile.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// The same for a single answer.
+/// Time for the first reading: CPU percent is what happened between two.
 const GLANCE: Duration = Duration::from_millis(200);
 
 /// Arguments of `stats`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+On a terminal the table stays in place until Ctrl-C. Elsewhere there is one answer, unless --interval
+asks for more.
+
+Examples:
+  coffer stats
+  coffer stats --no-stream -o json web
+  coffer stats --interval 5 > usage.log")]
 pub(crate) struct Args {
-    /// One answer instead of a new one every second
-    #[arg(long)]
+    /// One answer, also on a terminal
+    #[arg(long, conflicts_with = "interval")]
     no_stream: bool,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    /// A new answer every so many seconds, until Ctrl-C [default on a terminal: 1]
+    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    interval: Option<u32>,
+    /// Accepted as habit: containers that do not run use nothing
+    #[arg(short, long, hide = true)]
+    all: bool,
+    #[command(flatten)]
+    listing: Listing,
     /// Names or ids of containers; none: all that run
+    #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
 }
+
+impl Listed for Stats {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+const FIELDS: [Field<Stats>; 9] = [
+    Field {
+        column: Column::new("CONTAINER ID").shed(4),
+        wide: false,
+        cell: |stats, full| list::id(&stats.id, full),
+    },
+    Field {
+        column: Column::new("NAME").floor(16),
+        wide: false,
+        cell: |stats, _| stats.name.as_str().into(),
+    },
+    Field {
+        column: Column::new("POD").shed(5),
+        wide: false,
+        cell: |stats, _| stats.pod_name.as_str().into(),
+    },
+    Field {
+        column: Column::new("CPU").right(),
+        wide: false,
+        cell: |stats, _| usage::cpu(stats).into(),
+    },
+    Field {
+        column: Column::new("MEMORY").right(),
+        wide: false,
+        cell: |stats, _| human::bytes(stats.memory_working_set).into(),
+    },
+    Field {
+        column: Column::new("RSS").shed(3).right(),
+        wide: false,
+        cell: |stats, _| human::bytes(stats.memory_rss).into(),
+    },
+    Field {
+        column: Column::new("DISK").shed(2).right(),
+        wide: false,
+        cell: |stats, _| human::bytes(stats.disk).into(),
+    },
+    Field {
+        column: Column::new("CPU TIME").shed(6).right(),
+        wide: false,
+        cell: |stats, _| format!("{:.2} s", stats.cpu_ns as f64 / 1e9).into(),
+    },
+    Field {
+        column: Column::new("MEMORY USAGE").right(),
+        wide: true,
+        cell: |stats, _| human::bytes(stats.memory_usage).into(),
+    },
+];
 
 pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     let daemon = Daemon::connect(socket).await?;
@@ -36,103 +108,28 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     for word in &args.containers {
         wanted.push(resolve::container(&daemon, word).await?.id);
     }
-    let mut before = read(&daemon, &wanted).await?;
+    let terminal = std::io::stdout().is_terminal();
+    let listing = &args.listing;
+    let for_people = matches!(listing.output, Format::Table | Format::Wide)
+        && listing.format.is_none()
+        && !listing.quiet;
+    let in_place = terminal && for_people;
+    let every = match args.interval {
+        Some(seconds) => Some(seconds),
+        None => (in_place && !args.no_stream).then_some(1),
+    };
+    let mut before = usage::read(&daemon, &wanted).await?;
     tokio::time::sleep(GLANCE).await;
     loop {
-        let mut now = read(&daemon, &wanted).await?;
-        for stats in &mut now {
-            let old = before.iter().find(|old| old.id == stats.id);
-            stats.cpu_percent = old.and_then(|old| percent(old, stats));
+        let mut now = usage::read(&daemon, &wanted).await?;
+        usage::compare(&before, &mut now);
+        if every.is_some() && in_place {
+            // Home, then clear what is below: the table stays in place.
+            out::raw(b"\x1b[H\x1b[J")?;
         }
-        print(&now, &args)?;
-        if args.no_stream {
-            return Ok(0);
-        }
+        list::print(listing, &now, &FIELDS)?;
+        let Some(seconds) = every else { return Ok(0) };
         before = now;
-        tokio::time::sleep(INTERVAL).await;
-    }
-}
-
-async fn read(daemon: &Daemon, wanted: &[String]) -> Result<Vec<Stats>, Error> {
-    let containers = daemon.containers().await?;
-    let mut all = daemon.stats().await?;
-    all.retain(|stats| wanted.is_empty() || wanted.contains(&stats.id));
-    for stats in &mut all {
-        if let Some(container) = containers.iter().find(|one| one.id == stats.id) {
-            stats.pod_name.clone_from(&container.pod_name);
-        }
-    }
-    all.sort_by(|a, b| (&a.pod_name, &a.name).cmp(&(&b.pod_name, &b.name)));
-    Ok(all)
-}
-
-fn percent(old: &Stats, new: &Stats) -> Option<f64> {
-    let wall = new.read_at_ns - old.read_at_ns;
-    let used = new.cpu_ns.checked_sub(old.cpu_ns)?;
-    (wall > 0).then(|| used as f64 / wall as f64 * 100.0)
-}
-
-fn print(all: &[Stats], args: &Args) -> Result<(), Error> {
-    if args.output == Format::Json {
-        return out::json(&all);
-    }
-    let mut table = Table::new(&[
-        "CONTAINER ID",
-        "NAME",
-        "POD",
-        "CPU",
-        "MEMORY",
-        "RSS",
-        "DISK",
-        "CPU TIME",
-    ]);
-    for stats in all {
-        table.row(vec![
-            human::short(&stats.id).to_owned(),
-            stats.name.clone(),
-            stats.pod_name.clone(),
-            stats
-                .cpu_percent
-                .map_or_else(|| "-".to_owned(), |percent| format!("{percent:.1} %")),
-            human::bytes(stats.memory_working_set),
-            human::bytes(stats.memory_rss),
-            human::bytes(stats.disk),
-            format!("{:.2} s", stats.cpu_ns as f64 / 1e9),
-        ]);
-    }
-    if !args.no_stream && std::io::stdout().is_terminal() {
-        // Home, then clear what is below: the table stays in place.
-        out::raw(b"\x1b[H\x1b[J")?;
-    }
-    table.print()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(read_at_ns: i64, cpu_ns: u64) -> Stats {
-        Stats {
-            id: String::new(),
-            name: String::new(),
-            pod_name: String::new(),
-            cpu_ns,
-            read_at_ns,
-            cpu_percent: None,
-            memory_working_set: 0,
-            memory_usage: 0,
-            memory_rss: 0,
-            disk: 0,
-        }
-    }
-
-    #[test]
-    fn cpu_is_what_was_used_between_two_readings() {
-        assert_eq!(
-            percent(&at(0, 0), &at(1_000_000_000, 500_000_000)),
-            Some(50.0)
-        );
-        assert_eq!(percent(&at(5, 0), &at(5, 0)), None, "no time passed");
-        assert_eq!(percent(&at(0, 9), &at(1, 3)), None, "restarted meanwhile");
+        tokio::time::sleep(Duration::from_secs(u64::from(seconds))).await;
     }
 }

@@ -6,12 +6,16 @@ use crate::{
     client::Daemon,
     error::Error,
     out,
-    resolve::{self, Target},
+    resolve::{self, Kind, Target},
     view::{Container, Pod, State},
 };
 
 /// Arguments of `stop`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coffer stop web
+  coffer stop -t 0 pod/web")]
 pub(crate) struct Args {
     /// Seconds between the polite signal and SIGKILL
     #[arg(
@@ -21,18 +25,30 @@ pub(crate) struct Args {
         default_value_t = 10
     )]
     seconds: u32,
+    /// Every running container
+    #[arg(short, long)]
+    all: bool,
     /// Names or ids of containers or pods
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_name = "NAME"
+    )]
     names: Vec<String>,
 }
 
-pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
+pub(crate) async fn run(args: Args, kind: Kind, socket: &Path) -> Result<u8, Error> {
     let daemon = Daemon::connect(socket).await?;
-    super::each(&args.names, |word| stop(&daemon, word, args.seconds)).await
+    let words = match (args.all, kind) {
+        (false, _) => args.names,
+        (true, Kind::Pod) => super::ready_pods(&daemon).await?,
+        (true, _) => super::running(&daemon).await?,
+    };
+    super::each(&words, |word| stop(&daemon, kind, word, args.seconds)).await
 }
 
-async fn stop(daemon: &Daemon, word: String, seconds: u32) -> Result<(), Error> {
-    match resolve::target(daemon, &word).await? {
+async fn stop(daemon: &Daemon, kind: Kind, word: String, seconds: u32) -> Result<(), Error> {
+    match resolve::targeted(daemon, kind, &word).await? {
         Target::Container(container) => stop_container(daemon, &container, seconds).await?,
         Target::Pod(pod) => stop_pod(daemon, &pod, seconds).await?,
     }

@@ -17,11 +17,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
+    let people = matches!(args.output, Format::Table | Format::Wide);
+    if people {
+        // Worth knowing also when nobody answers.
+        out::line(&format!("client    coffer {}", env!("CARGO_PKG_VERSION")))?;
+    }
     let version = Daemon::connect(socket).await?.version().await?;
     match args.output {
         Format::Json => out::json(&version)?,
-        Format::Table => {
-            out::line(&format!("client    coffer {}", version.client_version))?;
+        Format::Yaml => out::yaml(&version)?,
+        Format::Name => out::line(&format!(
+            "{}/{}",
+            version.runtime_name, version.runtime_version
+        ))?,
+        Format::Table | Format::Wide => {
             out::line(&format!(
                 "daemon    {} {} on {}",
                 version.runtime_name,

@@ -1,0 +1,18 @@
+//! `coffer cp`.
+
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Arguments of `cp`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    words: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args, _: &Path) -> Result<u8, Error> {
+    Err(Error::Usage(format!(
+        "cp {:?} is not there yet",
+        args.words
+    )))
+}

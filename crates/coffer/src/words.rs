@@ -1,0 +1,157 @@
+//! From the words on the command line to a [`Cli`]. A slip gets the nearest right word (clap does
+//! that); a word that other tools have and this one does not gets a sentence that says what to do.
+
+use std::{ffi::OsString, io::Write};
+
+use clap::{
+    FromArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use crate::{cli::Cli, exit, help};
+
+/// Commands of podman, docker, nerdctl and crictl that are not here, and why.
+const FOREIGN: [(&[&str], &str); 9] = [
+    (
+        &["pull", "push", "login", "logout", "search"],
+        "this version has no registry client: `coffer import FILE` reads an archive",
+    ),
+    (
+        &[
+            "build", "commit", "tag", "save", "history", "export", "diff",
+        ],
+        "images are made elsewhere: `coffer import FILE` reads an archive, `coffer import --name` names it",
+    ),
+    (
+        &["create", "runp"],
+        "`coffer run -d` makes and starts a container; --pod NAME puts it into a pod that is there",
+    ),
+    (
+        &["restart"],
+        "a container runs once, as CRI has it: `coffer rm -f NAME`, then `coffer run` again",
+    ),
+    (
+        &[
+            "rename",
+            "pause",
+            "unpause",
+            "update",
+            "checkpoint",
+            "restore",
+        ],
+        "CRI has no such call; `coffer --help` lists what there is",
+    ),
+    (
+        &["network", "volume"],
+        "networks and volumes are not objects here: see --network, --publish and --volume of `coffer run`",
+    ),
+    (&["port"], "`coffer ps -o wide` shows published ports"),
+    (
+        &["system", "daemon", "service"],
+        "`coffer serve` is the daemon; `coffer info` and `coffer doctor` tell about it and this node",
+    ),
+    (
+        &["prune"],
+        "remove what you no longer want with `coffer rm` and `coffer rmi`",
+    ),
+];
+
+/// What was asked, or the exit code after it was said why that makes no sense.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let parsed = help::command()
+        .try_get_matches_from(&words)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let error = match parsed {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    if !error.use_stderr() {
+        // Help or version, to standard output; whoever reads it may stop reading.
+        let _ = error.print();
+        return Err(0);
+    }
+    if let Some(said) = foreign(&error) {
+        let _ = writeln!(std::io::stderr().lock(), "{said}");
+    } else {
+        let _ = error.print();
+    }
+    Err(code(&words))
+}
+
+/// `run` and `exec` keep small numbers for the command that they run.
+fn code(words: &[OsString]) -> u8 {
+    let first = words
+        .iter()
+        .skip(1)
+        .find(|word| !word.to_string_lossy().starts_with('-'));
+    match first {
+        Some(word) if word == "run" || word == "exec" => exit::CONTAINER,
+        _ => exit::USAGE,
+    }
+}
+
+fn foreign(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
+        return None;
+    };
+    let (_, hint) = FOREIGN
+        .iter()
+        .find(|(words, _)| words.contains(&word.as_str()))?;
+    Some(format!(
+        "coffer: there is no command {word:?}\ncoffer: {hint}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(words: &[&str]) -> clap::Error {
+        let words = std::iter::once("coffer").chain(words.iter().copied());
+        help::command().try_get_matches_from(words).unwrap_err()
+    }
+
+    #[test]
+    fn a_slip_gets_the_nearest_word() {
+        for (words, meant) in [
+            (&["imags"][..], "images"),
+            (&["ps", "--al"], "--all"),
+            (&["ps", "-o", "jsn"], "json"),
+            (&["contianer", "ls"], "container"),
+        ] {
+            let text = error(words).to_string();
+            assert!(text.contains(meant), "{words:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn words_of_other_tools_are_answered() {
+        for word in ["pull", "restart", "rename", "network", "build"] {
+            let said = foreign(&error(&[word])).unwrap();
+            assert!(said.contains(word) && said.lines().count() == 2, "{said}");
+        }
+        assert_eq!(foreign(&error(&["frobnicate"])), None);
+        assert_eq!(foreign(&error(&["ps", "pull"])), None);
+    }
+
+    #[test]
+    fn no_foreign_word_is_a_command_here() {
+        let command = help::command();
+        for word in FOREIGN.iter().flat_map(|(words, _)| *words) {
+            assert!(command.find_subcommand(word).is_none(), "{word}");
+        }
+    }
+
+    #[test]
+    fn usage_errors_of_run_leave_the_containers_codes_free() {
+        let words =
+            |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
+        assert_eq!(code(&words(&["coffer", "run", "--nope"])), 125);
+        assert_eq!(code(&words(&["coffer", "--color=never", "exec"])), 125);
+        assert_eq!(code(&words(&["coffer", "ps", "--nope"])), 2);
+    }
+}
