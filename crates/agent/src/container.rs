@@ -86,7 +86,10 @@ pub(crate) struct Container {
 /// A name for an exec'd process: taken, or in use.
 #[derive(Debug)]
 enum Slot {
-    Starting,
+    /// `killed`: it is to end as soon as it runs.
+    Starting {
+        killed: bool,
+    },
     Started(Arc<Process>),
 }
 
@@ -199,7 +202,7 @@ impl Container {
         }
         match lock(&self.execs).get(exec) {
             Some(Slot::Started(process)) => Ok(Arc::clone(process)),
-            Some(Slot::Starting) | None => Err(Error::NoProcess {
+            Some(Slot::Starting { .. }) | None => Err(Error::NoProcess {
                 container: self.id.clone(),
                 exec: exec.to_owned(),
             }),
@@ -215,12 +218,30 @@ impl Container {
                 exec: exec.to_owned(),
             });
         }
-        execs.insert(exec.to_owned(), Slot::Starting);
+        execs.insert(exec.to_owned(), Slot::Starting { killed: false });
         Ok(ExecName {
             container: Arc::clone(self),
             exec: exec.to_owned(),
             used: false,
         })
+    }
+
+    /// Kills an exec'd process with its group: now, or as soon as it runs. Returns it if it does.
+    pub(crate) fn kill_exec(&self, exec: &str) -> Result<Option<Arc<Process>>, Error> {
+        match lock(&self.execs).get_mut(exec) {
+            Some(Slot::Started(process)) => {
+                process.kill_group();
+                Ok(Some(Arc::clone(process)))
+            }
+            Some(Slot::Starting { killed }) => {
+                *killed = true;
+                Ok(None)
+            }
+            None => Err(Error::NoProcess {
+                container: self.id.clone(),
+                exec: exec.to_owned(),
+            }),
+        }
     }
 
     /// Forgets an exec'd process, if it is still `process`.
@@ -238,7 +259,7 @@ impl Container {
         let execs = lock(&self.execs);
         let started = execs.iter().filter_map(|(name, slot)| match slot {
             Slot::Started(process) => Some((name.clone(), Arc::clone(process))),
-            Slot::Starting => None,
+            Slot::Starting { .. } => None,
         });
         started.collect()
     }
@@ -267,7 +288,12 @@ impl ExecName {
     /// The process runs: clients can name it from now on.
     pub(crate) fn assign(mut self, process: Arc<Process>) {
         self.used = true;
-        lock(&self.container.execs).insert(std::mem::take(&mut self.exec), Slot::Started(process));
+        let name = std::mem::take(&mut self.exec);
+        let started = Slot::Started(Arc::clone(&process));
+        let before = lock(&self.container.execs).insert(name, started);
+        if let Some(Slot::Starting { killed: true }) = before {
+            process.kill_group();
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) enum Error {
     NoContainer(String),
     #[error("container {container} has no process {exec}")]
     NoProcess { container: String, exec: String },
+    #[error("container {container} has no open view {view} of its output")]
+    NoView { container: String, view: u64 },
     #[error("container {container}: process {exec} has already finished")]
     Finished { container: String, exec: String },
     #[error("container {0} already exists")]
@@ -109,9 +111,10 @@ impl Error {
     fn code(&self) -> Code {
         use container::ErrorKind;
         match self {
-            Self::NoContainer(_) | Self::NoProcess { .. } | Self::Finished { .. } => {
-                Code::NOT_FOUND
-            }
+            Self::NoContainer(_)
+            | Self::NoProcess { .. }
+            | Self::NoView { .. }
+            | Self::Finished { .. } => Code::NOT_FOUND,
             Self::ContainerExists(_) | Self::ExecExists { .. } | Self::SandboxExists(_) => {
                 Code::ALREADY_EXISTS
             }

@@ -12,6 +12,7 @@
 mod agent;
 mod args;
 mod clock;
+mod connection;
 mod container;
 mod convert;
 mod error;

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch as channel;
@@ -58,6 +59,18 @@ impl Process {
     /// Tells everyone how the process ended.
     pub(crate) fn publish(&self, exit: Exit) {
         self.exit.send_replace(Some(exit));
+    }
+
+    /// Kills the process and what shares its process group, if it has not ended.
+    pub(crate) fn kill_group(&self) {
+        // Not reaped before this is set, and this is one thread: the pid is still the process's.
+        if self.exited().is_some() {
+            return;
+        }
+        if let Some(pid) = Pid::from_raw(self.pid) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        drop(self.signal(libc::SIGKILL));
     }
 
     /// Sends a signal through the pidfd, so that a reused pid is never hit; false if the process is

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use container::{Engine, EngineOptions};
 use tokio::signal::unix::{SignalKind, signal};
-use ttrpc::asynchronous::Server;
-use ttrpc::asynchronous::transport::Listener;
 
 use crate::agent::Agent;
 use crate::args::Args;
-use crate::{listen, logging, ops, rpc, setup};
+use crate::{connection, listen, logging, ops, setup};
 
 /// Idle threads of the pool end after this time.
 const IDLE: Duration = Duration::from_millis(500);
@@ -53,16 +51,14 @@ async fn serve(agent: Arc<Agent>, listener: UnixListener) -> Result<(), Box<dyn 
     );
     let reaper = tokio::spawn(Arc::clone(&agent.reaper).run());
     listener.set_nonblocking(true)?;
-    let listener = Listener::from(tokio::net::UnixListener::from_std(listener)?);
-    let mut server = Server::new()
-        .add_listener(listener)
-        .register_service(rpc::services(&agent));
-    server.start().await?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let serving = tokio::spawn(connection::accept(Arc::clone(&agent), listener));
     log::info!("serving, pid {}", std::process::id());
     tokio::select! {
         () = agent.done.notified() => tokio::time::sleep(FAREWELL).await,
         _ = terminate.recv() => end(&agent).await?,
         _ = interrupt.recv() => end(&agent).await?,
+        ended = serving => return Err(format!("the server ended: {ended:?}").into()),
         ended = reaper => return Err(format!("the reaper ended: {ended:?}").into()),
     }
     Ok(())

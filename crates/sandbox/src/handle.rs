@@ -11,8 +11,11 @@
 use std::{
     future::Future,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -220,7 +223,8 @@ impl Sandbox {
         ))
     }
 
-    /// Runs a command in a container to its end and collects what it writes.
+    /// Runs a command in a container to its end and collects what it writes. Dropping the future
+    /// kills the command and its process group.
     ///
     /// # Errors
     /// [`Error::ExecTimeout`] when the command ran too long (it was killed); the agent's codes:
@@ -229,11 +233,16 @@ impl Sandbox {
         let limit = request.timeout;
         // The agent kills at the limit; ours only catches an agent that does not answer.
         let guard = limit.map(|limit| limit.saturating_add(self.inner.call_timeout));
-        self.raced("ExecCollect", guard, self.collect(request))
-            .await
+        let unwatched = Unwatched::new(self, &request.container);
+        let collected = self.collect(request, &unwatched.exec_id);
+        let output = self.raced("ExecCollect", guard, collected).await;
+        if !matches!(output, Err(Error::Timeout { .. })) {
+            unwatched.ended();
+        }
+        output
     }
 
-    async fn collect(&self, request: &ExecRequest) -> Result<ExecOutput, Failure> {
+    async fn collect(&self, request: &ExecRequest, id: &str) -> Result<ExecOutput, Failure> {
         use wire::exec_collect_event::Event;
 
         let timeout_ns = request
@@ -244,6 +253,7 @@ impl Sandbox {
             process_json: request.process_json.clone(),
             timeout_ns,
             max_bytes: request.max_bytes,
+            exec_id: id.to_owned(),
         };
         let mut events = self.ours().exec_collect(ctx(), &wire).await?;
         let mut output = ExecOutput::default();
@@ -410,6 +420,49 @@ impl Sandbox {
             pod,
             code: Code::InvalidArgument,
             message,
+        }
+    }
+}
+
+/// A command that is collected: killed when this is dropped before its end.
+struct Unwatched {
+    sandbox: Option<Sandbox>,
+    container: String,
+    exec_id: String,
+}
+
+impl Unwatched {
+    fn new(sandbox: &Sandbox, container: &str) -> Unwatched {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // Unique also beside the commands of a program that ran before this one.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let (now, count) = (
+            since.unwrap_or_default().as_nanos(),
+            COUNT.fetch_add(1, Ordering::Relaxed),
+        );
+        Unwatched {
+            sandbox: Some(sandbox.clone()),
+            container: container.to_owned(),
+            exec_id: format!("collect-{now:x}-{count:x}"),
+        }
+    }
+
+    fn ended(mut self) {
+        self.sandbox = None;
+    }
+}
+
+impl Drop for Unwatched {
+    fn drop(&mut self) {
+        let runtime = tokio::runtime::Handle::try_current();
+        if let (Some(sandbox), Ok(runtime)) = (self.sandbox.take(), runtime) {
+            let container = std::mem::take(&mut self.container);
+            let exec_id = std::mem::take(&mut self.exec_id);
+            runtime.spawn(async move {
+                if let Err(error) = sandbox.kill_exec(&container, &exec_id).await {
+                    tracing::debug!(container, %error, "a command whose caller is gone");
+                }
+            });
         }
     }
 }

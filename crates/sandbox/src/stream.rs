@@ -7,7 +7,7 @@
 //! exec_start ─┬─ read(stdout) … empty = end     open_output ── read_output … ended ── close_output
 //!             ├─ read(stderr) … empty = end
 //!             ├─ write_stdin … close_stdin        a slow view loses output and is told how much;
-//!             ├─ resize, signal_exec              the container and its log never wait for it
+//!             ├─ resize, signal_exec, kill_exec   the container and its log don't wait for it
 //!             └─ wait_exec → exit code
 //! ```
 //! An exec'd process and a view end with the connection to the agent: when this program dies, the
@@ -163,6 +163,22 @@ impl Sandbox {
         };
         let client = self.published();
         self.call("SignalProcess", client.signal_process(ctx(), &request))
+            .await?;
+        Ok(())
+    }
+
+    /// Kills an exec'd process with its process group and forgets it, for a client that is gone:
+    /// nobody needs to wait for it.
+    ///
+    /// # Errors
+    /// The agent's codes: NOT_FOUND when its end was told already.
+    pub async fn kill_exec(&self, container: &str, exec_id: &str) -> Result<(), Error> {
+        let request = wire::KillExecRequest {
+            container_id: container.to_owned(),
+            exec_id: exec_id.to_owned(),
+        };
+        let client = self.ours();
+        self.call("KillExec", client.kill_exec(ctx(), &request))
             .await?;
         Ok(())
     }

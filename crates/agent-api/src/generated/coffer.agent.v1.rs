@@ -148,6 +148,9 @@ pub struct ExecCollectRequest {
     /// Of both streams together; 0: 15 MiB. More output is read and dropped, and said in `truncated`.
     #[prost(uint64, tag = "4")]
     pub max_bytes: u64,
+    /// A name by which KillExec finds it, unique in its container; empty: none.
+    #[prost(string, tag = "5")]
+    pub exec_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct ExecExit {
@@ -187,6 +190,15 @@ pub struct UpdateContainerRequest {
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct UpdateContainerResponse {}
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KillExecRequest {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub exec_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct KillExecResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenOutputRequest {
     #[prost(string, tag = "1")]
     pub container_id: ::prost::alloc::string::String,
@@ -218,7 +230,7 @@ pub struct ReadOutputResponse {
     /// Output before this answer's that the view lost because its reader was too slow.
     #[prost(uint64, tag = "3")]
     pub dropped_bytes: u64,
-    /// Both streams have ended.
+    /// The process or both streams have ended, and nothing follows.
     #[prost(bool, tag = "4")]
     pub ended: bool,
 }
@@ -532,6 +544,20 @@ pub mod __ttrpc_services_sandbox {
                 ),
             )
         }
+        async fn kill_exec(
+            &self,
+            _ctx: &::ttrpc::r#async::TtrpcContext,
+            _: super::KillExecRequest,
+        ) -> ::ttrpc::Result<super::KillExecResponse> {
+            Err(
+                ::ttrpc::Error::RpcStatus(
+                    ::ttrpc::get_status(
+                        ::ttrpc::Code::NOT_FOUND,
+                        "/coffer.agent.v1.Sandbox/KillExec is not supported",
+                    ),
+                ),
+            )
+        }
         async fn open_output(
             &self,
             _ctx: &::ttrpc::r#async::TtrpcContext,
@@ -735,6 +761,21 @@ pub mod __ttrpc_services_sandbox {
             );
         }
     }
+    struct SandboxKillExecMethod {
+        service: ::std::sync::Arc<dyn Sandbox + Send + Sync>,
+    }
+    #[async_trait]
+    impl ::ttrpc::r#async::MethodHandler for SandboxKillExecMethod {
+        async fn handler(
+            &self,
+            ctx: ::ttrpc::r#async::TtrpcContext,
+            req: ::ttrpc::Request,
+        ) -> ::ttrpc::Result<::ttrpc::Response> {
+            ::ttrpc::async_request_handler!(
+                self, ctx, req, super::KillExecRequest, kill_exec
+            );
+        }
+    }
     struct SandboxOpenOutputMethod {
         service: ::std::sync::Arc<dyn Sandbox + Send + Sync>,
     }
@@ -920,6 +961,16 @@ pub mod __ttrpc_services_sandbox {
             );
         methods
             .insert(
+                "KillExec".to_string(),
+                ::std::boxed::Box::new(SandboxKillExecMethod {
+                    service: ::std::clone::Clone::clone(&service),
+                })
+                    as ::std::boxed::Box<
+                        dyn ::ttrpc::r#async::MethodHandler + Send + Sync,
+                    >,
+            );
+        methods
+            .insert(
                 "OpenOutput".to_string(),
                 ::std::boxed::Box::new(SandboxOpenOutputMethod {
                     service: ::std::clone::Clone::clone(&service),
@@ -1076,6 +1127,16 @@ pub mod __ttrpc_services_sandbox {
             let mut cres = super::UpdateContainerResponse::default();
             ::ttrpc::async_client_request!(
                 self, ctx, req, "coffer.agent.v1.Sandbox", "UpdateContainer", cres
+            );
+        }
+        pub async fn kill_exec(
+            &self,
+            ctx: ::ttrpc::context::Context,
+            req: &super::KillExecRequest,
+        ) -> ::ttrpc::Result<super::KillExecResponse> {
+            let mut cres = super::KillExecResponse::default();
+            ::ttrpc::async_client_request!(
+                self, ctx, req, "coffer.agent.v1.Sandbox", "KillExec", cres
             );
         }
         pub async fn open_output(

@@ -179,6 +179,7 @@ pub(crate) fn collect(wire: sandbox::ExecCollectRequest) -> Result<Collect, Erro
         .map_err(|_| Error::invalid("timeout_ns", "it is negative"))?;
     Ok(Collect {
         container: wire.container_id,
+        exec: wire.exec_id,
         process: parse_process("process_json", &wire.process_json)?,
         timeout: (timeout > 0).then(|| std::time::Duration::from_nanos(timeout)),
         max_bytes: (wire.max_bytes > 0).then_some(wire.max_bytes),

@@ -1,15 +1,21 @@
 //! ExecProcess: a further process in a container. It runs at once; a program that is not there is the
 //! call's own error.
+//!
+//! One that ends with its connection is killed, with its process group, when the client is gone, and
+//! forgotten then: nobody would ask how it ended.
 
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use container::ExecRequest;
 use oci::runtime;
+use tokio::sync::watch;
 
 use crate::agent::Agent;
+use crate::connection::Connection;
 use crate::container::{Container, State};
 use crate::error::Error;
+use crate::exit_record::Exit;
 use crate::ops::{plumbing, supervise};
 use crate::process::Process;
 use crate::reaper::Busy;
@@ -24,8 +30,12 @@ pub(crate) struct Exec {
     pub(crate) stdin: bool,
 }
 
-/// Runs the process; returns its pid.
-pub(crate) async fn run(agent: &Arc<Agent>, exec: Exec) -> Result<i32, Error> {
+/// Runs the process, until its end or that of the connection `with`; returns its pid.
+pub(crate) async fn run(
+    agent: &Arc<Agent>,
+    exec: Exec,
+    with: Option<&Connection>,
+) -> Result<i32, Error> {
     if exec.exec.is_empty() {
         return Err(Error::invalid("exec_id", "it is empty"));
     }
@@ -34,8 +44,63 @@ pub(crate) async fn run(agent: &Arc<Agent>, exec: Exec) -> Result<i32, Error> {
     let process = spawn(agent, &container, exec.process, exec.stdin).await?;
     let pid = process.pid;
     supervise::process(agent, Arc::clone(&process));
+    if let Some(connection) = with {
+        tokio::spawn(end_with(
+            connection.clone(),
+            Arc::downgrade(&container),
+            exec.exec,
+            Arc::downgrade(&process),
+            process.exit(),
+        ));
+    }
     name.assign(process);
     Ok(pid)
+}
+
+/// Ends a process with its connection, unless someone has heard of its end before.
+async fn end_with(
+    connection: Connection,
+    container: Weak<Container>,
+    exec: String,
+    process: Weak<Process>,
+    mut exit: watch::Receiver<Option<Exit>>,
+) {
+    // The channel closes when the process is forgotten.
+    let forgotten = async { while exit.changed().await.is_ok() {} };
+    tokio::select! {
+        () = connection.ended() => {}
+        () = forgotten => return,
+    }
+    if let (Some(container), Some(process)) = (container.upgrade(), process.upgrade()) {
+        log::info!(
+            "container {}: process {exec} ends with its client",
+            container.id
+        );
+        process.kill_group();
+        forget(&container, &exec, process);
+    }
+}
+
+/// KillExec: ends a process that nobody waits for any more. One that has ended is only
+/// forgotten.
+pub(crate) fn kill(agent: &Agent, id: &str, exec: &str) -> Result<(), Error> {
+    let container = agent.table.get(id)?;
+    if exec.is_empty() || exec == id {
+        return Err(Error::invalid("exec_id", "it names no exec'd process"));
+    }
+    if let Some(process) = container.kill_exec(exec)? {
+        forget(&container, exec, process);
+    }
+    Ok(())
+}
+
+/// Forgets a process that was killed once it is reaped.
+fn forget(container: &Arc<Container>, exec: &str, process: Arc<Process>) {
+    let (container, exec) = (Arc::clone(container), exec.to_owned());
+    tokio::spawn(async move {
+        process.wait().await;
+        container.forget_exec(&exec, &process);
+    });
 }
 
 /// Starts a process whose output a client reads; it is to be supervised by the caller.

@@ -12,10 +12,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::mpsc;
 
 use crate::agent::Agent;
+use crate::container::ExecName;
 use crate::error::Error;
 use crate::ops::{exec, supervise};
 use crate::process::Process;
@@ -34,6 +34,8 @@ const DRAIN: usize = 2 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Collect {
     pub(crate) container: String,
+    /// Its name; empty for none.
+    pub(crate) exec: String,
     pub(crate) process: oci::runtime::Process,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_bytes: Option<u64>,
@@ -50,6 +52,14 @@ pub(crate) enum Event {
     },
 }
 
+/// Takes the name by which KillExec is to find the process, before anything that takes time.
+pub(crate) fn reserve(agent: &Agent, id: &str, exec: &str) -> Result<Option<ExecName>, Error> {
+    if exec.is_empty() {
+        return Ok(None);
+    }
+    agent.table.get(id)?.reserve_exec(exec).map(Some)
+}
+
 /// Runs it, sending events to `listener`; one that went away ends the process.
 ///
 /// # Errors
@@ -57,6 +67,7 @@ pub(crate) enum Event {
 pub(crate) async fn run(
     agent: &Arc<Agent>,
     collect: Collect,
+    name: Option<ExecName>,
     listener: mpsc::Sender<Event>,
 ) -> Result<(), Error> {
     if collect.process.terminal {
@@ -68,6 +79,23 @@ pub(crate) async fn run(
     let container = agent.table.get(&collect.container)?;
     let process = exec::spawn(agent, &container, collect.process, false).await?;
     supervise::process(agent, Arc::clone(&process));
+    if let Some(name) = name {
+        name.assign(Arc::clone(&process));
+    }
+    let limits = (collect.timeout, collect.max_bytes.unwrap_or(MAX));
+    let told = tell(&process, limits, listener).await;
+    if !collect.exec.is_empty() {
+        container.forget_exec(&collect.exec, &process);
+    }
+    told
+}
+
+/// Tells of the process's output until its end, within a time and a number of bytes.
+async fn tell(
+    process: &Process,
+    (timeout, left): (Option<Duration>, u64),
+    listener: mpsc::Sender<Event>,
+) -> Result<(), Error> {
     let Sink::Read {
         stdout,
         stderr: Some(stderr),
@@ -76,16 +104,16 @@ pub(crate) async fn run(
         return Err(Error::Internal("a collected process has no pipes".into()));
     };
     let mut reader = Reader {
-        process: &process,
+        process,
         out: Some(stdout),
         err: Some(stderr),
-        left: collect.max_bytes.unwrap_or(MAX),
+        left,
         drained: 0,
         truncated: false,
     };
     let (mut heard, mut timed_out) = (true, false);
     let timeout = async {
-        match collect.timeout {
+        match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
             None => std::future::pending().await,
         }
@@ -96,7 +124,12 @@ pub(crate) async fn run(
             next = reader.next() => next?,
             () = &mut timeout, if !timed_out => {
                 timed_out = process.exited().is_none();
-                kill(&process);
+                process.kill_group();
+                continue;
+            }
+            () = listener.closed(), if heard => {
+                heard = false;
+                process.kill_group();
                 continue;
             }
         };
@@ -107,7 +140,7 @@ pub(crate) async fn run(
                     && listener.send(Event::Output(stream, data)).await.is_err()
                 {
                     heard = false;
-                    kill(&process);
+                    process.kill_group();
                 }
             }
             Next::End(code) => {
@@ -126,18 +159,6 @@ pub(crate) async fn run(
             }
         }
     }
-}
-
-/// Kills the process and what shares its process group.
-fn kill(process: &Process) {
-    // Not reaped before this is set, and this is one thread: the pid is still the process's.
-    if process.exited().is_some() {
-        return;
-    }
-    if let Some(pid) = Pid::from_raw(process.pid) {
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
-    drop(process.signal(libc::SIGKILL));
 }
 
 enum Next {

@@ -6,6 +6,7 @@ pub(crate) mod destroy;
 pub(crate) mod details;
 pub(crate) mod exec;
 pub(crate) mod exec_collect;
+pub(crate) mod output;
 pub(crate) mod pause;
 pub(crate) mod remove;
 pub(crate) mod sandbox;

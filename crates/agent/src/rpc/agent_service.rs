@@ -86,7 +86,7 @@ impl grpc::AgentService for Calls {
     ) -> Reply<Empty> {
         change!(self, |agent| {
             let exec = parse(move || convert::exec_published(request)).await?;
-            ops::exec::run(&agent, exec).await
+            ops::exec::run(&agent, exec, None).await
         })
     }
 

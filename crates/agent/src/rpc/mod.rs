@@ -12,18 +12,22 @@ use std::sync::Arc;
 use ttrpc::asynchronous::Service;
 
 use crate::agent::Agent;
+use crate::connection::Connection;
 use crate::error::Error;
 
 /// An answer to a call.
 pub(crate) type Reply<T> = ttrpc::Result<T>;
 
-/// All services of an agent.
-pub(crate) fn services(agent: &Arc<Agent>) -> HashMap<String, Service> {
+/// All services of an agent, for the calls of one connection.
+pub(crate) fn services(agent: &Arc<Agent>, connection: &Connection) -> HashMap<String, Service> {
     let mut all =
         agent_api::grpc::create_agent_service(Arc::new(agent_service::Calls(Arc::clone(agent))));
     all.extend(agent_api::grpc::create_health(Arc::new(health::Calls)));
     all.extend(agent_api::sandbox::create_sandbox(Arc::new(
-        sandbox_service::Calls(Arc::clone(agent)),
+        sandbox_service::Calls {
+            agent: Arc::clone(agent),
+            connection: connection.clone(),
+        },
     )));
     all
 }

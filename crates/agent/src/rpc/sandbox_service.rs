@@ -9,6 +9,7 @@ use ttrpc::asynchronous::{ServerStreamSender, TtrpcContext};
 
 use super::{Reply, detached, parse};
 use crate::agent::Agent;
+use crate::connection::Connection;
 use crate::convert;
 use crate::error::Error;
 use crate::oom::Reader;
@@ -17,7 +18,10 @@ use crate::stdio::Sink;
 
 /// The service.
 #[derive(Debug)]
-pub(super) struct Calls(pub(super) Arc<Agent>);
+pub(super) struct Calls {
+    pub(super) agent: Arc<Agent>,
+    pub(super) connection: Connection,
+}
 
 #[async_trait]
 impl Sandbox for Calls {
@@ -37,7 +41,7 @@ impl Sandbox for Calls {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             pid,
             start_ticks,
-            sandbox_id: self.0.pod().map(|p| p.id.clone()).unwrap_or_default(),
+            sandbox_id: self.agent.pod().map(|p| p.id.clone()).unwrap_or_default(),
         })
     }
 
@@ -46,7 +50,7 @@ impl Sandbox for Calls {
         _: &TtrpcContext,
         request: sandbox::CreateSandboxRequest,
     ) -> Reply<sandbox::CreateSandboxResponse> {
-        let agent = Arc::clone(&self.0);
+        let agent = Arc::clone(&self.agent);
         let pid =
             detached(
                 async move { ops::sandbox::run(&agent, convert::sandbox_own(request)?).await },
@@ -62,7 +66,7 @@ impl Sandbox for Calls {
         _: &TtrpcContext,
         request: sandbox::CreateContainerRequest,
     ) -> Reply<sandbox::CreateContainerResponse> {
-        let agent = Arc::clone(&self.0);
+        let agent = Arc::clone(&self.agent);
         let pid = detached(async move {
             if agent.pod().is_none() {
                 return Err(Error::NoSandbox);
@@ -79,10 +83,13 @@ impl Sandbox for Calls {
         _: &TtrpcContext,
         request: sandbox::ExecProcessRequest,
     ) -> Reply<sandbox::ExecProcessResponse> {
-        let agent = Arc::clone(&self.0);
+        let agent = Arc::clone(&self.agent);
+        let with = request
+            .ends_with_connection
+            .then(|| self.connection.clone());
         let pid = detached(async move {
             let exec = parse(move || convert::exec_own(request)).await?;
-            ops::exec::run(&agent, exec).await
+            ops::exec::run(&agent, exec, with.as_ref()).await
         })
         .await?;
         Ok(sandbox::ExecProcessResponse { pid })
@@ -94,19 +101,27 @@ impl Sandbox for Calls {
         request: sandbox::ExecCollectRequest,
         client: ServerStreamSender<sandbox::ExecCollectEvent>,
     ) -> Reply<()> {
-        let agent = Arc::clone(&self.0);
+        let agent = Arc::clone(&self.agent);
+        let name = ops::exec_collect::reserve(&agent, &request.container_id, &request.exec_id);
+        let name = name.map_err(Error::into_status)?;
         let (listener, mut events) = mpsc::channel(1);
-        let forward = async move {
+        let tell = async move {
             while let Some(event) = events.recv().await {
-                // The client is gone: the receiver goes, and with it the process.
                 if client.send(&convert::collected(event)).await.is_err() {
                     return;
                 }
             }
         };
+        let forward = async {
+            // The client is gone: the receiver goes, and with it the process.
+            tokio::select! {
+                () = tell => {}
+                () = self.connection.ended() => {}
+            }
+        };
         let work = detached(async move {
             let collect = parse(move || convert::collect(request)).await?;
-            ops::exec_collect::run(&agent, collect, listener).await
+            ops::exec_collect::run(&agent, collect, name, listener).await
         });
         tokio::join!(work, forward).0
     }
@@ -116,7 +131,7 @@ impl Sandbox for Calls {
         _: &TtrpcContext,
         request: sandbox::UpdateContainerRequest,
     ) -> Reply<sandbox::UpdateContainerResponse> {
-        let agent = Arc::clone(&self.0);
+        let agent = Arc::clone(&self.agent);
         detached(async move {
             let json = request.resources_json;
             let resources = parse(move || convert::resources_own(&json)).await?;
@@ -126,12 +141,60 @@ impl Sandbox for Calls {
         Ok(sandbox::UpdateContainerResponse {})
     }
 
+    async fn kill_exec(
+        &self,
+        _: &TtrpcContext,
+        request: sandbox::KillExecRequest,
+    ) -> Reply<sandbox::KillExecResponse> {
+        let killed = ops::exec::kill(&self.agent, &request.container_id, &request.exec_id);
+        killed
+            .map(|()| sandbox::KillExecResponse {})
+            .map_err(Error::into_status)
+    }
+
+    async fn open_output(
+        &self,
+        _: &TtrpcContext,
+        request: sandbox::OpenOutputRequest,
+    ) -> Reply<sandbox::OpenOutputResponse> {
+        let view = ops::output::open(&self.agent, &request.container_id, &self.connection);
+        view.map(|view| sandbox::OpenOutputResponse { view })
+            .map_err(Error::into_status)
+    }
+
+    async fn read_output(
+        &self,
+        _: &TtrpcContext,
+        request: sandbox::ReadOutputRequest,
+    ) -> Reply<sandbox::ReadOutputResponse> {
+        let max = usize::try_from(request.max_bytes).unwrap_or(usize::MAX);
+        let chunk = ops::output::read(&self.agent, &request.container_id, request.view, max).await;
+        let chunk = chunk.map_err(Error::into_status)?;
+        Ok(sandbox::ReadOutputResponse {
+            stdout: chunk.stdout,
+            stderr: chunk.stderr,
+            dropped_bytes: chunk.dropped,
+            ended: chunk.ended,
+        })
+    }
+
+    async fn close_output(
+        &self,
+        _: &TtrpcContext,
+        request: sandbox::CloseOutputRequest,
+    ) -> Reply<sandbox::CloseOutputResponse> {
+        let closed = ops::output::close(&self.agent, &request.container_id, request.view);
+        closed
+            .map(|()| sandbox::CloseOutputResponse {})
+            .map_err(Error::into_status)
+    }
+
     async fn wait_container(
         &self,
         _: &TtrpcContext,
         request: sandbox::WaitContainerRequest,
     ) -> Reply<sandbox::ContainerState> {
-        let container = ops::wait::container(&self.0, &request.id).await;
+        let container = ops::wait::container(&self.agent, &request.id).await;
         container
             .map(|c| convert::state(&c))
             .map_err(Error::into_status)
@@ -143,7 +206,7 @@ impl Sandbox for Calls {
         _: sandbox::ListContainersRequest,
     ) -> Reply<sandbox::ListContainersResponse> {
         let containers = self
-            .0
+            .agent
             .table
             .all()
             .iter()
@@ -157,7 +220,11 @@ impl Sandbox for Calls {
         _: &TtrpcContext,
         request: sandbox::ReopenLogRequest,
     ) -> Reply<sandbox::ReopenLogResponse> {
-        let container = self.0.table.get(&request.id).map_err(Error::into_status)?;
+        let container = self
+            .agent
+            .table
+            .get(&request.id)
+            .map_err(Error::into_status)?;
         let Sink::Log(pump) = &container.init.streams.sink else {
             let why = format!("container {}: it has no log file", request.id);
             return Err(Error::Precondition(why).into_status());
@@ -179,7 +246,7 @@ impl Sandbox for Calls {
         _: &TtrpcContext,
         request: sandbox::PodStatsRequest,
     ) -> Reply<sandbox::PodStatsResponse> {
-        let read = ops::stats::pod(&self.0, &request.ids).await;
+        let read = ops::stats::pod(&self.agent, &request.ids).await;
         let (pod, containers) = read.map_err(Error::into_status)?;
         let wire = |r: &ops::stats::Reading| convert::stats(&r.id, r.at_ns, &r.stats);
         Ok(sandbox::PodStatsResponse {
@@ -193,7 +260,7 @@ impl Sandbox for Calls {
         _: &TtrpcContext,
         _: sandbox::GetOomEventRequest,
     ) -> Reply<sandbox::OomEvent> {
-        match self.0.oom.next(Reader::Own).await {
+        match self.agent.oom.next(Reader::Own).await {
             Some(event) => Ok(convert::oom_event(event)),
             None => Err(Error::Destroyed.into_status()),
         }

@@ -36,6 +36,10 @@ impl Lines {
         }
     }
 
+    pub(crate) fn stream(&self) -> Stream {
+        self.stream
+    }
+
     /// Appends the records that `data` completes to `out`.
     pub(crate) fn push(&mut self, mut data: &[u8], at: &[u8; RFC3339_LEN], out: &mut Vec<u8>) {
         while let Some(end) = memchr::memchr(b'\n', data) {

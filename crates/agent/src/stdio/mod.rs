@@ -6,13 +6,15 @@
 //!  stdout  pipe -> Output | Pump          master -> Output | Pump
 //!  stderr  pipe -> Output | Pump          (none: Output of stdout serves both reads)
 //! ```
-//! `Output` hands data to a client call by call; `Pump` writes the CRI log file.
+//! `Output` hands data to a client call by call; `Pump` writes the CRI log file and shows it to
+//! views.
 
 pub(crate) mod input;
 pub(crate) mod lines;
 pub(crate) mod log_file;
 pub(crate) mod pump;
 pub(crate) mod read;
+pub(crate) mod view;
 
 use std::io;
 use std::os::fd::OwnedFd;

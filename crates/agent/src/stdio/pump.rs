@@ -6,7 +6,7 @@
 //! ```text
 //!   application --stdout-->|        |
 //!               --stderr-->|  pump  |--append--> log file
-//!   agent ----Command----->|        |
+//!   agent ----Command----->|        |--push----> views
 //!          <---answer------|        |  ends when the streams have ended and the exit was told,
 //!                                      or at Stop
 //! ```
@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::lines::{Lines, Stream};
 use super::log_file::LogFile;
+use super::view::Views;
 use crate::clock;
 
 /// Bytes read at once: as much as a pipe holds by default.
@@ -54,6 +55,7 @@ struct Mailbox {
 struct Shared {
     wake: OwnedFd,
     mailbox: Mutex<Mailbox>,
+    views: Views,
 }
 
 /// The agent's handle on a container's log pump.
@@ -77,7 +79,11 @@ impl Pump {
             commands: VecDeque::new(),
             ended: None,
         });
-        let shared = Arc::new(Shared { wake, mailbox });
+        let shared = Arc::new(Shared {
+            wake,
+            mailbox,
+            views: Views::default(),
+        });
         let mut state = State {
             shared: Arc::clone(&shared),
             out: Some(Source {
@@ -95,6 +101,7 @@ impl Pump {
             .stack_size(64 * 1024)
             .spawn(move || {
                 let log = state.run(log);
+                state.shared.views.end();
                 let lost = log.lost();
                 let mut mailbox = lock(&state.shared.mailbox);
                 let left = std::mem::take(&mut mailbox.commands);
@@ -122,6 +129,11 @@ impl Pump {
         rx.await.unwrap_or(0)
     }
 
+    /// The views of this output.
+    pub(crate) fn views(&self) -> &Views {
+        &self.shared.views
+    }
+
     fn send(&self, command: Command) {
         let mut mailbox = lock(&self.shared.mailbox);
         if mailbox.ended.is_some() {
@@ -137,6 +149,7 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.send(Command::Stop);
+        self.shared.views.close_all();
     }
 }
 
@@ -204,10 +217,22 @@ impl State {
                 return log;
             };
             if out {
-                take(&mut self.out, READ, &mut buffers, &mut log);
+                take(
+                    &mut self.out,
+                    READ,
+                    &self.shared.views,
+                    &mut buffers,
+                    &mut log,
+                );
             }
             if err {
-                take(&mut self.err, READ, &mut buffers, &mut log);
+                take(
+                    &mut self.err,
+                    READ,
+                    &self.shared.views,
+                    &mut buffers,
+                    &mut log,
+                );
             }
             flush(&mut buffers, &mut log);
             if wake && self.commands(&mut buffers, &mut log) {
@@ -266,7 +291,7 @@ impl State {
                 Command::Exited(tx) => {
                     self.exited = true;
                     for source in [&mut self.out, &mut self.err] {
-                        take(source, DRAIN, buffers, log);
+                        take(source, DRAIN, &self.shared.views, buffers, log);
                         if let Some(source) = source {
                             source
                                 .lines
@@ -274,6 +299,7 @@ impl State {
                         }
                         flush(buffers, log);
                     }
+                    self.shared.views.end();
                     let _ = tx.send(log.lost());
                 }
                 Command::Stop => return true,
@@ -284,7 +310,13 @@ impl State {
 }
 
 /// Reads up to `limit` bytes, or until nothing is left; an ended stream is dropped.
-fn take(source: &mut Option<Source>, limit: usize, buffers: &mut Buffers, log: &mut LogFile) {
+fn take(
+    source: &mut Option<Source>,
+    limit: usize,
+    views: &Views,
+    buffers: &mut Buffers,
+    log: &mut LogFile,
+) {
     let mut taken = 0;
     while let Some(Source { fd, lines }) = source
         && taken < limit
@@ -295,8 +327,13 @@ fn take(source: &mut Option<Source>, limit: usize, buffers: &mut Buffers, log: &
             Ok(n) if n > 0 => {
                 taken += n;
                 lines.push(&buffers.read[..n], &at, &mut buffers.records);
-                if buffers.records.len() >= WRITE {
+                let shown = views.any();
+                // The log does not wait for those who look.
+                if shown || buffers.records.len() >= WRITE {
                     flush(buffers, log);
+                }
+                if shown {
+                    views.push(lines.stream(), &buffers.read[..n]);
                 }
             }
             Err(Errno::INTR) => {}
