@@ -13,7 +13,11 @@ pub(crate) fn generate(out: &Path) -> io::Result<()> {
         .btree_map(["."])
         .emit_rerun_if_changed(false)
         .compile_protos(
-            &[proto.join("runtime.v1.proto"), proto.join("coffer.proto")],
+            &[
+                proto.join("runtime.v1.proto"),
+                proto.join("runtime.v1alpha1.proto"),
+                proto.join("coffer.proto"),
+            ],
             &[proto],
         )
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! runtime.v1 ──► v1 (adapter, convert.rs) ─┐
+//! runtime    ──► v1alpha1 (likewise)       │
 //! coffer.v1  ──► node (adapter)            ├─► service/ (one RPC, one file) ──► sandbox ──► agents
 //!                                          │        │  records, undo, inflight
 //!                                          └────────┴─► image store, network pins
@@ -11,6 +12,7 @@
 //! can die, be upgraded or be replaced while pods run.
 #![forbid(unsafe_code)]
 
+mod checks;
 mod diff;
 pub mod domain;
 mod error;
@@ -34,6 +36,7 @@ mod task;
 mod undo;
 mod upper;
 pub mod v1;
+mod v1alpha1;
 mod watch;
 
 pub use error::{Code, Error};

@@ -15,7 +15,7 @@ use tokio::net::UnixListener;
 use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 
-use crate::{node, service::Service, v1};
+use crate::{node, service::Service, v1, v1alpha1};
 use connection::Connection;
 use running::Running;
 
@@ -50,6 +50,7 @@ pub(crate) async fn serve(
         }
     });
     let (runtime, images) = v1::services(&service, REQUEST, REPLY);
+    let (first_runtime, first_images) = v1alpha1::services(&service, REQUEST, REPLY);
     let node = node::service(&service, REQUEST);
 
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
@@ -63,6 +64,8 @@ pub(crate) async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(runtime)
         .add_service(images)
+        .add_service(first_runtime)
+        .add_service(first_images)
         .add_service(node)
         .serve_with_incoming_shutdown(connections, async move {
             shutdown.await;

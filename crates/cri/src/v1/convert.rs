@@ -10,6 +10,7 @@ use cri_api::v1 as wire;
 
 use super::signal;
 use crate::{
+    checks::{self, NO_SELINUX, invalid, present, unknown, unsupported},
     domain::{
         Capabilities, ContainerConfig, ContainerFilter, ContainerMetadata, ContainerPhase,
         ContainerSecurity, Device, DnsConfig, EnvValue, EnvVar, GroupsPolicy, HugepageLimit,
@@ -19,30 +20,12 @@ use crate::{
     error::Error,
 };
 
-fn invalid(field: impl Into<String>, why: impl Into<String>) -> Error {
-    Error::InvalidField {
-        field: field.into(),
-        why: why.into(),
-    }
-}
-
-fn unsupported(field: impl Into<String>, why: impl Into<String>) -> Error {
-    Error::Unsupported {
-        field: field.into(),
-        why: why.into(),
-    }
-}
-
-fn unknown(field: impl Into<String>, value: i32) -> Error {
-    invalid(field, format!("has the unknown value {value}"))
-}
-
 /// `config` of RunPodSandbox.
 pub(super) fn pod_config(
     config: Option<wire::PodSandboxConfig>,
     runtime_handler: String,
 ) -> Result<PodConfig, Error> {
-    let config = config.ok_or_else(|| invalid("config", "is missing"))?;
+    let config = present("config", config)?;
     if config.windows.is_some() {
         return Err(unsupported("config.windows", "this is a Linux node"));
     }
@@ -74,17 +57,8 @@ pub(super) fn pod_config(
 }
 
 fn pod_metadata(metadata: Option<wire::PodSandboxMetadata>) -> Result<PodMetadata, Error> {
-    let metadata = metadata.ok_or_else(|| invalid("config.metadata", "is missing"))?;
-    for (field, value) in [
-        ("name", &metadata.name),
-        ("uid", &metadata.uid),
-        ("namespace", &metadata.namespace),
-    ] {
-        if value.is_empty() {
-            return Err(invalid(format!("config.metadata.{field}"), "is empty"));
-        }
-    }
-    Ok(PodMetadata {
+    let metadata = present("config.metadata", metadata)?;
+    checks::pod_metadata(PodMetadata {
         name: metadata.name,
         uid: metadata.uid,
         namespace: metadata.namespace,
@@ -94,9 +68,6 @@ fn pod_metadata(metadata: Option<wire::PodSandboxMetadata>) -> Result<PodMetadat
 
 fn port_mapping(at: usize, mapping: wire::PortMapping) -> Result<PortMapping, Error> {
     let field = |name: &str| format!("config.port_mappings[{at}].{name}");
-    let port = |name: &str, value: i32| {
-        u16::try_from(value).map_err(|_| invalid(field(name), format!("is {value}, not a port")))
-    };
     Ok(PortMapping {
         protocol: match wire::Protocol::try_from(mapping.protocol) {
             Ok(wire::Protocol::Tcp) => Protocol::Tcp,
@@ -104,8 +75,8 @@ fn port_mapping(at: usize, mapping: wire::PortMapping) -> Result<PortMapping, Er
             Ok(wire::Protocol::Sctp) => Protocol::Sctp,
             Err(_) => return Err(unknown(field("protocol"), mapping.protocol)),
         },
-        container_port: port("container_port", mapping.container_port)?,
-        host_port: port("host_port", mapping.host_port)?,
+        container_port: checks::port(at, "container_port", mapping.container_port)?,
+        host_port: checks::port(at, "host_port", mapping.host_port)?,
         host_ip: mapping.host_ip,
     })
 }
@@ -133,8 +104,6 @@ fn pod_security(context: wire::LinuxSandboxSecurityContext) -> Result<PodSecurit
         apparmor: profile(&format!("{AT}.apparmor"), context.apparmor)?,
     })
 }
-
-const NO_SELINUX: &str = "SELinux labels can't be set yet";
 
 fn namespaces(at: &str, options: Option<wire::NamespaceOption>) -> Result<Namespaces, Error> {
     let options = options.unwrap_or_default();
@@ -239,7 +208,7 @@ fn resources(wire: wire::LinuxContainerResources) -> Resources {
 pub(super) fn container_config(
     config: Option<wire::ContainerConfig>,
 ) -> Result<ContainerConfig, Error> {
-    let config = config.ok_or_else(|| invalid("config", "is missing"))?;
+    let config = present("config", config)?;
     if config.windows.is_some() {
         return Err(unsupported("config.windows", "this is a Linux node"));
     }
@@ -249,22 +218,17 @@ pub(super) fn container_config(
             "CDI is not available yet; use devices",
         ));
     }
-    let metadata = config
-        .metadata
-        .ok_or_else(|| invalid("config.metadata", "is missing"))?;
-    if metadata.name.is_empty() {
-        return Err(invalid("config.metadata.name", "is empty"));
-    }
+    let metadata = present("config.metadata", config.metadata)?;
     let linux = config.linux.unwrap_or_default();
     let stop_signal = match wire::Signal::try_from(config.stop_signal) {
         Ok(stop) => signal::number(stop),
         Err(_) => return Err(unknown("config.stop_signal", config.stop_signal)),
     };
     Ok(ContainerConfig {
-        metadata: ContainerMetadata {
+        metadata: checks::container_metadata(ContainerMetadata {
             name: metadata.name,
             attempt: metadata.attempt,
-        },
+        })?,
         image: image_spec("config.image", config.image)?,
         command: config.command,
         args: config.args,
@@ -306,24 +270,15 @@ pub(super) fn container_config(
 
 /// An ImageSpec that must name something.
 pub(super) fn image_spec(field: &str, spec: Option<wire::ImageSpec>) -> Result<ImageSpec, Error> {
-    let spec = spec.ok_or_else(|| invalid(field, "is missing"))?;
-    if spec.image.is_empty() {
-        return Err(invalid(format!("{field}.image"), "is empty"));
-    }
-    if !spec.runtime_handler.is_empty() {
-        let why = format!(
-            "there is no handler {:?}; only \"\" is",
-            spec.runtime_handler
-        );
-        return Err(unsupported(format!("{field}.runtime_handler"), why));
-    }
-    Ok(ImageSpec {
+    let spec = present(field, spec)?;
+    let spec = ImageSpec {
         image: spec.image,
         annotations: spec.annotations,
         user_specified_image: spec.user_specified_image,
         runtime_handler: spec.runtime_handler,
         image_ref: spec.image_ref,
-    })
+    };
+    checks::image_spec(field, spec)
 }
 
 fn mount(at: usize, mount: wire::Mount) -> Result<Mount, Error> {

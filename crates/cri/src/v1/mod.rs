@@ -16,7 +16,7 @@ mod images;
 mod runtime;
 mod signal;
 pub(crate) mod status;
-mod unimplemented;
+pub(crate) mod unimplemented;
 
 pub use accepted::ACCEPTED_WITHOUT_EFFECT;
 

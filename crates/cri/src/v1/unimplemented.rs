@@ -6,7 +6,7 @@
 use tonic::Status;
 
 /// What a call that is not there answers.
-pub(super) fn answer(rpc: &str) -> Status {
+pub(crate) fn answer(rpc: &str) -> Status {
     Status::unimplemented(format!(
         "{rpc} is not implemented yet by this version of coffer"
     ))
