@@ -18,12 +18,13 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    convert,
+    convert, convert_launch,
     error::{CallKind, Error},
+    launch::{NewContainer, NewPod},
     sockpath::SocketPath,
     view::{
-        Condition, Container, Event, ExecResult, Image, ImageStatus, NewContainer, NewPod, Pod,
-        PodStatus, Stats, Status, Version,
+        Condition, Container, Event, ExecResult, Image, ImageStatus, Pod, PodStatus, Stats, Status,
+        Version,
     },
 };
 
@@ -328,8 +329,8 @@ impl Daemon {
 
     pub(crate) async fn run_pod(&self, new: &NewPod) -> Result<String, Error> {
         let request = v1::RunPodSandboxRequest {
-            config: Some(convert::pod_config(new)),
-            runtime_handler: String::new(),
+            config: Some(convert_launch::pod_config(new)),
+            runtime_handler: new.handler.clone(),
         };
         let answer = self.runtime().run_pod_sandbox(request).await;
         let answer = answer.map_err(of(&format!("start pod {}", new.name)))?;
@@ -360,7 +361,7 @@ impl Daemon {
     ) -> Result<String, Error> {
         let request = v1::CreateContainerRequest {
             pod_sandbox_id: pod.pod.id.clone(),
-            config: Some(convert::container_config(new, pod.network == "host")),
+            config: Some(convert_launch::container_config(new)),
             sandbox_config: Some(convert::pod_reference(&pod.pod, log_directory)),
         };
         let answer = self.runtime().create_container(limited(request)).await;

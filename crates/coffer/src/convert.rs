@@ -7,8 +7,8 @@ use cri_api::v1;
 use crate::{
     error::CallKind,
     view::{
-        Condition, Container, Event, Image, NewContainer, NewPod, Pod, PodState, PodStatus,
-        Propagation, State, Stats, Status, Time, User, Volume,
+        Condition, Container, Event, Image, Pod, PodState, PodStatus, Propagation, State, Stats,
+        Status, Time, Volume,
     },
 };
 
@@ -54,8 +54,10 @@ pub(crate) fn pod_status(wire: v1::PodSandboxStatus, info: BTreeMap<String, Stri
         .linux
         .and_then(|linux| linux.namespaces)
         .and_then(|names| names.options);
-    let network = match options.unwrap_or_default().network() {
+    let options = options.unwrap_or_default();
+    let word = |mode: v1::NamespaceMode| match mode {
         v1::NamespaceMode::Node => "host",
+        v1::NamespaceMode::Container => "container",
         _ => "pod",
     };
     let addresses = wire.network.unwrap_or_default();
@@ -77,7 +79,9 @@ pub(crate) fn pod_status(wire: v1::PodSandboxStatus, info: BTreeMap<String, Stri
             .into_iter()
             .map(|ip| ip.ip)
             .collect(),
-        network: network.to_owned(),
+        network: word(options.network()).to_owned(),
+        ipc: word(options.ipc()).to_owned(),
+        pid: word(options.pid()).to_owned(),
         info: parsed(info),
     }
 }
@@ -178,7 +182,7 @@ fn volume(wire: v1::Mount) -> Volume {
     }
 }
 
-fn wire_mount(volume: &Volume) -> v1::Mount {
+pub(crate) fn wire_mount(volume: &Volume) -> v1::Mount {
     let propagation = match volume.propagation {
         Propagation::Private => v1::MountPropagation::PropagationPrivate,
         Propagation::HostToContainer => v1::MountPropagation::PropagationHostToContainer,
@@ -250,38 +254,6 @@ pub(crate) fn stats(wire: v1::ContainerStats) -> Stats {
     }
 }
 
-pub(crate) fn pod_config(new: &NewPod) -> v1::PodSandboxConfig {
-    let network = if new.host_network {
-        v1::NamespaceMode::Node
-    } else {
-        v1::NamespaceMode::Pod
-    };
-    v1::PodSandboxConfig {
-        metadata: Some(v1::PodSandboxMetadata {
-            name: new.name.clone(),
-            uid: new.uid.clone(),
-            namespace: "default".to_owned(),
-            attempt: 0,
-        }),
-        hostname: new.hostname.clone(),
-        log_directory: new.log_directory.clone(),
-        labels: new.labels.clone(),
-        annotations: new.annotations.clone(),
-        linux: Some(v1::LinuxPodSandboxConfig {
-            security_context: Some(v1::LinuxSandboxSecurityContext {
-                namespace_options: Some(v1::NamespaceOption {
-                    network: network.into(),
-                    pid: v1::NamespaceMode::Container.into(),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
 /// What CreateContainer repeats of the pod, from what the pod itself says.
 pub(crate) fn pod_reference(pod: &Pod, log_directory: &str) -> v1::PodSandboxConfig {
     v1::PodSandboxConfig {
@@ -294,71 +266,6 @@ pub(crate) fn pod_reference(pod: &Pod, log_directory: &str) -> v1::PodSandboxCon
         log_directory: log_directory.to_owned(),
         labels: pod.labels.clone(),
         annotations: pod.annotations.clone(),
-        ..Default::default()
-    }
-}
-
-pub(crate) fn container_config(new: &NewContainer, host_network: bool) -> v1::ContainerConfig {
-    let network = if host_network {
-        v1::NamespaceMode::Node
-    } else {
-        v1::NamespaceMode::Pod
-    };
-    let (run_as_user, run_as_group, run_as_username) = match &new.user {
-        None => (None, None, String::new()),
-        Some(User::Name(name)) => (None, None, name.clone()),
-        Some(User::Ids { uid, gid }) => (
-            Some(v1::Int64Value { value: *uid }),
-            gid.map(|value| v1::Int64Value { value }),
-            String::new(),
-        ),
-    };
-    v1::ContainerConfig {
-        metadata: Some(v1::ContainerMetadata {
-            name: new.name.clone(),
-            attempt: 0,
-        }),
-        image: Some(v1::ImageSpec {
-            image: new.image_id.clone(),
-            user_specified_image: new.image.clone(),
-            ..Default::default()
-        }),
-        command: new.command.clone(),
-        args: new.args.clone(),
-        working_dir: new.working_dir.clone(),
-        envs: new
-            .env
-            .iter()
-            .map(|(key, value)| v1::KeyValue {
-                key: key.clone(),
-                value: value.clone().into_bytes(),
-            })
-            .collect(),
-        mounts: new.volumes.iter().map(wire_mount).collect(),
-        labels: new.labels.clone(),
-        log_path: new.log_path.clone(),
-        linux: Some(v1::LinuxContainerConfig {
-            resources: Some(v1::LinuxContainerResources {
-                memory_limit_in_bytes: new.memory,
-                // As kubelets do it: no swap on top of the limit.
-                memory_swap_limit_in_bytes: new.memory,
-                cpu_period: if new.cpu_quota > 0 { 100_000 } else { 0 },
-                cpu_quota: new.cpu_quota,
-                ..Default::default()
-            }),
-            security_context: Some(v1::LinuxContainerSecurityContext {
-                namespace_options: Some(v1::NamespaceOption {
-                    network: network.into(),
-                    pid: v1::NamespaceMode::Container.into(),
-                    ..Default::default()
-                }),
-                run_as_user,
-                run_as_group,
-                run_as_username,
-                readonly_rootfs: new.read_only,
-                ..Default::default()
-            }),
-        }),
         ..Default::default()
     }
 }

@@ -39,6 +39,18 @@ const NAMES: [(&str, u32); 33] = [
 const RTMIN: u32 = 34;
 const RTMAX: u32 = 64;
 
+/// The name of a signal without `SIG`; none for most of the real-time ones.
+pub(crate) fn name(number: u32) -> Option<&'static str> {
+    match number {
+        RTMIN => Some("RTMIN"),
+        RTMAX => Some("RTMAX"),
+        _ => NAMES
+            .iter()
+            .find(|(_, known)| *known == number)
+            .map(|(name, _)| *name),
+    }
+}
+
 /// `KILL`, `SIGKILL`, `sigkill`, `9`, `RTMIN+3`, `RTMAX-1`.
 pub(crate) fn parse(text: &str) -> Result<u32, String> {
     if let Ok(number) = text.parse::<u32>() {

@@ -123,7 +123,12 @@ pub(crate) struct PodStatus {
     pub(crate) pod: Pod,
     pub(crate) ip: String,
     pub(crate) additional_ips: Vec<String>,
+    /// "pod" or "host".
     pub(crate) network: String,
+    /// "pod" or "host".
+    pub(crate) ipc: String,
+    /// "container", "pod" or "host".
+    pub(crate) pid: String,
     pub(crate) info: BTreeMap<String, serde_json::Value>,
 }
 
@@ -221,39 +226,6 @@ pub(crate) struct Event {
     pub(crate) pod_id: String,
     pub(crate) pod_name: String,
     pub(crate) attributes: BTreeMap<String, String>,
-}
-
-/// A pod to make.
-#[derive(Debug, Clone)]
-pub(crate) struct NewPod {
-    pub(crate) name: String,
-    pub(crate) uid: String,
-    pub(crate) hostname: String,
-    pub(crate) log_directory: String,
-    pub(crate) host_network: bool,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) annotations: BTreeMap<String, String>,
-}
-
-/// A container to make.
-#[derive(Debug, Clone)]
-pub(crate) struct NewContainer {
-    pub(crate) name: String,
-    pub(crate) image_id: String,
-    pub(crate) image: String,
-    pub(crate) command: Vec<String>,
-    pub(crate) args: Vec<String>,
-    pub(crate) working_dir: String,
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) volumes: Vec<Volume>,
-    pub(crate) user: Option<User>,
-    pub(crate) read_only: bool,
-    /// Bytes; 0 is without limit.
-    pub(crate) memory: i64,
-    /// Microseconds of CPU in a period of 100 ms; 0 is without limit.
-    pub(crate) cpu_quota: i64,
-    pub(crate) log_path: String,
-    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// Who runs in a container.

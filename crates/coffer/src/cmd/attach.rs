@@ -58,6 +58,7 @@ async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
         tty: streams.tty,
         detach: streams.tty.then_some(args.detach_keys),
         redraw: true,
+        deaf: false,
     };
     match stream::converse(socket, wiring).await? {
         Ended::Detached | Ended::Signal(_) => Ok(0),

@@ -42,6 +42,8 @@ pub(crate) struct Wiring {
     pub(crate) detach: Option<DetachKeys>,
     /// Change the size for a moment, so that a program that drew its screen before draws it again.
     pub(crate) redraw: bool,
+    /// Signals are the caller's business.
+    pub(crate) deaf: bool,
 }
 
 /// How a session ended.
@@ -65,7 +67,7 @@ pub(crate) enum Ended {
 /// [`Error::Closed`] when nobody reads our output any more; [`Error::Io`] for our own streams,
 /// terminal or signals.
 pub(crate) async fn converse(socket: Socket, wiring: Wiring) -> Result<Ended, Error> {
-    let mut signals = Signals::catch()?;
+    let mut signals = Signals::catch(wiring.deaf)?;
     let raw = (wiring.tty && wiring.stdin && terminal::at_stdin())
         .then(Raw::enter)
         .transpose()?;
@@ -268,27 +270,30 @@ fn no_signals(source: std::io::Error) -> Error {
     }
 }
 
-/// Signals that ask this program to end.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
+/// Signals that ask this program to end; none for the deaf.
+struct Signals(Option<[Signal; 3]>);
 
 impl Signals {
-    fn catch() -> Result<Signals, Error> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
-            terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
-            hangup: signal(SignalKind::hangup()).map_err(no_signals)?,
-        })
+    fn catch(deaf: bool) -> Result<Signals, Error> {
+        if deaf {
+            return Ok(Signals(None));
+        }
+        let caught = |kind| signal(kind).map_err(no_signals);
+        Ok(Signals(Some([
+            caught(SignalKind::interrupt())?,
+            caught(SignalKind::terminate())?,
+            caught(SignalKind::hangup())?,
+        ])))
     }
 
     async fn next(&mut self) -> i32 {
+        let Some([interrupt, terminate, hangup]) = &mut self.0 else {
+            return pending().await;
+        };
         tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            _ = self.hangup.recv() => SignalKind::hangup().as_raw_value(),
+            _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = hangup.recv() => SignalKind::hangup().as_raw_value(),
         }
     }
 }
