@@ -106,6 +106,20 @@ pub enum Error {
         /// How long.
         limit: Duration,
     },
+    /// Too much of something is under way.
+    #[error("{what}: try again later")]
+    Busy {
+        /// What there is too much of.
+        what: String,
+    },
+    /// A port of a pod that could not be connected to.
+    #[error("cannot connect to port {port}")]
+    Connect {
+        /// The port.
+        port: u16,
+        /// The kernel's answer.
+        source: Arc<io::Error>,
+    },
     /// A file or directory of the daemon's own state.
     #[error("cannot {act} {}", path.display())]
     File {
@@ -186,6 +200,8 @@ impl Error {
             Error::NotFound { .. } | Error::ImageNotFound { .. } => Code::NotFound,
             Error::Differs { .. } | Error::Taken { .. } => Code::AlreadyExists,
             Error::State { .. } => Code::FailedPrecondition,
+            Error::Busy { .. } => Code::ResourceExhausted,
+            Error::Connect { .. } => Code::Unavailable,
             Error::ExecTimeout { .. } | Error::Deadline { .. } => Code::DeadlineExceeded,
             Error::File { source, .. } => file_code(source),
             Error::Sandbox(error) => sandbox_code(error),

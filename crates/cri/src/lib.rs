@@ -32,6 +32,7 @@ mod service;
 mod shm;
 pub mod spec;
 mod state;
+mod streaming;
 mod task;
 mod undo;
 mod upper;

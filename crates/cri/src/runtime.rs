@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, time::Duration};
 
-use tokio::net::UnixListener;
+use tokio::{net::UnixListener, sync::watch};
 
 use crate::{
     error::Error,
@@ -11,6 +11,7 @@ use crate::{
     options::Options,
     server,
     service::Service,
+    streaming,
     task::blocking,
 };
 
@@ -24,6 +25,17 @@ pub enum OpenError {
     /// Another daemon is there.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The streaming server has no address to listen on.
+    #[error(
+        "cannot listen for exec, attach and port-forward on {address}: stream.address must be an \
+             address of this machine with a free port"
+    )]
+    Stream {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// A directory or the image store.
     #[error(transparent)]
     State(#[from] Error),
@@ -33,6 +45,7 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Runtime {
     service: Service,
+    streams: streaming::Server,
     _locks: [DirLock; 2],
 }
 
@@ -53,17 +66,21 @@ impl Runtime {
         let prepared = layout.clone();
         blocking(move || prepared.prepare()).await?;
         let locks = [lock::take(&layout.root)?, lock::take(&layout.state)?];
+        let address = options.stream.address;
+        let (streaming, streams) = streaming::open(&options.stream)
+            .map_err(|source| OpenError::Stream { address, source })?;
         let service = blocking(move || {
             let images = image::Store::open(&layout.root)?;
             for finding in images.findings() {
                 tracing::error!(finding, "the image store has set something aside");
             }
-            Ok::<_, Error>(Service::new(options, images))
+            Ok::<_, Error>(Service::new(options, images, streaming))
         })
         .await?;
         service.recover(wait).await?;
         Ok(Runtime {
             service,
+            streams,
             _locks: locks,
         })
     }
@@ -77,6 +94,18 @@ impl Runtime {
         listener: UnixListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<()> {
-        server::serve(self.service.clone(), listener, shutdown, DRAIN).await
+        let (end, ending) = watch::channel(false);
+        let calls = async {
+            let shutdown = async {
+                shutdown.await;
+                end.send_replace(true);
+            };
+            let served = server::serve(self.service.clone(), listener, shutdown, DRAIN).await;
+            // Also when it failed.
+            end.send_replace(true);
+            served
+        };
+        let (served, ()) = tokio::join!(calls, self.streams.serve(&self.service, ending));
+        served
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use oci::runtime::Spec;
+use oci::runtime::{ConsoleSize, Spec};
 use sandbox::ExecRequest;
 
 use super::Service;
-use crate::{error::Error, layout::CONFIG, spec, state::ContainerState, task::blocking};
+use crate::{
+    error::Error, layout::CONFIG, spec, state::ContainerState, streaming::Size, task::blocking,
+};
 
 /// Most bytes of both streams together; the rest is thrown away.
 const LIMIT: u64 = 15 << 20;
@@ -48,7 +50,7 @@ impl Service {
             .get(&container.facts().pod)
             .ok_or_else(|| container.not("belongs to a pod that is gone"))?;
         let config = container.dir().join(CONFIG);
-        let process_json = blocking(move || process(&config, &command)).await?;
+        let process_json = blocking(move || process(&config, &command, None)).await?;
         let request = ExecRequest {
             container: container.id().to_string(),
             process_json,
@@ -80,14 +82,26 @@ impl Service {
     }
 }
 
-/// The process document of a command: the container's own with other arguments. Blocks.
-fn process(config: &std::path::Path, command: &[String]) -> Result<Vec<u8>, Error> {
+/// The process document of a command: the container's own with other arguments, and with a terminal
+/// if `terminal` is given, of that size if one is known. Blocks.
+///
+/// # Errors
+/// [`Error::File`], [`Error::Record`]: the container's document; [`Error::Spec`]: the command.
+pub(crate) fn process(
+    config: &std::path::Path,
+    command: &[String],
+    terminal: Option<Option<Size>>,
+) -> Result<Vec<u8>, Error> {
     let bytes = std::fs::read(config).map_err(Error::file("read", config))?;
     let spec: Spec = serde_json::from_slice(&bytes).map_err(|source| Error::Record {
         path: config.to_owned(),
         source: std::sync::Arc::new(source),
     })?;
-    let process = spec::exec_process(&spec, command, false)?;
+    let mut process = spec::exec_process(&spec, command, terminal.is_some())?;
+    process.console_size = terminal.flatten().map(|size| ConsoleSize {
+        height: size.rows.into(),
+        width: size.columns.into(),
+    });
     serde_json::to_vec(&process).map_err(|e| Error::Internal {
         what: format!("the process document: {e}"),
     })

@@ -5,8 +5,10 @@
 //! Nothing here holds a lock of the whole: the two indexes are looked at, each pod and container
 //! has its own gate.
 
+mod attach;
 mod container_status;
 mod create_container;
+mod exec;
 mod exec_sync;
 mod explain;
 mod image_fs_info;
@@ -17,6 +19,7 @@ mod list_images;
 mod list_pods;
 mod plan;
 mod pod_status;
+mod port_forward;
 mod remove_container;
 mod remove_image;
 mod remove_pod;
@@ -39,7 +42,10 @@ use std::{
 use image::LayerId;
 use sandbox::LostPod;
 
+pub(crate) use attach::Attach;
 pub(crate) use container_status::ContainerView;
+pub(crate) use exec::Exec;
+pub(crate) use exec_sync::process as process_document;
 pub(crate) use image_fs_info::FsUsage;
 pub(crate) use import_image::ImportEvent;
 pub(crate) use pod_status::PodView;
@@ -57,6 +63,7 @@ use crate::{
     options::Options,
     spec::{HostFacts, NodeSettings},
     state::{Container, Pod},
+    streaming::Streaming,
 };
 
 /// The daemon's one service; cheap to clone.
@@ -79,6 +86,7 @@ pub(crate) struct Inner {
     pub(crate) pods: Index<Pod>,
     pub(crate) containers: Index<Container>,
     pub(crate) images: Arc<image::Store>,
+    pub(crate) streaming: Streaming,
     pub(crate) running_pods: Inflight<PodKey, PodConfig, Id>,
     pub(crate) running_creates: Inflight<ContainerKey, ContainerConfig, Id>,
     /// What is done just now and what has failed.
@@ -99,7 +107,7 @@ impl std::ops::Deref for Service {
 
 impl Service {
     /// A service that knows no pods yet. Reads facts of the host: blocks for a moment.
-    pub(crate) fn new(options: Options, images: image::Store) -> Service {
+    pub(crate) fn new(options: Options, images: image::Store, streaming: Streaming) -> Service {
         let mut settings = sandbox::Settings::new(options.agent);
         settings.cgroup_root = options.cgroup_root;
         settings.log_level = options.agent_log_level;
@@ -124,6 +132,7 @@ impl Service {
                 containers: Index::new(events.clone()),
                 events,
                 images: Arc::new(images),
+                streaming,
                 running_pods: Inflight::default(),
                 running_creates: Inflight::default(),
                 layer_uses: Mutex::default(),

@@ -4,7 +4,7 @@ use cri_api::v1::{self as wire, runtime_service_server::RuntimeService};
 use tonic::{Request, Response, Status};
 
 use super::{answer, convert, events, status};
-use crate::service::Service;
+use crate::service::{Attach, Exec, Service};
 
 /// The adapter.
 #[derive(Debug, Clone)]
@@ -221,6 +221,45 @@ impl RuntimeService for Runtime {
         _: Request<wire::GetEventsRequest>,
     ) -> Answer<Self::GetContainerEventsStream> {
         ok(events::events(&self.0))
+    }
+
+    async fn exec(&self, request: Request<wire::ExecRequest>) -> Answer<wire::ExecResponse> {
+        let request = request.into_inner();
+        let exec = Exec {
+            container: request.container_id,
+            command: request.cmd,
+            tty: request.tty,
+            stdin: request.stdin,
+            stdout: request.stdout,
+            stderr: request.stderr,
+        };
+        let url = self.0.exec(exec).await.map_err(|e| status::from(&e))?;
+        ok(wire::ExecResponse { url })
+    }
+
+    async fn attach(&self, request: Request<wire::AttachRequest>) -> Answer<wire::AttachResponse> {
+        let request = request.into_inner();
+        let attach = Attach {
+            container: request.container_id,
+            tty: request.tty,
+            stdin: request.stdin,
+            stdout: request.stdout,
+            stderr: request.stderr,
+        };
+        let url = self.0.attach(attach).await.map_err(|e| status::from(&e))?;
+        ok(wire::AttachResponse { url })
+    }
+
+    async fn port_forward(
+        &self,
+        request: Request<wire::PortForwardRequest>,
+    ) -> Answer<wire::PortForwardResponse> {
+        let request = request.into_inner();
+        let url = self
+            .0
+            .port_forward(&request.pod_sandbox_id, &request.port)
+            .map_err(|e| status::from(&e))?;
+        ok(wire::PortForwardResponse { url })
     }
 
     async fn container_stats(

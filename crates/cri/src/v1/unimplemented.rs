@@ -59,9 +59,6 @@ macro_rules! unimplemented_runtime_rpcs {
                 => Self::StreamContainersStream, "StreamContainers";
             update_container_resources: UpdateContainerResourcesRequest
                 => cri_api::v1::UpdateContainerResourcesResponse, "UpdateContainerResources";
-            exec: ExecRequest => cri_api::v1::ExecResponse, "Exec";
-            attach: AttachRequest => cri_api::v1::AttachResponse, "Attach";
-            port_forward: PortForwardRequest => cri_api::v1::PortForwardResponse, "PortForward";
             stream_container_stats: StreamContainerStatsRequest
                 => Self::StreamContainerStatsStream, "StreamContainerStats";
             pod_sandbox_stats: PodSandboxStatsRequest
