@@ -17,6 +17,8 @@ pub mod client;
 pub mod configs;
 pub mod node;
 pub mod procs;
+pub mod stream;
 
 pub use client::Client;
 pub use node::Node;
+pub use stream::Stream;

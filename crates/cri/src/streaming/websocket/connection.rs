@@ -120,7 +120,11 @@ pub(super) async fn carry<T>(
             end = watch(limits, &pulse) => end,
         }
     };
-    tracing::debug!(?end, "a stream's connection ends");
+    let why = match &end {
+        End::Done => "everything was said",
+        End::Gone(why) | End::Close(_, why) => why,
+    };
+    tracing::debug!(why, "a stream's connection ends");
     // From here on whoever sends or receives sees the end; `gone` first, so that it is known why.
     if !matches!(end, End::Done) {
         gone.send_replace(true);
