@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Logs(cmd::logs::Args),
     /// Show what containers use
     Stats(cmd::stats::Args),
+    /// Show what happens to pods, containers and images
+    Events(cmd::events::Args),
     /// Show everything about containers, pods or images
     Inspect(cmd::inspect::Args),
     /// Say what a pod or container is doing and what it waits on
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Version(cmd::version::Args),
     /// Be the daemon
     Serve(cmd::serve::Args),
+    /// Print a completion script for a shell
+    Completion(cmd::completion::Args),
 
     /// Commands for containers
     #[command(subcommand, hide = true, visible_alias = "containers")]
@@ -111,6 +115,9 @@ pub(crate) enum Command {
     /// Show everything about images
     #[command(hide = true)]
     Inspecti(cmd::inspect::Args),
+    /// Candidates for a word that is being typed
+    #[command(name = "__complete", hide = true)]
+    Complete(cmd::completion::CompleteArgs),
 }
 
 impl Cli {
@@ -138,6 +145,7 @@ impl Command {
             Command::Pods(args) => cmd::pods::run(args, socket).await,
             Command::Logs(args) => cmd::logs::run(args, Kind::Any, socket).await,
             Command::Stats(args) => cmd::stats::run(args, socket).await,
+            Command::Events(args) => cmd::events::run(args, socket).await,
             Command::Inspect(args) => cmd::inspect::run(args, Kind::Any, socket).await,
             Command::Explain(args) => cmd::explain::run(args, socket).await,
             Command::Images(args) => cmd::images::run(args, socket).await,
@@ -147,6 +155,8 @@ impl Command {
             Command::Info(args) => cmd::info::run(args, socket).await,
             Command::Version(args) => cmd::version::run(args, socket).await,
             Command::Serve(_) => Err(Error::Usage("serve has a runtime of its own".to_owned())),
+            Command::Completion(args) => cmd::completion::run(&args),
+            Command::Complete(args) => cmd::completion::complete(args, socket).await,
             Command::Container(verb) => verb.run(socket).await,
             Command::Pod(verb) => verb.run(socket).await,
             Command::Image(verb) => verb.run(socket).await,

@@ -1,23 +1,27 @@
-//! Reads a container's log file as it grows, across rotation: when the path leads to another file,
-//! the old one is read to its end first.
+//! Reads a container's log file as it grows: across rotation (when the path leads to another file, the
+//! old one is read to its end first) and truncation.
 
 use std::{
-    collections::VecDeque,
-    fs::File,
-    io::{self, Read},
+    fs::{File, Metadata},
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use crate::{error::Error, logline, out};
+use crate::{error::Error, tail};
+
+const BLOCK: usize = 64 << 10;
 
 /// A log file being read.
 #[derive(Debug)]
 pub(crate) struct Follower {
     path: PathBuf,
     file: Option<File>,
-    /// Bytes of a line whose end has not come yet.
-    rest: Vec<u8>,
+    /// Bytes that were read and not handed out; `at` of them were.
+    block: Vec<u8>,
+    at: usize,
+    /// The path leads elsewhere: the open file gets one last look.
+    rotated: bool,
 }
 
 impl Follower {
@@ -26,69 +30,91 @@ impl Follower {
         Follower {
             path: path.to_owned(),
             file: None,
-            rest: Vec::new(),
+            block: Vec::new(),
+            at: 0,
+            rotated: false,
         }
     }
 
-    /// Hands every line that is there to `line`; returns whether there was anything new.
-    pub(crate) fn drain(
-        &mut self,
-        line: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<bool, Error> {
-        let mut any = false;
+    /// Skips to the last `count` lines of what is in the file now.
+    pub(crate) fn skip_to_last(&mut self, count: usize) -> Result<(), Error> {
+        self.switch()?;
+        let path = &self.path;
+        if let Some(file) = &mut self.file {
+            tail::start_of_last(file, count)
+                .and_then(|start| file.seek(SeekFrom::Start(start)))
+                .map_err(|source| failed("read", path, source))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the next line, without its newline, into `line`; `false` when there is none now.
+    pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> Result<bool, Error> {
         loop {
-            any |= self.read_all(line)?;
-            if !self.switch()? {
-                return Ok(any);
+            let new = &self.block[self.at..];
+            if let Some(end) = new.iter().position(|byte| *byte == b'\n') {
+                line.clear();
+                line.extend_from_slice(&new[..end]);
+                self.at += end + 1;
+                return Ok(true);
+            }
+            if !self.fill()? && !self.switch()? {
+                return Ok(false);
             }
         }
     }
 
-    fn read_all(
-        &mut self,
-        line: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<bool, Error> {
+    /// Reads more of the open file; says whether there was any.
+    fn fill(&mut self) -> Result<bool, Error> {
         let Some(file) = &mut self.file else {
             return Ok(false);
         };
-        let mut any = false;
-        let mut buffer = [0; 64 << 10];
-        loop {
-            let count = match file.read(&mut buffer) {
-                Ok(0) => return Ok(any),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(failed("read", &self.path, source)),
-            };
-            any = true;
-            let mut new = &buffer[..count];
-            while let Some(end) = new.iter().position(|byte| *byte == b'\n') {
-                if self.rest.is_empty() {
-                    line(&new[..end])?;
-                } else {
-                    self.rest.extend_from_slice(&new[..end]);
-                    line(&self.rest)?;
-                    self.rest.clear();
-                }
-                new = &new[end + 1..];
+        self.block.drain(..self.at);
+        self.at = 0;
+        let had = self.block.len();
+        self.block.resize(had + BLOCK, 0);
+        let read = loop {
+            match file.read(&mut self.block[had..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
             }
-            self.rest.extend_from_slice(new);
-        }
+        };
+        self.block
+            .truncate(had + read.as_ref().copied().unwrap_or(0));
+        let count = read.map_err(|source| failed("read", &self.path, source))?;
+        Ok(count > 0)
     }
 
-    /// Opens the file that the path leads to now, if it is another one; says whether it was.
+    /// Opens the file that the path leads to now, if it is another one; says whether there may be
+    /// more to read.
     fn switch(&mut self) -> Result<bool, Error> {
         let now = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(source) => return Err(failed("look at", &self.path, source)),
         };
-        if let Some(file) = &self.file {
-            let open = file
-                .metadata()
-                .map_err(|source| failed("look at", &self.path, source))?;
-            if (open.dev(), open.ino()) == (now.dev(), now.ino()) {
-                return Ok(false);
+        if let Some(file) = &mut self.file {
+            let looked = file.metadata().and_then(|open| {
+                if same(&open, &now) {
+                    rewind_if_cut(file, &open)
+                } else {
+                    Ok(None)
+                }
+            });
+            match looked.map_err(|source| failed("look at", &self.path, source))? {
+                Some(rewound) => {
+                    if rewound {
+                        self.block.clear();
+                        self.at = 0;
+                    }
+                    return Ok(rewound);
+                }
+                // What was written between the last read and the rotation is still to be read.
+                None if !self.rotated => {
+                    self.rotated = true;
+                    return Ok(true);
+                }
+                None => {}
             }
         }
         match File::open(&self.path) {
@@ -96,40 +122,24 @@ impl Follower {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(source) => return Err(failed("open", &self.path, source)),
         }
-        self.rest.clear();
+        self.rotated = false;
+        self.block.clear();
+        self.at = 0;
         Ok(true)
     }
 }
 
-/// Writes one line of a log file to the stream that it came from. What is not of CRI's form is
-/// shown as it is, on standard error.
-pub(crate) fn print(line: &[u8]) -> Result<(), Error> {
-    let Some(piece) = logline::parse(line) else {
-        return out::raw_error(&[line, b"\n"].concat());
-    };
-    let mut bytes = piece.content.to_vec();
-    if piece.full {
-        bytes.push(b'\n');
-    }
-    match piece.stream {
-        logline::Stream::Stdout => out::raw(&bytes),
-        logline::Stream::Stderr => out::raw_error(&bytes),
-    }
+fn same(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
-/// The last `count` lines of what is in the file now; the follower then stands at its end.
-pub(crate) fn tail(follower: &mut Follower, count: usize) -> Result<VecDeque<Vec<u8>>, Error> {
-    let mut last = VecDeque::new();
-    follower.drain(&mut |line| {
-        if last.len() == count {
-            last.pop_front();
-        }
-        if count > 0 {
-            last.push_back(line.to_vec());
-        }
-        Ok(())
-    })?;
-    Ok(last)
+/// Goes back to the start of a file that was emptied in place; says whether it was.
+fn rewind_if_cut(file: &mut File, metadata: &Metadata) -> io::Result<Option<bool>> {
+    let cut = file.stream_position()? > metadata.len();
+    if cut {
+        file.rewind()?;
+    }
+    Ok(Some(cut))
 }
 
 fn failed(verb: &str, path: &Path, source: io::Error) -> Error {
@@ -146,14 +156,15 @@ mod tests {
     use super::*;
 
     fn lines(follower: &mut Follower) -> Vec<String> {
-        let mut seen = Vec::new();
-        follower
-            .drain(&mut |line| {
-                seen.push(String::from_utf8_lossy(line).into_owned());
-                Ok(())
-            })
-            .unwrap();
+        let (mut seen, mut line) = (Vec::new(), Vec::new());
+        while follower.next(&mut line).unwrap() {
+            seen.push(String::from_utf8_lossy(&line).into_owned());
+        }
         seen
+    }
+
+    fn append(path: &Path) -> File {
+        fs::OpenOptions::new().append(true).open(path).unwrap()
     }
 
     #[test]
@@ -164,9 +175,13 @@ mod tests {
         assert!(lines(&mut follower).is_empty(), "not there yet");
         fs::write(&path, "one\ntw").unwrap();
         assert_eq!(lines(&mut follower), ["one"]);
-        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(b"o\nthree\n").unwrap();
+        append(&path).write_all(b"o\nthree\n").unwrap();
         assert_eq!(lines(&mut follower), ["two", "three"]);
+        let long = "x".repeat(3 * BLOCK);
+        append(&path)
+            .write_all(format!("{long}\n\nend\n").as_bytes())
+            .unwrap();
+        assert_eq!(lines(&mut follower), [long.as_str(), "", "end"]);
     }
 
     #[test]
@@ -177,7 +192,7 @@ mod tests {
         fs::write(&path, "1\n").unwrap();
         let mut follower = Follower::new(&path);
         assert_eq!(lines(&mut follower), ["1"]);
-        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let mut file = append(&path);
         fs::rename(&path, &old).unwrap();
         file.write_all(b"2\n").unwrap();
         assert_eq!(
@@ -188,20 +203,38 @@ mod tests {
         file.write_all(b"3\n").unwrap();
         fs::write(&path, "4\n").unwrap();
         assert_eq!(lines(&mut follower), ["3", "4"]);
+        append(&path).write_all(b"5\n").unwrap();
+        assert_eq!(lines(&mut follower), ["5"]);
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_in_place_is_read_from_its_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        fs::write(&path, "1\n2\n").unwrap();
+        let mut follower = Follower::new(&path);
+        assert_eq!(lines(&mut follower), ["1", "2"]);
+        File::options()
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
+        append(&path).write_all(b"3\n").unwrap();
+        assert_eq!(lines(&mut follower), ["3"]);
     }
 
     #[test]
     fn the_tail_is_the_last_lines_and_the_rest_follows() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
-        fs::write(&path, "1\n2\n3\n").unwrap();
+        fs::write(&path, "t stdout F 1\nt stdout F 2\nt stdout F 3\n").unwrap();
         let mut follower = Follower::new(&path);
-        assert_eq!(
-            tail(&mut follower, 2).unwrap(),
-            [b"2".to_vec(), b"3".to_vec()]
-        );
-        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(b"4\n").unwrap();
-        assert_eq!(lines(&mut follower), ["4"]);
+        follower.skip_to_last(2).unwrap();
+        assert_eq!(lines(&mut follower), ["t stdout F 2", "t stdout F 3"]);
+        append(&path).write_all(b"t stdout F 4\n").unwrap();
+        assert_eq!(lines(&mut follower), ["t stdout F 4"]);
+        Follower::new(&dir.path().join("none"))
+            .skip_to_last(3)
+            .unwrap();
     }
 }

@@ -23,10 +23,15 @@ pub(crate) const GROUPS: [(&str, &[&str]); 4] = [
     ),
     (
         "Look",
-        &["ps", "pods", "logs", "stats", "inspect", "explain"],
+        &[
+            "ps", "pods", "logs", "stats", "events", "inspect", "explain",
+        ],
     ),
     ("Images", &["images", "import", "rmi"]),
-    ("This node", &["doctor", "info", "version", "serve"]),
+    (
+        "This node",
+        &["doctor", "info", "version", "serve", "completion"],
+    ),
 ];
 
 /// What is worth knowing before the first command.

@@ -5,6 +5,8 @@
 //! time                           stream tag content; P: the line goes on in the next entry
 //! ```
 
+use crate::times;
+
 /// Which of the container's two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
@@ -15,16 +17,25 @@ pub(crate) enum Stream {
 /// What the container wrote, with the newline unless the line goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece<'a> {
+    /// RFC 3339, as it is in the file.
+    pub(crate) time: &'a [u8],
     pub(crate) stream: Stream,
     pub(crate) content: &'a [u8],
     /// The line ends here.
     pub(crate) full: bool,
 }
 
+impl Piece<'_> {
+    /// The time, ns since the epoch; `None` if it is none.
+    pub(crate) fn time_ns(&self) -> Option<i64> {
+        times::rfc3339(std::str::from_utf8(self.time).ok()?)
+    }
+}
+
 /// Reads one line of the file, without its newline; `None` for what is not of this form.
 pub(crate) fn parse(line: &[u8]) -> Option<Piece<'_>> {
     let mut fields = line.splitn(4, |byte| *byte == b' ');
-    let _time = fields.next().filter(|time| !time.is_empty())?;
+    let time = fields.next().filter(|time| !time.is_empty())?;
     let stream = match fields.next()? {
         b"stdout" => Stream::Stdout,
         b"stderr" => Stream::Stderr,
@@ -37,6 +48,7 @@ pub(crate) fn parse(line: &[u8]) -> Option<Piece<'_>> {
         _ => return None,
     };
     Some(Piece {
+        time,
         stream,
         content: fields.next().unwrap_or_default(),
         full,
@@ -53,6 +65,7 @@ mod tests {
         assert_eq!(
             full,
             Piece {
+                time: b"2026-01-02T03:04:05.1Z",
                 stream: Stream::Stdout,
                 content: b"a b  c",
                 full: true

@@ -9,6 +9,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod candidates;
 mod cli;
 mod client;
 mod cmd;
@@ -26,6 +27,7 @@ mod layout;
 mod list;
 mod listen;
 mod logline;
+mod logview;
 mod names;
 mod nearest;
 mod out;
@@ -36,8 +38,10 @@ mod signals;
 mod sockpath;
 mod stream;
 mod table;
+mod tail;
 mod template;
 mod terminal;
+mod times;
 mod usage;
 mod view;
 mod words;

@@ -1,49 +1,249 @@
-//! `coffer logs`: what a container wrote, from the file that its status names.
+//! `coffer logs`: what containers wrote, from the files that their status names.
+//!
+//! ```text
+//! words ─► containers (a pod: all of its) ─► Source: follower + view
+//!            what is there, merged by time ─► -f: look again, until all have ended
+//! ```
 
 use std::{path::Path, time::Duration};
 
 use crate::{
     client::Daemon,
     error::{CallKind, Error},
-    follow::{self, Follower},
-    resolve::{self, Kind},
-    view::{State, Status},
+    follow::Follower,
+    human, logline,
+    logview::{Sink, View},
+    paint::{self, Paint},
+    resolve::{self, Kind, Target},
+    times,
+    view::{Container, State, Status},
 };
 
 /// How often a followed file is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often the daemon is asked whether the container still runs.
+/// How often the daemon is asked whether a quiet container still runs.
 const ASK: u32 = 5;
 
 /// Arguments of `logs`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coffer logs -f --tail 20 web
+  coffer logs --since 10m -t pod/shop
+  coffer logs --since 2026-01-02T15:00:00Z --until 2026-01-02T16:00:00Z web db")]
 pub(crate) struct Args {
-    /// Go on until the container ends
+    /// Go on until the containers end
     #[arg(short, long)]
     follow: bool,
-    /// Only the last lines
-    #[arg(long, short = 'n', value_name = "COUNT")]
-    tail: Option<usize>,
-    /// Name or id of a container
-    container: String,
+    /// Only the last lines of each container, or all
+    #[arg(long, short = 'n', value_name = "COUNT|all", value_parser = tail)]
+    tail: Option<Tail>,
+    /// Only lines since then: how long ago (10m, 2h) or a time
+    #[arg(long, value_name = "TIME", value_parser = times::point, allow_hyphen_values = true)]
+    since: Option<i64>,
+    /// Only lines until then: how long ago (10m, 2h) or a time
+    #[arg(long, value_name = "TIME", value_parser = times::point, allow_hyphen_values = true)]
+    until: Option<i64>,
+    /// The time in front of each line
+    #[arg(short, long)]
+    timestamps: bool,
+    /// The container's name in front of each line, also when there is only one
+    #[arg(long)]
+    names: bool,
+    /// Names or ids of containers; of pods for all in them
+    #[arg(required = true, value_name = "NAME")]
+    words: Vec<String>,
 }
 
-pub(crate) async fn run(args: Args, _: Kind, socket: &Path) -> Result<u8, Error> {
-    let daemon = Daemon::connect(socket).await?;
-    let container = resolve::container(&daemon, &args.container).await?;
-    let status = daemon.status(&container.id, false).await?;
-    let mut follower = open(&status)?;
-    match args.tail {
-        Some(count) => {
-            let last = follow::tail(&mut follower, count)?;
-            last.iter().try_for_each(|line| follow::print(line))?;
-        }
-        None => drop(follower.drain(&mut follow::print)?),
+/// How many lines.
+#[derive(Debug, Clone, Copy)]
+struct Tail(Option<usize>);
+
+fn tail(text: &str) -> Result<Tail, String> {
+    match text {
+        "all" | "-1" => Ok(Tail(None)),
+        _ => match text.parse() {
+            Ok(count) => Ok(Tail(Some(count))),
+            Err(_) => Err(format!("{text:?} is neither a number of lines nor all")),
+        },
     }
-    if args.follow {
-        to_the_end(&daemon, &container.id, &mut follower).await?;
+}
+
+/// One container's log.
+#[derive(Debug)]
+struct Source {
+    id: String,
+    follower: Follower,
+    view: View,
+    /// The next line, where it was read already, and its time.
+    head: Option<(i64, Vec<u8>)>,
+    quiet: u32,
+    ended: bool,
+}
+
+pub(crate) async fn run(args: Args, kind: Kind, socket: &Path) -> Result<u8, Error> {
+    let daemon = Daemon::connect(socket).await?;
+    let containers = containers(&daemon, kind, &args.words).await?;
+    let mut sources = Vec::new();
+    let several = containers.len() > 1 || args.names;
+    let prefixes = prefixes(&containers, several);
+    for (container, prefix) in containers.iter().zip(prefixes) {
+        let status = daemon.status(&container.id, false).await?;
+        let mut follower = open(&status)?;
+        if let Some(Tail(Some(count))) = args.tail {
+            follower.skip_to_last(count)?;
+        }
+        sources.push(Source {
+            id: container.id.clone(),
+            follower,
+            view: View {
+                since: args.since,
+                until: args.until,
+                timestamps: args.timestamps,
+                prefix,
+                ..View::default()
+            },
+            head: None,
+            quiet: 0,
+            ended: false,
+        });
+    }
+    let mut sink = Sink::default();
+    merge(&mut sources, &mut sink)?;
+    while args.follow && sources.iter().any(|source| !source.ended) {
+        if args.until.is_some_and(|until| human::now_ns() > until) {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+        for source in &mut sources {
+            source.ask(&daemon).await?;
+        }
+        merge(&mut sources, &mut sink)?;
     }
     Ok(0)
+}
+
+/// Every container that the words mean, each once.
+async fn containers(
+    daemon: &Daemon,
+    kind: Kind,
+    words: &[String],
+) -> Result<Vec<Container>, Error> {
+    let mut found: Vec<Container> = Vec::new();
+    for word in words {
+        let mut new = match resolve::targeted(daemon, kind, word).await? {
+            Target::Container(container) => vec![container],
+            Target::Pod(pod) => {
+                let mut inside = daemon.containers().await?;
+                inside.retain(|container| container.pod_id == pod.id);
+                if inside.is_empty() {
+                    return Err(Error::State {
+                        message: format!("pod {} has no containers", pod.name),
+                        hint: "`coffer ps -a` shows what there is".to_owned(),
+                    });
+                }
+                inside.sort_by_key(|container| container.created_at);
+                inside
+            }
+        };
+        new.retain(|one| found.iter().all(|other| other.id != one.id));
+        found.append(&mut new);
+    }
+    Ok(found)
+}
+
+/// What stands in front of each container's lines: its name, with its pod where names repeat.
+fn prefixes(containers: &[Container], wanted: bool) -> Vec<String> {
+    if !wanted {
+        return vec![String::new(); containers.len()];
+    }
+    let name = |container: &Container| {
+        let alike = containers
+            .iter()
+            .filter(|other| other.name == container.name);
+        if alike.count() > 1 {
+            format!("{}/{}", container.pod_name, container.name)
+        } else {
+            container.name.clone()
+        }
+    };
+    let names: Vec<String> = containers.iter().map(name).collect();
+    let width = names
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let painted = paint::on_stdout();
+    names
+        .iter()
+        .map(|name| Paint::Dim.on(&format!("{name:<width$} | "), painted))
+        .collect()
+}
+
+impl Source {
+    /// The time of the next line; reads it if need be.
+    fn peek(&mut self) -> Result<Option<i64>, Error> {
+        if self.head.is_none() {
+            let mut line = Vec::new();
+            if self.follower.next(&mut line)? {
+                let time = logline::parse(&line).and_then(|piece| piece.time_ns());
+                self.head = Some((time.unwrap_or_default(), line));
+                self.quiet = 0;
+            }
+        }
+        Ok(self.head.as_ref().map(|(time, _)| *time))
+    }
+
+    /// Asks whether a container that wrote nothing for a while still runs.
+    async fn ask(&mut self, daemon: &Daemon) -> Result<(), Error> {
+        self.quiet += 1;
+        if !self.ended && self.quiet % ASK == 1 {
+            self.ended = match state(daemon, &self.id).await? {
+                Asked::Runs | Asked::NoAnswer => false,
+                Asked::Ended(_) => true,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Shows what there is, the oldest line of all sources first.
+fn merge(sources: &mut [Source], sink: &mut Sink) -> Result<(), Error> {
+    if let [only] = sources {
+        return show_all(&mut only.follower, &mut only.view, sink).map(|new| {
+            if new {
+                only.quiet = 0;
+            }
+        });
+    }
+    loop {
+        let mut first: Option<(i64, usize)> = None;
+        for (at, source) in sources.iter_mut().enumerate() {
+            if let Some(time) = source.peek()?
+                && first.is_none_or(|(earliest, _)| time < earliest)
+            {
+                first = Some((time, at));
+            }
+        }
+        let Some((_, at)) = first else {
+            return sink.flush();
+        };
+        let source = &mut sources[at];
+        if let Some((_, line)) = source.head.take() {
+            source.view.show(&line, sink)?;
+        }
+    }
+}
+
+/// Shows every line that is there; says whether there were any.
+fn show_all(follower: &mut Follower, view: &mut View, sink: &mut Sink) -> Result<bool, Error> {
+    let (mut line, mut any) = (Vec::new(), false);
+    while follower.next(&mut line)? {
+        any = true;
+        view.show(&line, sink)?;
+    }
+    sink.flush()?;
+    Ok(any)
 }
 
 /// The log file of a container; a container without one says so.
@@ -65,34 +265,42 @@ pub(crate) async fn to_the_end(
     id: &str,
     follower: &mut Follower,
 ) -> Result<Option<Status>, Error> {
+    let (mut view, mut sink) = (View::default(), Sink::default());
     let mut quiet = 0;
     loop {
-        let new = follower.drain(&mut follow::print)?;
+        let new = show_all(follower, &mut view, &mut sink)?;
         quiet = if new { 0 } else { quiet + 1 };
-        if quiet % ASK == 1 {
-            let status = match daemon.status(id, false).await {
-                Ok(status) => Some(status),
-                Err(Error::Call {
-                    kind: CallKind::NotFound,
-                    ..
-                }) => None,
-                Err(Error::Call {
-                    kind: CallKind::Unavailable,
-                    ..
-                }) => {
-                    tokio::time::sleep(LOOK).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let ended = status
-                .as_ref()
-                .is_none_or(|status| status.state == State::Exited);
-            if ended {
-                follower.drain(&mut follow::print)?;
-                return Ok(status);
-            }
+        if quiet % ASK == 1
+            && let Asked::Ended(status) = state(daemon, id).await?
+        {
+            show_all(follower, &mut view, &mut sink)?;
+            return Ok(status.map(|status| *status));
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What is known of a container that is followed.
+enum Asked {
+    Runs,
+    /// Its last status, unless it was removed.
+    Ended(Option<Box<Status>>),
+    /// The daemon is away.
+    NoAnswer,
+}
+
+async fn state(daemon: &Daemon, id: &str) -> Result<Asked, Error> {
+    match daemon.status(id, false).await {
+        Ok(status) if status.state == State::Exited => Ok(Asked::Ended(Some(Box::new(status)))),
+        Ok(_) => Ok(Asked::Runs),
+        Err(Error::Call {
+            kind: CallKind::NotFound,
+            ..
+        }) => Ok(Asked::Ended(None)),
+        Err(Error::Call {
+            kind: CallKind::Unavailable,
+            ..
+        }) => Ok(Asked::NoAnswer),
+        Err(error) => Err(error),
     }
 }

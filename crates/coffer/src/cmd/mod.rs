@@ -1,8 +1,10 @@
 //! The commands, one file each: `Args` is what can be said, `run` does it.
 
 pub(crate) mod attach;
+pub(crate) mod completion;
 pub(crate) mod cp;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod group;
