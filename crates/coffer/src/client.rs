@@ -429,6 +429,21 @@ impl Daemon {
         })
     }
 
+    /// What the pods or containers that `word` means are doing.
+    pub(crate) async fn explain(&self, word: &str) -> Result<Vec<crate::view::Explanation>, Error> {
+        let request = node::ExplainRequest {
+            id: word.to_owned(),
+        };
+        let answer = NodeClient::new(self.channel.clone())
+            .explain(limited(request))
+            .await;
+        let pods = answer
+            .map_err(of(&format!("explain {word:?}")))?
+            .into_inner()
+            .pods;
+        Ok(pods.into_iter().map(convert::explanation).collect())
+    }
+
     /// What all running containers use.
     pub(crate) async fn stats(&self) -> Result<Vec<Stats>, Error> {
         let answer = self

@@ -117,6 +117,23 @@ pub(crate) fn state(wire: v1::ContainerState) -> State {
     }
 }
 
+/// What a pod or container is doing.
+pub(crate) fn explanation(wire: cri_api::node::Explanation) -> crate::view::Explanation {
+    crate::view::Explanation {
+        kind: wire.kind,
+        id: wire.id,
+        name: wire.name,
+        namespace: wire.namespace,
+        stage: wire.stage,
+        since: Time(wire.since_ns),
+        waiting_on: wire.waiting_on,
+        last_error: wire.last_error,
+        last_error_at: Time(wire.last_error_at_ns),
+        next_try: wire.next_try,
+        containers: wire.containers.into_iter().map(explanation).collect(),
+    }
+}
+
 /// The name that the user gave, else what the image was asked by.
 fn image_name(spec: Option<v1::ImageSpec>, id: &str) -> String {
     let spec = spec.unwrap_or_default();

@@ -46,6 +46,40 @@ impl Pod {
     }
 }
 
+/// What a pod or a container is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Explanation {
+    pub(crate) kind: String,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) stage: String,
+    pub(crate) since: Time,
+    pub(crate) waiting_on: String,
+    pub(crate) last_error: String,
+    pub(crate) last_error_at: Time,
+    pub(crate) next_try: String,
+    pub(crate) containers: Vec<Explanation>,
+}
+
+impl From<cri::Explanation> for Explanation {
+    fn from(told: cri::Explanation) -> Explanation {
+        Explanation {
+            kind: told.kind.to_owned(),
+            id: told.id,
+            name: told.name,
+            namespace: told.namespace,
+            stage: told.stage,
+            since: Time(told.since_ns),
+            waiting_on: told.waiting_on,
+            last_error: told.last_error,
+            last_error_at: Time(told.last_error_at_ns),
+            next_try: told.next_try,
+            containers: told.containers.into_iter().map(Explanation::from).collect(),
+        }
+    }
+}
+
 /// Whether a pod can hold running containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

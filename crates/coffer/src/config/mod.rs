@@ -113,7 +113,7 @@ impl Said {
     }
 
     /// What is said for a key, or its default; empty for a default that must be found out.
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         match (self.0.get(name), Key::of(name).map(|key| key.default)) {
             (Some(toml::Value::String(text)), _) => text.clone(),
             (Some(value), _) => value.to_string(),

@@ -12,13 +12,15 @@ pub struct SignalContainerRequest {
 pub struct SignalContainerResponse {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainRequest {
-    /// Id or unique prefix of an id of a pod or container, or a pod's name.
+    /// Name, id or unique prefix of an id of a pod or container; `pod/` or `container/` before it says
+    /// which of the two is meant. Names win over ids, pods over containers. Empty: every pod.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainResponse {
-    /// More than one where several pods have the name, newest first.
+    /// More than one where several pods have the name, newest first. For a container: its pod with this
+    /// container alone.
     #[prost(message, repeated, tag = "1")]
     pub pods: ::prost::alloc::vec::Vec<Explanation>,
 }

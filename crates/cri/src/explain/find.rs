@@ -1,6 +1,6 @@
 //! What a word means: a name, an id, or the beginning of an id.
 //!
-//! `pod/WORD` and `container/WORD` say which of the two is meant. Names win over ids, pods over
+//! `pod/WORD` and `container/WORD` say which of the two is meant, nothing means every pod. Names win over ids, pods over
 //! containers: to explain a pod is to explain its containers, too.
 
 use crate::{domain::Id, error::Error};
@@ -24,13 +24,15 @@ pub(crate) enum Fit {
     Id,
     /// It is the name.
     Name,
+    /// Everything is meant.
+    All,
 }
 
 impl<'a> Word<'a> {
     /// Reads a word.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] when it is empty.
+    /// [`Error::InvalidField`] when only the kind is said.
     pub(crate) fn new(word: &'a str) -> Result<Word<'a>, Error> {
         let (text, pods, containers) =
             match (word.strip_prefix("pod/"), word.strip_prefix("container/")) {
@@ -38,10 +40,10 @@ impl<'a> Word<'a> {
                 (None, Some(text)) => (text, false, true),
                 (None, None) => (word, true, true),
             };
-        if text.is_empty() {
+        if text.is_empty() && !word.is_empty() {
             return Err(Error::InvalidField {
                 field: "id".to_owned(),
-                why: "is empty: the name or id of a pod or container is needed".to_owned(),
+                why: format!("{word:?} says no name or id"),
             });
         }
         Ok(Word {
@@ -53,7 +55,9 @@ impl<'a> Word<'a> {
 
     /// How it fits a pod.
     pub(crate) fn pod(&self, name: &str, id: &str) -> Fit {
-        if self.pods {
+        if self.text.is_empty() {
+            Fit::All
+        } else if self.pods {
             fit(self.text, name, id)
         } else {
             Fit::No
@@ -62,7 +66,7 @@ impl<'a> Word<'a> {
 
     /// How it fits a container.
     pub(crate) fn container(&self, name: &str, id: &str) -> Fit {
-        if self.containers {
+        if self.containers && !self.text.is_empty() {
             fit(self.text, name, id)
         } else {
             Fit::No
@@ -80,6 +84,9 @@ impl<'a> Word<'a> {
             (false, true) => "container",
             _ => "pod or container",
         };
+        if best == Fit::No && self.text.is_empty() {
+            return Ok(Vec::new());
+        }
         if best == Fit::No {
             return Err(Error::NotFound {
                 kind,
@@ -147,6 +154,9 @@ mod tests {
             Err(Error::NotFound { kind: "pod", .. })
         ));
         assert!(Word::new("pod/").is_err());
-        assert!(Word::new("").is_err());
+        let all = Word::new("").unwrap();
+        assert_eq!(all.pod("web", "1"), Fit::All);
+        assert_eq!(all.container("web", "1"), Fit::No);
+        assert_eq!(all.best(Vec::<(Fit, Option<Id>, ())>::new()).unwrap(), []);
     }
 }
