@@ -37,6 +37,16 @@ pub enum CidrError {
 }
 
 impl Cidr {
+    /// The subnet of this prefix around an address; `None` when it is none for pods.
+    pub fn around(address: IpAddr, prefix: u8) -> Option<Cidr> {
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        if u32::from(prefix) > width {
+            return None;
+        }
+        let own = from_bits(bits(address) & mask(width, prefix), address.is_ipv4());
+        format!("{own}/{prefix}").parse().ok()
+    }
+
     /// The subnet's own address.
     pub fn address(&self) -> IpAddr {
         self.address
