@@ -125,7 +125,6 @@ async fn connection(hub: Arc<Hub>, stream: TcpStream, place: OwnedSemaphorePermi
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     tokio::select! {
@@ -306,7 +305,9 @@ fn refuse(status: StatusCode, why: &str) -> Answer {
     let mut answer = Response::new(Full::from(format!("{why}\n")));
     *answer.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    answer.headers_mut().insert(header::CONTENT_TYPE, text);
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, text);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
