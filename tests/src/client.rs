@@ -35,6 +35,19 @@ impl Client {
     /// # Errors
     /// Nobody does.
     pub async fn connect(socket: &Path) -> Result<Client, tonic::transport::Error> {
+        let channel = Client::channel(socket).await?;
+        Ok(Client {
+            runtime: RuntimeServiceClient::new(channel.clone()),
+            images: ImageServiceClient::new(channel.clone()),
+            node: NodeClient::new(channel),
+        })
+    }
+
+    /// A connection for a client of another kind.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn channel(socket: &Path) -> Result<Channel, tonic::transport::Error> {
         let socket = socket.to_owned();
         let connector = tower::service_fn(move |_| {
             let socket = socket.clone();
@@ -44,15 +57,10 @@ impl Client {
                     .map(TokioIo::new)
             }
         });
-        let channel = Endpoint::from_static("http://localhost")
+        Endpoint::from_static("http://localhost")
             .timeout(Duration::from_secs(60))
             .connect_with_connector(connector)
-            .await?;
-        Ok(Client {
-            runtime: RuntimeServiceClient::new(channel.clone()),
-            images: ImageServiceClient::new(channel.clone()),
-            node: NodeClient::new(channel),
-        })
+            .await
     }
 
     /// Imports a tar stream.

@@ -17,6 +17,7 @@ pub mod client;
 pub mod configs;
 pub mod node;
 pub mod procs;
+pub mod raw;
 pub mod stream;
 
 pub use client::Client;
