@@ -102,6 +102,11 @@ impl Daemon {
         Ok(Daemon { channel })
     }
 
+    /// For calls that live elsewhere.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub(crate) fn runtime(&self) -> RuntimeServiceClient<Channel> {
         RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }

@@ -16,6 +16,7 @@ mod cmd;
 mod config;
 mod convert;
 mod convert_launch;
+mod copy;
 mod doctor;
 mod error;
 mod exit;

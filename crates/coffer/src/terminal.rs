@@ -24,6 +24,11 @@ pub(crate) fn at_stdin() -> bool {
     isatty(std::io::stdin())
 }
 
+/// Whether standard output is a terminal.
+pub(crate) fn at_stdout() -> bool {
+    isatty(std::io::stdout())
+}
+
 /// The size of the terminal that is standard output, else of that which is standard input; `None`
 /// where neither is one, or it has no size yet.
 pub(crate) fn size() -> Option<Size> {

@@ -3,6 +3,7 @@
 //! ```text
 //! far side's first words: 0 [port, 2 bytes LE]    1 [port, 2 bytes LE]
 //! then                    0 data, both ways       1 what went wrong, as text
+//!                       255 [0] that side has said everything (version 5)
 //! ```
 
 use std::time::Duration;
@@ -19,7 +20,8 @@ use crate::{client::Daemon, error::Error};
 
 const DATA: u8 = 0;
 const TROUBLE: u8 = 1;
-/// The protocol has no half-close: after the end of our side the far side may be silent for so long.
+/// After the end of our side the far side may take so long: whether our side is only done with saying
+/// or gone for good can't be told.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 const CHUNK: usize = 32 << 10;
 
@@ -78,6 +80,12 @@ pub(crate) async fn carry(
             let Some((&on, data)) = bytes.split_first() else {
                 continue;
             };
+            if on == channel::CLOSE {
+                if data == [DATA] {
+                    let _ = to_us.shutdown().await;
+                }
+                continue;
+            }
             match introduced.get_mut(usize::from(on)) {
                 Some(introduced) if !*introduced => *introduced = true,
                 _ if on == DATA => {
