@@ -59,7 +59,7 @@ async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
             hint: "`coffer ps` shows those that run".to_owned(),
         });
     }
-    if args.timeout > 0 || !(args.interactive || args.tty) {
+    if args.timeout > 0 {
         return collected(&daemon, &container, &args).await;
     }
     let target = ExecTarget {
