@@ -12,8 +12,8 @@ mod paths;
 mod pipe;
 mod place;
 
-pub(crate) use client::{CopiedIn, Found, InHeader};
+pub(crate) use client::{Found, InHeader};
 pub(crate) use pack::pack;
 pub(crate) use paths::{Side, base_name, directory_of};
 pub(crate) use pipe::{Reader, Writer, pipe};
-pub(crate) use place::{Placed, Target, place};
+pub(crate) use place::{Target, place};
