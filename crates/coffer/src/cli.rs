@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Pods(cmd::pods::Args),
     /// Show what containers wrote
     Logs(cmd::logs::Args),
+    /// Watch what containers use, or list a container's processes
+    Top(cmd::top::Args),
     /// Show what containers use
     Stats(cmd::stats::Args),
     /// Show what happens to pods, containers and images
@@ -93,6 +95,8 @@ pub(crate) enum Command {
     Serve(cmd::serve::Args),
     /// Print a completion script for a shell
     Completion(cmd::completion::Args),
+    /// Write manual pages into a directory
+    Man(cmd::man::Args),
 
     /// Commands for containers
     #[command(subcommand, hide = true, visible_alias = "containers")]
@@ -118,6 +122,9 @@ pub(crate) enum Command {
     /// Candidates for a word that is being typed
     #[command(name = "__complete", hide = true)]
     Complete(cmd::completion::CompleteArgs),
+    /// Write docs/reference
+    #[command(name = "__reference", hide = true)]
+    Reference(cmd::man::ReferenceArgs),
 }
 
 impl Cli {
@@ -144,6 +151,7 @@ impl Command {
             Command::Ps(args) => cmd::ps::run(args, socket).await,
             Command::Pods(args) => cmd::pods::run(args, socket).await,
             Command::Logs(args) => cmd::logs::run(args, Kind::Any, socket).await,
+            Command::Top(args) => cmd::top::run(args, socket).await,
             Command::Stats(args) => cmd::stats::run(args, socket).await,
             Command::Events(args) => cmd::events::run(args, socket).await,
             Command::Inspect(args) => cmd::inspect::run(args, Kind::Any, socket).await,
@@ -156,6 +164,8 @@ impl Command {
             Command::Version(args) => cmd::version::run(args, socket).await,
             Command::Serve(_) => Err(Error::Usage("serve has a runtime of its own".to_owned())),
             Command::Completion(args) => cmd::completion::run(&args),
+            Command::Man(args) => cmd::man::run(&args),
+            Command::Reference(args) => cmd::man::reference(&args),
             Command::Complete(args) => cmd::completion::complete(args, socket).await,
             Command::Container(verb) => verb.run(socket).await,
             Command::Pod(verb) => verb.run(socket).await,

@@ -13,6 +13,27 @@ pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// `run`, `exec`: the command is not there.
 pub(crate) const NOT_FOUND: u8 = 127;
 
+/// All of them, for people: this is what the documentation prints.
+pub(crate) const TABLE: [(&str, &str); 8] = [
+    (
+        "0",
+        "done; of run, exec and attach: the program inside ended with 0",
+    ),
+    ("1", "something failed, and said so on standard error"),
+    ("2", "the command line makes no sense"),
+    ("124", "exec --timeout: the time was over"),
+    (
+        "125",
+        "run, exec: the container could not be made, found or entered, or the command line makes no sense",
+    ),
+    ("126", "run, exec: the program is there but cannot be run"),
+    ("127", "run, exec: the program is not there"),
+    (
+        "N, 128+N",
+        "run, exec, attach: the program inside ended with N, or by signal N",
+    ),
+];
+
 /// The code of a program that ends because of signal `number`.
 pub(crate) fn of_signal(number: i32) -> u8 {
     u8::try_from(number).map_or(FAILURE, |number| number.saturating_add(128))

@@ -24,13 +24,13 @@ pub(crate) const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Look",
         &[
-            "ps", "pods", "logs", "stats", "events", "inspect", "explain",
+            "ps", "pods", "logs", "top", "stats", "events", "inspect", "explain",
         ],
     ),
     ("Images", &["images", "import", "rmi"]),
     (
         "This node",
-        &["doctor", "info", "version", "serve", "completion"],
+        &["doctor", "info", "version", "serve", "completion", "man"],
     ),
 ];
 

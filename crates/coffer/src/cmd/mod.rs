@@ -14,6 +14,7 @@ pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod logs;
+pub(crate) mod man;
 pub(crate) mod pods;
 pub(crate) mod port_forward;
 pub(crate) mod ps;
@@ -24,6 +25,7 @@ pub(crate) mod serve;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;
+pub(crate) mod top;
 pub(crate) mod version;
 pub(crate) mod wait;
 
