@@ -44,11 +44,6 @@ pub(crate) fn on_stdout() -> bool {
     wanted(std::io::stdout().is_terminal())
 }
 
-/// Whether standard error is painted.
-pub(crate) fn on_stderr() -> bool {
-    wanted(std::io::stderr().is_terminal())
-}
-
 fn wanted(terminal: bool) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
