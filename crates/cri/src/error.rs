@@ -157,6 +157,9 @@ pub enum Error {
     /// The image store.
     #[error(transparent)]
     Image(Arc<image::Error>),
+    /// Files that could not be copied out of a container or into one.
+    #[error(transparent)]
+    Copy(Arc<image::copy::Error>),
     /// The container's runtime-spec document.
     #[error(transparent)]
     Spec(Arc<crate::spec::SpecError>),
@@ -206,6 +209,7 @@ impl Error {
             Error::File { source, .. } => file_code(source),
             Error::Sandbox(error) => sandbox_code(error),
             Error::Image(error) => image_code(error),
+            Error::Copy(error) => copy_code(error),
             Error::Spec(error) if error.is_callers_fault() => Code::InvalidArgument,
             Error::Spec(_) => Code::FailedPrecondition,
             Error::Network(_)
@@ -251,6 +255,17 @@ impl Error {
             source = error.source();
         }
         text
+    }
+}
+
+fn copy_code(error: &image::copy::Error) -> Code {
+    use image::copy::Error::{Gone, Io, Missing};
+    match error {
+        error if error.is_callers_fault() => Code::InvalidArgument,
+        Missing { .. } => Code::NotFound,
+        Io { source, .. } => file_code(source),
+        Gone(_) => Code::Unavailable,
+        _ => Code::Internal,
     }
 }
 

@@ -19,11 +19,14 @@
 //! What an archive says is hostile: sizes, names, links and digests are checked before they are
 //! believed, and an import that does not finish leaves nothing behind.
 //!
+//! [`copy`] moves files between a container's tree and a tar stream.
+//!
 //! The crate is synchronous and knows neither CRI nor containers. It does not mount: a caller gets
 //! the list of layer directories for overlayfs, and [`rootfs_read`] reads single files through that
 //! stack without a mount.
 #![forbid(unsafe_code)]
 
+pub mod copy;
 mod database;
 mod error;
 mod import;

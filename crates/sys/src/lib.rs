@@ -10,6 +10,7 @@ pub mod in_root;
 pub mod kill;
 pub mod malloc;
 pub mod mount;
+pub mod overlay;
 pub mod pidfd;
 pub mod process;
 pub mod program;

@@ -1,19 +1,68 @@
 //! CopyOut and CopyIn: files out of a container and into one.
 
-use cri_api::node::{CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse};
-use tonic::{Status, Streaming};
+use cri_api::node::{
+    CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, copy_in_request::Part,
+};
+use image::copy::CopyInto;
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Response, Status, Streaming};
 
-use super::{Answer, Answers};
-use crate::service::Service;
+use super::{Answer, Answers, chunks};
+use crate::{service::Service, v1::status};
 
-pub(super) async fn copy_out(_: &Service, _: CopyOutRequest) -> Answer<Answers<CopyOutResponse>> {
-    Err(Status::unimplemented(
-        "CopyOut is not implemented yet by this version of coffer",
-    ))
+/// Chunks of at most 1 MiB on their way, in either direction: a bound on memory.
+const CHUNKS: usize = 4;
+
+pub(super) async fn copy_out(
+    service: &Service,
+    request: CopyOutRequest,
+) -> Answer<Answers<CopyOutResponse>> {
+    let (to_client, from_container) = mpsc::channel(CHUNKS);
+    let CopyOutRequest {
+        container_id,
+        path,
+        follow_link,
+    } = request;
+    let started = service
+        .copy_out(&container_id, path.into(), follow_link, to_client)
+        .await;
+    started.map_err(|error| status::from(&error))?;
+    let mut chunks = ReceiverStream::new(from_container);
+    // What fails before the first byte is the call's own failure.
+    let first = match chunks.next().await {
+        Some(Err(error)) => return Err(status::from(&error)),
+        first => first,
+    };
+    let chunks = tokio_stream::iter(first).chain(chunks);
+    Ok(Response::new(Box::pin(chunks.map(|chunk| {
+        chunk
+            .map(|chunk| CopyOutResponse { chunk })
+            .map_err(|error| status::from(&error))
+    }))))
 }
 
-pub(super) async fn copy_in(_: &Service, _: Streaming<CopyInRequest>) -> Answer<CopyInResponse> {
-    Err(Status::unimplemented(
-        "CopyIn is not implemented yet by this version of coffer",
-    ))
+pub(super) async fn copy_in(
+    service: &Service,
+    mut parts: Streaming<CopyInRequest>,
+) -> Answer<CopyInResponse> {
+    let Some(Part::Header(header)) = parts.message().await?.and_then(|first| first.part) else {
+        return Err(Status::invalid_argument("the first message has no header"));
+    };
+    let (to_container, from_client) = mpsc::channel(CHUNKS);
+    chunks::forward(parts, to_container, |message| match message.part {
+        Some(Part::Chunk(chunk)) => Some(chunk),
+        _ => None,
+    });
+    let how = CopyInto {
+        no_owner: header.no_owner,
+    };
+    let copied = service
+        .copy_in(&header.container_id, header.path.into(), how, from_client)
+        .await
+        .map_err(|error| status::from(&error))?;
+    Ok(Response::new(CopyInResponse {
+        entries: copied.entries,
+        bytes: copied.bytes,
+    }))
 }

@@ -1,7 +1,5 @@
 //! ImportImage: chunks of an archive in, progress and the images' names out.
 
-use std::io;
-
 use cri_api::node::{
     ImportDone, ImportImageEvent, ImportImageRequest, ImportProgress, ImportedImage, LayerUnpacked,
     import_image_event::Event, import_image_request::Part,
@@ -10,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Response, Status, Streaming};
 
-use super::{Answer, Answers};
+use super::{Answer, Answers, chunks};
 use crate::{
     error::Error,
     service::{ImportEvent, Service},
@@ -29,31 +27,12 @@ pub(super) async fn import(
     let Some(Part::Header(header)) = parts.message().await?.and_then(|first| first.part) else {
         return Err(Status::invalid_argument("the first message has no header"));
     };
-    let (to_store, chunks) = mpsc::channel(CHUNKS);
+    let (to_store, from_client) = mpsc::channel(CHUNKS);
     let (events, from_store) = mpsc::channel(EVENTS);
-    service.import_image(header.name, chunks, events);
-    tokio::spawn(async move {
-        loop {
-            let chunk = match parts.message().await {
-                Ok(Some(ImportImageRequest {
-                    part: Some(Part::Chunk(chunk)),
-                })) => Ok(chunk),
-                Ok(Some(_)) => Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the client sent a message without a chunk",
-                )),
-                Ok(None) => return,
-                Err(status) => Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("the client's stream broke: {}", status.message()),
-                )),
-            };
-            let last = chunk.is_err();
-            // The store takes no more when the import has failed.
-            if to_store.send(chunk).await.is_err() || last {
-                return;
-            }
-        }
+    service.import_image(header.name, from_client, events);
+    chunks::forward(parts, to_store, |message| match message.part {
+        Some(Part::Chunk(chunk)) => Some(chunk),
+        _ => None,
     });
     let events = ReceiverStream::new(from_store).map(event_or_status);
     Ok(Response::new(Box::pin(events)))

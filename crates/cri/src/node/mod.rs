@@ -1,5 +1,6 @@
 //! `coffer.v1.Node`: our own side service, in front of the service. One call, one file.
 
+mod chunks;
 mod copy;
 mod events;
 mod explain;

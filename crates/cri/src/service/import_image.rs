@@ -6,7 +6,7 @@
 //! A client that goes away cancels the import, and nothing of it stays.
 
 use std::{
-    io::{self, Read},
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +16,7 @@ use std::{
 use image::{Image, ImportOptions, Progress};
 use tokio::sync::mpsc;
 
-use super::Service;
+use super::{Service, chunks::Chunks};
 use crate::{error::Error, events::Action};
 
 /// What an import says on its way.
@@ -68,11 +68,7 @@ impl Service {
                 }
                 _ => {}
             };
-            let mut source = Chunks {
-                chunks,
-                current: Vec::new(),
-                at: 0,
-            };
+            let mut source = Chunks::new(chunks);
             let result = images.import(&mut source, &options, &progress, &cancel);
             for image in result.iter().flatten() {
                 let name = image.repo_tags.first().or(image.repo_digests.first());
@@ -81,27 +77,5 @@ impl Service {
             // A client that is gone hears nothing; the images are there.
             let _ = events.blocking_send(result.map(ImportEvent::Done).map_err(Error::from));
         });
-    }
-}
-
-/// The chunks as one stream.
-struct Chunks {
-    chunks: mpsc::Receiver<Result<Vec<u8>, io::Error>>,
-    current: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.current.len() {
-            match self.chunks.blocking_recv() {
-                Some(chunk) => (self.current, self.at) = (chunk?, 0),
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.current.len() - self.at);
-        buffer[..length].copy_from_slice(&self.current[self.at..self.at + length]);
-        self.at += length;
-        Ok(length)
     }
 }

@@ -6,7 +6,9 @@
 //! has its own gate.
 
 mod attach;
+mod chunks;
 mod container_status;
+mod copy;
 mod create_container;
 mod exec;
 mod exec_sync;

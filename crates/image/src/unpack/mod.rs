@@ -18,7 +18,7 @@
 
 mod dirs;
 mod place;
-mod xattr;
+pub(crate) mod xattr;
 
 use std::{io, io::BufRead, path::Path};
 

@@ -38,7 +38,7 @@ fn fate(name: &[u8]) -> Fate {
 }
 
 /// Sets the entry's attributes on `path`, whose last component is not followed.
-pub(super) fn set(entry: &Entry, path: &[u8]) -> Result<(), Error> {
+pub(crate) fn set(entry: &Entry, path: &[u8]) -> Result<(), Error> {
     for (name, value) in &entry.xattrs {
         match fate(name) {
             Fate::Keep => {}
