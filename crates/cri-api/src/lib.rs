@@ -6,6 +6,9 @@
 //! Wire types stop at the `convert.rs` of the crate that receives them.
 #![forbid(unsafe_code)]
 
+/// How long a message is on the wire, and the way there and back.
+pub use prost::Message;
+
 /// `runtime.v1`: RuntimeService and ImageService.
 #[allow(
     clippy::all,

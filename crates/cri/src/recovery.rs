@@ -122,8 +122,12 @@ impl Service {
                 && record.facts.pod == *pod
             {
                 self.use_layers(&id, &record.facts.image.layers);
-                self.containers
-                    .load(Arc::new(Container::new(record.facts, dir, record.state)));
+                self.containers.load(Arc::new(Container::updated(
+                    record.facts,
+                    dir,
+                    record.state,
+                    record.updated,
+                )));
             }
         }
     }

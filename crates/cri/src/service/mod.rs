@@ -20,6 +20,7 @@ mod list_containers;
 mod list_images;
 mod list_pods;
 mod plan;
+mod pod_stats;
 mod pod_status;
 mod port_forward;
 mod remove_container;
@@ -33,6 +34,7 @@ mod stats;
 mod status;
 mod stop_container;
 mod stop_pod;
+mod update_container;
 
 use std::{
     collections::HashMap,
@@ -50,6 +52,7 @@ pub(crate) use exec::Exec;
 pub(crate) use exec_sync::process as process_document;
 pub(crate) use image_fs_info::FsUsage;
 pub(crate) use import_image::ImportEvent;
+pub(crate) use pod_stats::PodStatsView;
 pub(crate) use pod_status::PodView;
 pub(crate) use stats::StatsView;
 pub(crate) use status::StatusView;

@@ -13,13 +13,13 @@ use std::{
 };
 
 use futures::future::join_all;
-use sandbox::ContainerStats;
+use sandbox::{ContainerStats, PodStats};
 
 use super::{FsUsage, Service};
 use crate::{
     domain::{ContainerFilter, Id},
     error::Error,
-    state::{Agent, Container, now_ns},
+    state::{Agent, Container, Pod, now_ns},
     task::blocking,
 };
 
@@ -84,13 +84,26 @@ impl Service {
             let ids = by_pod.entry(container.facts().pod.clone()).or_default();
             ids.push(container.id().to_string());
         }
-        let asked = by_pod.iter().map(|(pod, ids)| self.ask(pod, ids));
-        let mut figures: HashMap<String, ContainerStats> = join_all(asked)
-            .await
-            .into_iter()
-            .flatten()
-            .map(|stats| (stats.id.clone(), stats))
-            .collect();
+        let asked = by_pod.iter().map(|(pod, ids)| async move {
+            let pod = self.pods.get(pod)?;
+            self.ask(&pod, ids).await
+        });
+        let answers = join_all(asked).await.into_iter().flatten();
+        let figures = answers.flat_map(|stats| stats.containers).collect();
+        self.stats_views(containers, figures).await
+    }
+
+    /// Containers with their figures, as far as there are any.
+    ///
+    /// # Errors
+    /// None but a defect of ours.
+    pub(super) async fn stats_views(
+        &self,
+        containers: Vec<Arc<Container>>,
+        figures: Vec<ContainerStats>,
+    ) -> Result<Vec<StatsView>, Error> {
+        let by_id = |stats: ContainerStats| (stats.id.clone(), stats);
+        let mut figures: HashMap<String, ContainerStats> = figures.into_iter().map(by_id).collect();
         let mut views = Vec::with_capacity(containers.len());
         for container in containers {
             let size = self.layer_size(container.id()).await?;
@@ -112,22 +125,20 @@ impl Service {
         Ok(views)
     }
 
-    async fn ask(&self, pod: &Id, ids: &[String]) -> Vec<ContainerStats> {
-        let Some(pod) = self.pods.get(pod) else {
-            return Vec::new();
-        };
+    /// Asks a pod's agent for figures of these containers (all when `ids` is empty) and of the pod.
+    pub(super) async fn ask(&self, pod: &Pod, ids: &[String]) -> Option<PodStats> {
         let Agent::Here(sandbox) = pod.agent() else {
-            return Vec::new();
+            return None;
         };
         match tokio::time::timeout(ANSWER, sandbox.pod_stats(ids)).await {
-            Ok(Ok(stats)) => stats.containers,
+            Ok(Ok(stats)) => Some(stats),
             Ok(Err(error)) => {
                 tracing::warn!(pod = %pod.id(), %error, "no figures");
-                Vec::new()
+                None
             }
             Err(_) => {
                 tracing::warn!(pod = %pod.id(), "no figures within {ANSWER:?}");
-                Vec::new()
+                None
             }
         }
     }

@@ -45,6 +45,7 @@ pub use input::{ContainerInput, ImageInput, NodeSettings, PodInput, RootfsFiles}
 pub use mounts::ResolvedMount;
 pub use namespaces::PidNamespace;
 pub use process::exec_process;
+pub use resources::update;
 pub use seccomp_default::runtime_default;
 pub use sysctls::pod_sysctls;
 pub use user::ResolvedUser;

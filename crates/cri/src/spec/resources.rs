@@ -22,6 +22,57 @@ pub(super) fn resources(said: &Resources, facts: &HostFacts) -> Result<LinuxReso
     })
 }
 
+/// What an update changes, as a document, and the limits that hold after it. What it does not say
+/// stays.
+///
+/// # Errors
+/// One that names the field.
+pub fn update(
+    now: &Resources,
+    said: &Resources,
+    facts: &HostFacts,
+) -> Result<(LinuxResources, Resources), SpecError> {
+    oom_score_adj(Some(said))?;
+    let mut change = said.clone();
+    if said.memory_limit_in_bytes == 0 && said.memory_swap_limit_in_bytes != 0 {
+        change.memory_limit_in_bytes = now.memory_limit_in_bytes;
+    }
+    // No swap before is no swap after; what was allowed stays allowed.
+    let no_swap = now.memory_swap_limit_in_bytes == now.memory_limit_in_bytes;
+    if said.memory_limit_in_bytes != 0 && said.memory_swap_limit_in_bytes == 0 && !no_swap {
+        change.memory_swap_limit_in_bytes = now.memory_swap_limit_in_bytes;
+    }
+    let document = resources(&change, facts)?;
+    let number = |new: i64, old: i64| if new == 0 { old } else { new };
+    let text = |new: &String, old: &String| if new.is_empty() { old } else { new }.clone();
+    let mut hugepage_limits = now.hugepage_limits.clone();
+    for limit in &said.hugepage_limits {
+        hugepage_limits.retain(|old| old.page_size != limit.page_size);
+        hugepage_limits.push(limit.clone());
+    }
+    let unified = now.unified.iter().chain(&said.unified);
+    let after = Resources {
+        cpu_period: number(said.cpu_period, now.cpu_period),
+        cpu_quota: number(said.cpu_quota, now.cpu_quota),
+        cpu_shares: number(said.cpu_shares, now.cpu_shares),
+        memory_limit_in_bytes: number(said.memory_limit_in_bytes, now.memory_limit_in_bytes),
+        memory_swap_limit_in_bytes: match said.memory_swap_limit_in_bytes {
+            // It follows the limit that it was equal to.
+            0 if no_swap && now.memory_swap_limit_in_bytes != 0 => {
+                number(said.memory_limit_in_bytes, now.memory_limit_in_bytes)
+            }
+            said => number(said, now.memory_swap_limit_in_bytes),
+        },
+        // Of the first process when it was started.
+        oom_score_adj: now.oom_score_adj,
+        cpuset_cpus: text(&said.cpuset_cpus, &now.cpuset_cpus),
+        cpuset_mems: text(&said.cpuset_mems, &now.cpuset_mems),
+        hugepage_limits,
+        unified: unified.map(|(k, v)| (k.clone(), v.clone())).collect(),
+    };
+    Ok((document, after))
+}
+
 /// The process's `oom_score_adj`: 0 when nothing was said, never what the daemon has itself.
 pub(super) fn oom_score_adj(said: Option<&Resources>) -> Result<i32, SpecError> {
     let value = said.map_or(0, |resources| resources.oom_score_adj);

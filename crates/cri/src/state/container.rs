@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as Gate, MutexGuard, watch};
 
 use super::{
-    ContainerState,
+    ContainerState, CpuRate,
     record::{self, CONTAINER, ContainerRecord, VERSION},
 };
 use crate::{
-    domain::{ContainerConfig, ContainerKey, Id},
+    domain::{ContainerConfig, ContainerKey, Id, Resources},
     error::Error,
     events::Bus,
     index::Object,
@@ -73,18 +73,11 @@ pub(crate) struct Container {
     dir: PathBuf,
     state: watch::Sender<ContainerState>,
     gate: Gate<()>,
-    /// Last sample of processor time: (when, used), nanoseconds.
-    cpu: Mutex<Option<CpuSample>>,
+    /// Limits that were updated since it was created.
+    updated: Mutex<Option<Resources>>,
+    cpu: CpuRate,
     /// Where its changes are told, once it can be seen.
     bus: OnceLock<Bus>,
-}
-
-/// Processor time at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct CpuSample {
-    at_ns: i64,
-    used_ns: u64,
-    nano_cores: Option<u64>,
 }
 
 /// The right to change a container: whoever holds it is the only one.
@@ -127,8 +120,22 @@ impl Container {
             dir,
             state: watch::Sender::new(state),
             gate: Gate::new(()),
-            cpu: Mutex::new(None),
+            updated: Mutex::default(),
+            cpu: CpuRate::default(),
             bus: OnceLock::new(),
+        }
+    }
+
+    /// As [`Container::new`], with limits that were updated since it was created.
+    pub(crate) fn updated(
+        facts: ContainerFacts,
+        dir: PathBuf,
+        state: ContainerState,
+        updated: Option<Resources>,
+    ) -> Container {
+        Container {
+            updated: Mutex::new(updated),
+            ..Container::new(facts, dir, state)
         }
     }
 
@@ -176,27 +183,18 @@ impl Container {
         matches!(tokio::time::timeout(limit, ended).await, Ok(Ok(_)))
     }
 
-    /// Notes a sample of processor time and answers the rate since the one before, in billionths of
-    /// a processor; `None` for the first.
+    /// Notes a sample of processor time: see [`CpuRate::since`].
     pub(crate) fn cpu_rate(&self, at_ns: i64, used_ns: u64) -> Option<u64> {
-        /// Two samples closer than this say nothing: the older rate is told again.
-        const APART_NS: i64 = 100_000_000;
-        let mut last = self.cpu.lock().unwrap_or_else(PoisonError::into_inner);
-        let rate = match *last {
-            Some(sample) if at_ns - sample.at_ns < APART_NS => return sample.nano_cores,
-            Some(sample) => {
-                let used = u128::from(used_ns.saturating_sub(sample.used_ns));
-                let passed = u128::from((at_ns - sample.at_ns).unsigned_abs());
-                u64::try_from(used * 1_000_000_000 / passed).ok()
-            }
-            None => None,
-        };
-        *last = Some(CpuSample {
-            at_ns,
-            used_ns,
-            nano_cores: rate,
-        });
-        rate
+        self.cpu.since(at_ns, used_ns)
+    }
+
+    /// The limits that hold now: as asked for at first, or as updated since.
+    pub(crate) fn resources(&self) -> Option<Resources> {
+        let updated = self.updated.lock().unwrap_or_else(PoisonError::into_inner);
+        updated
+            .as_ref()
+            .or(self.facts.config.resources.as_ref())
+            .cloned()
     }
 }
 
@@ -235,6 +233,22 @@ impl ContainerTurn<'_> {
         }
     }
 
+    /// Notes limits that hold now: on disk, then in memory.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it can't be written, and then nothing is noted.
+    pub(crate) async fn note_resources(&self, resources: Resources) -> Result<(), Error> {
+        let state = self.container.state();
+        self.write_both(state, Some(resources.clone())).await?;
+        let mut updated = self
+            .container
+            .updated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *updated = Some(resources);
+        Ok(())
+    }
+
     /// Writes the first record.
     ///
     /// # Errors
@@ -257,10 +271,23 @@ impl ContainerTurn<'_> {
     }
 
     async fn write(&self, state: ContainerState) -> Result<(), Error> {
+        let updated = {
+            let updated = self.container.updated.lock();
+            updated.unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        self.write_both(state, updated).await
+    }
+
+    async fn write_both(
+        &self,
+        state: ContainerState,
+        updated: Option<Resources>,
+    ) -> Result<(), Error> {
         let record = ContainerRecord {
             version: VERSION,
             facts: self.container.facts.clone(),
             state,
+            updated,
         };
         let path = self.container.dir.join(CONTAINER);
         sys::failpoint!("container.record.before");
@@ -340,19 +367,5 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(container.state(), exited());
-    }
-
-    #[test]
-    fn the_processor_rate_needs_two_samples() {
-        let container = container(Path::new("/x"), exited());
-        assert_eq!(container.cpu_rate(1_000_000_000, 500), None);
-        assert_eq!(
-            container.cpu_rate(2_000_000_000, 250_000_500),
-            Some(250_000_000)
-        );
-        assert_eq!(
-            container.cpu_rate(2_000_000_001, 999_000_000),
-            Some(250_000_000)
-        );
     }
 }

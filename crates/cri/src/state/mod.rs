@@ -13,12 +13,14 @@ mod container;
 mod container_state;
 mod pod;
 mod pod_state;
+mod rate;
 pub(crate) mod record;
 
 pub(crate) use container::{Container, ContainerFacts, ImageFacts, UserFacts};
 pub(crate) use container_state::{ContainerState, CreateStep, Exit, ExitReason};
 pub(crate) use pod::{Agent, Pod, PodFacts, PodTurn};
 pub(crate) use pod_state::{PodState, StartStep, StopReason};
+pub(crate) use rate::CpuRate;
 
 /// Nanoseconds since the epoch.
 pub(crate) fn now_ns() -> i64 {

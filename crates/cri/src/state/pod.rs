@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as Gate, MutexGuard, watch};
 
 use super::{
-    PodState,
+    CpuRate, PodState,
     record::{self, POD, PodRecord, VERSION},
 };
 use crate::{
@@ -68,6 +68,7 @@ pub(crate) struct Pod {
     state: Mutex<PodState>,
     agent: watch::Sender<Agent>,
     gate: Gate<()>,
+    cpu: CpuRate,
     /// Where its changes are told, once it can be seen.
     bus: OnceLock<Bus>,
 }
@@ -110,6 +111,7 @@ impl Pod {
             state: Mutex::new(state),
             agent: watch::Sender::new(Agent::Unknown),
             gate: Gate::new(()),
+            cpu: CpuRate::default(),
             bus: OnceLock::new(),
         }
     }
@@ -149,6 +151,11 @@ impl Pod {
         } else {
             PodPhase::NotReady
         }
+    }
+
+    /// Notes a sample of processor time: see [`CpuRate::since`].
+    pub(crate) fn cpu_rate(&self, at_ns: i64, used_ns: u64) -> Option<u64> {
+        self.cpu.since(at_ns, used_ns)
     }
 
     /// Its agent, as far as known now.

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sys::atomic::Durability;
 
 use super::{ContainerFacts, ContainerState, PodFacts, PodState};
-use crate::error::Error;
+use crate::{domain::Resources, error::Error};
 
 /// The version that this program writes.
 pub(crate) const VERSION: u32 = 1;
@@ -46,6 +46,9 @@ pub(crate) struct ContainerRecord {
     pub facts: ContainerFacts,
     /// Where it is.
     pub state: ContainerState,
+    /// Limits that were updated since it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated: Option<Resources>,
 }
 
 /// Writes a record. Blocks.

@@ -48,6 +48,18 @@ pub const ACCEPTED_WITHOUT_EFFECT: &[(&str, &str)] = &[
         "without a host port it is information: every port of a pod can be reached",
     ),
     (
+        "UpdateContainerResourcesRequest.linux.oom_score_adj",
+        "it is that of the first process when it was started; processes that run keep theirs",
+    ),
+    (
+        "UpdateContainerResourcesRequest.annotations",
+        "information for other tools",
+    ),
+    (
+        "UpdatePodSandboxResourcesRequest.{overhead,resources}",
+        "cgroup_parent, which the client has made, holds these limits",
+    ),
+    (
         "CreateContainerRequest.sandbox_config",
         "a pod's configuration is immutable: that of RunPodSandbox counts",
     ),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cri_api::v1 as wire;
 use image::Image;
-use sandbox::Pressure;
+use sandbox::{ContainerStats, Pressure};
 use serde_json::json;
 
 use super::{convert::to_wire, signal};
@@ -197,12 +197,11 @@ fn container_status(view: &ContainerView) -> wire::ContainerStatus {
         annotations: facts.config.annotations.clone(),
         mounts: facts.config.mounts.iter().map(to_wire::mount).collect(),
         log_path: facts.log_path.to_string_lossy().into_owned(),
-        resources: facts
-            .config
-            .resources
-            .as_ref()
+        resources: view
+            .container
+            .resources()
             .map(|resources| wire::ContainerResources {
-                linux: Some(to_wire::resources(resources)),
+                linux: Some(to_wire::resources(&resources)),
                 windows: None,
             }),
         image_id: facts.image.id.clone(),
@@ -227,37 +226,53 @@ pub(super) fn stats(view: &StatsView) -> wire::ContainerStats {
             labels: facts.config.labels.clone(),
             annotations: facts.config.annotations.clone(),
         }),
-        cpu: figures.map(|f| wire::CpuUsage {
-            timestamp: f.timestamp_ns,
-            usage_core_nano_seconds: value(f.cpu.usage_ns),
-            usage_nano_cores: view.nano_cores.and_then(value),
-            psi: f.cpu.pressure.as_ref().map(psi),
-        }),
-        memory: figures.map(|f| wire::MemoryUsage {
-            timestamp: f.timestamp_ns,
-            working_set_bytes: value(f.memory.working_set),
-            available_bytes: f
-                .memory
-                .limit
-                .and_then(|limit| value(limit.saturating_sub(f.memory.working_set))),
-            usage_bytes: value(f.memory.usage),
-            rss_bytes: value(f.memory.rss),
-            page_faults: value(f.memory.page_faults),
-            major_page_faults: value(f.memory.major_page_faults),
-            psi: f.memory.pressure.as_ref().map(psi),
-        }),
+        cpu: figures.map(|f| cpu(f, view.nano_cores)),
+        memory: figures.map(memory),
         writable_layer: Some(fs_usage(&view.layer)),
         swap: figures.map(|f| wire::SwapUsage {
             timestamp: f.timestamp_ns,
             swap_available_bytes: None,
             swap_usage_bytes: value(f.memory.swap),
         }),
-        io: None,
+        io: figures.and_then(io),
     }
 }
 
+pub(super) fn cpu(figures: &ContainerStats, nano_cores: Option<u64>) -> wire::CpuUsage {
+    wire::CpuUsage {
+        timestamp: figures.timestamp_ns,
+        usage_core_nano_seconds: value(figures.cpu.usage_ns),
+        usage_nano_cores: nano_cores.and_then(value),
+        psi: figures.cpu.pressure.as_ref().map(psi),
+    }
+}
+
+pub(super) fn memory(figures: &ContainerStats) -> wire::MemoryUsage {
+    let memory = &figures.memory;
+    let free = |limit: u64| limit.saturating_sub(memory.working_set);
+    wire::MemoryUsage {
+        timestamp: figures.timestamp_ns,
+        working_set_bytes: value(memory.working_set),
+        available_bytes: memory.limit.map(free).and_then(value),
+        usage_bytes: value(memory.usage),
+        rss_bytes: value(memory.rss),
+        page_faults: value(memory.page_faults),
+        major_page_faults: value(memory.major_page_faults),
+        psi: memory.pressure.as_ref().map(psi),
+    }
+}
+
+/// Pressure on the disks; absent where the kernel does not tell it.
+pub(super) fn io(figures: &ContainerStats) -> Option<wire::IoUsage> {
+    let pressure = figures.io_pressure.as_ref()?;
+    Some(wire::IoUsage {
+        timestamp: figures.timestamp_ns,
+        psi: Some(psi(pressure)),
+    })
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "the wire's fields are optional")]
-fn value(value: u64) -> Option<wire::UInt64Value> {
+pub(super) fn value(value: u64) -> Option<wire::UInt64Value> {
     Some(wire::UInt64Value { value })
 }
 

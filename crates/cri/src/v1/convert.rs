@@ -407,6 +407,27 @@ pub(super) fn container_filter(
     })
 }
 
+/// `filter` of ListPodSandboxStats.
+pub(super) fn pod_stats_filter(filter: Option<wire::PodSandboxStatsFilter>) -> PodFilter {
+    let filter = filter.unwrap_or_default();
+    PodFilter {
+        id: filter.id,
+        phase: None,
+        labels: filter.label_selector,
+    }
+}
+
+/// `linux` of UpdateContainerResources.
+pub(super) fn update(
+    linux: Option<wire::LinuxContainerResources>,
+    windows: Option<wire::WindowsContainerResources>,
+) -> Result<Resources, Error> {
+    if windows.is_some() {
+        return Err(unsupported("windows", "this is a Linux node"));
+    }
+    present("linux", linux).map(resources)
+}
+
 /// `filter` of ListContainerStats.
 pub(super) fn stats_filter(filter: Option<wire::ContainerStatsFilter>) -> ContainerFilter {
     let filter = filter.unwrap_or_default();

@@ -3,7 +3,12 @@
 use cri_api::v1::{self as wire, image_service_server::ImageService};
 use tonic::{Request, Response, Status};
 
-use super::{answer, convert, status};
+use super::{
+    answer,
+    chunks::{self, Chunks},
+    convert,
+    status::{self, told},
+};
 use crate::service::Service;
 
 /// The adapter.
@@ -15,6 +20,20 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl ImageService for Images {
     super::unimplemented::unimplemented_image_rpcs!();
+
+    type StreamImagesStream = Chunks<wire::StreamImagesResponse>;
+
+    async fn stream_images(
+        &self,
+        request: Request<wire::StreamImagesRequest>,
+    ) -> Answer<Self::StreamImagesStream> {
+        let filter = request.into_inner().filter.and_then(|filter| filter.image);
+        let name = filter.map(|spec| spec.image).unwrap_or_default();
+        told(self.0.list_images(&name).await, |images| {
+            let images = images.iter().map(answer::image).collect();
+            chunks::of(images, |images| wire::StreamImagesResponse { images })
+        })
+    }
 
     async fn list_images(
         &self,

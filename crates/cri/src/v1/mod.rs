@@ -4,15 +4,20 @@
 //! runtime.rs, images.rs   one short method a call
 //! convert.rs, signal.rs   what was said      → domain types
 //! answer.rs, status.rs    what is, what failed → messages and statuses
+//! pod_stats.rs, metrics.rs  figures of pods → messages
+//! chunks.rs               a list → a stream of answers that are small enough
 //! events.rs               changes, as they happen
 //! unimplemented.rs        the calls that are not there yet
 //! ```
 
 mod accepted;
 mod answer;
+mod chunks;
 mod convert;
 mod events;
 mod images;
+mod metrics;
+mod pod_stats;
 mod runtime;
 mod signal;
 pub(crate) mod status;

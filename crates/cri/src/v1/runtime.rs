@@ -3,8 +3,17 @@
 use cri_api::v1::{self as wire, runtime_service_server::RuntimeService};
 use tonic::{Request, Response, Status};
 
-use super::{answer, convert, events, status};
-use crate::service::{Attach, Exec, Service};
+use super::{
+    answer, chunks,
+    chunks::Chunks,
+    convert, events, metrics, pod_stats,
+    status::{self, told},
+};
+use crate::{
+    domain::PodFilter,
+    error::Error,
+    service::{Attach, Exec, Service},
+};
 
 /// The adapter.
 #[derive(Debug, Clone)]
@@ -12,32 +21,31 @@ pub(crate) struct Runtime(pub(crate) Service);
 
 type Answer<T> = Result<Response<T>, Status>;
 
-#[expect(clippy::result_large_err, reason = "the transport's own type")]
-fn ok<T>(answer: T) -> Answer<T> {
-    Ok(Response::new(answer))
-}
-
 #[tonic::async_trait]
 impl RuntimeService for Runtime {
     super::unimplemented::unimplemented_runtime_rpcs!();
 
     type GetContainerEventsStream = events::Events;
+    type StreamPodSandboxesStream = Chunks<wire::StreamPodSandboxesResponse>;
+    type StreamContainersStream = Chunks<wire::StreamContainersResponse>;
+    type StreamContainerStatsStream = Chunks<wire::StreamContainerStatsResponse>;
+    type StreamPodSandboxStatsStream = Chunks<wire::StreamPodSandboxStatsResponse>;
+    type StreamPodSandboxMetricsStream = Chunks<wire::StreamPodSandboxMetricsResponse>;
 
     async fn version(&self, _: Request<wire::VersionRequest>) -> Answer<wire::VersionResponse> {
-        ok(answer::version())
+        told(Ok(()), |()| answer::version())
     }
 
     async fn status(&self, request: Request<wire::StatusRequest>) -> Answer<wire::StatusResponse> {
-        ok(answer::status(
-            self.0.status(request.into_inner().verbose).await,
-        ))
+        let verbose = request.into_inner().verbose;
+        told(Ok(self.0.status(verbose).await), answer::status)
     }
 
     async fn runtime_config(
         &self,
         _: Request<wire::RuntimeConfigRequest>,
     ) -> Answer<wire::RuntimeConfigResponse> {
-        ok(answer::runtime_config())
+        told(Ok(()), |()| answer::runtime_config())
     }
 
     async fn run_pod_sandbox(
@@ -47,13 +55,10 @@ impl RuntimeService for Runtime {
         let request = request.into_inner();
         let config = convert::pod_config(request.config, request.runtime_handler)
             .map_err(|e| status::from(&e))?;
-        let id = self
-            .0
-            .run_pod_sandbox(config)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::RunPodSandboxResponse {
-            pod_sandbox_id: id.into(),
+        told(self.0.run_pod_sandbox(config).await, |id| {
+            wire::RunPodSandboxResponse {
+                pod_sandbox_id: id.into(),
+            }
         })
     }
 
@@ -62,11 +67,9 @@ impl RuntimeService for Runtime {
         request: Request<wire::StopPodSandboxRequest>,
     ) -> Answer<wire::StopPodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
-        self.0
-            .stop_pod_sandbox(&id)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::StopPodSandboxResponse {})
+        told(self.0.stop_pod_sandbox(&id).await, |()| {
+            wire::StopPodSandboxResponse {}
+        })
     }
 
     async fn remove_pod_sandbox(
@@ -74,11 +77,9 @@ impl RuntimeService for Runtime {
         request: Request<wire::RemovePodSandboxRequest>,
     ) -> Answer<wire::RemovePodSandboxResponse> {
         let id = request.into_inner().pod_sandbox_id;
-        self.0
-            .remove_pod_sandbox(&id)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::RemovePodSandboxResponse {})
+        told(self.0.remove_pod_sandbox(&id).await, |()| {
+            wire::RemovePodSandboxResponse {}
+        })
     }
 
     async fn pod_sandbox_status(
@@ -88,23 +89,27 @@ impl RuntimeService for Runtime {
         let request = request.into_inner();
         let view = self
             .0
-            .pod_sandbox_status(&request.pod_sandbox_id, request.verbose)
-            .map_err(|e| status::from(&e))?;
-        ok(answer::pod_status(view))
+            .pod_sandbox_status(&request.pod_sandbox_id, request.verbose);
+        told(view, answer::pod_status)
     }
 
     async fn list_pod_sandbox(
         &self,
         request: Request<wire::ListPodSandboxRequest>,
     ) -> Answer<wire::ListPodSandboxResponse> {
-        let filter =
-            convert::pod_filter(request.into_inner().filter).map_err(|e| status::from(&e))?;
-        let pods = self
-            .0
-            .list_pod_sandboxes(&filter)
-            .map_err(|e| status::from(&e))?;
-        ok(wire::ListPodSandboxResponse {
-            items: pods.iter().map(|p| answer::pod(p)).collect(),
+        let pods = self.pods(request.into_inner().filter);
+        told(pods, |items| wire::ListPodSandboxResponse { items })
+    }
+
+    async fn stream_pod_sandboxes(
+        &self,
+        request: Request<wire::StreamPodSandboxesRequest>,
+    ) -> Answer<Self::StreamPodSandboxesStream> {
+        let pods = self.pods(request.into_inner().filter);
+        told(pods, |pods| {
+            chunks::of(pods, |pod_sandboxes| wire::StreamPodSandboxesResponse {
+                pod_sandboxes,
+            })
         })
     }
 
@@ -114,12 +119,8 @@ impl RuntimeService for Runtime {
     ) -> Answer<wire::CreateContainerResponse> {
         let request = request.into_inner();
         let config = convert::container_config(request.config).map_err(|e| status::from(&e))?;
-        let id = self
-            .0
-            .create_container(&request.pod_sandbox_id, config)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::CreateContainerResponse {
+        let made = self.0.create_container(&request.pod_sandbox_id, config);
+        told(made.await, |id| wire::CreateContainerResponse {
             container_id: id.into(),
         })
     }
@@ -129,11 +130,9 @@ impl RuntimeService for Runtime {
         request: Request<wire::StartContainerRequest>,
     ) -> Answer<wire::StartContainerResponse> {
         let id = request.into_inner().container_id;
-        self.0
-            .start_container(&id)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::StartContainerResponse {})
+        told(self.0.start_container(&id).await, |()| {
+            wire::StartContainerResponse {}
+        })
     }
 
     async fn stop_container(
@@ -141,11 +140,10 @@ impl RuntimeService for Runtime {
         request: Request<wire::StopContainerRequest>,
     ) -> Answer<wire::StopContainerResponse> {
         let request = request.into_inner();
-        self.0
-            .stop_container(&request.container_id, request.timeout)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::StopContainerResponse {})
+        let stopped = self
+            .0
+            .stop_container(&request.container_id, request.timeout);
+        told(stopped.await, |()| wire::StopContainerResponse {})
     }
 
     async fn remove_container(
@@ -153,25 +151,30 @@ impl RuntimeService for Runtime {
         request: Request<wire::RemoveContainerRequest>,
     ) -> Answer<wire::RemoveContainerResponse> {
         let id = request.into_inner().container_id;
-        self.0
-            .remove_container(&id)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::RemoveContainerResponse {})
+        told(self.0.remove_container(&id).await, |()| {
+            wire::RemoveContainerResponse {}
+        })
     }
 
     async fn list_containers(
         &self,
         request: Request<wire::ListContainersRequest>,
     ) -> Answer<wire::ListContainersResponse> {
-        let filter =
-            convert::container_filter(request.into_inner().filter).map_err(|e| status::from(&e))?;
-        let found = self
-            .0
-            .list_containers(&filter)
-            .map_err(|e| status::from(&e))?;
-        ok(wire::ListContainersResponse {
-            containers: found.iter().map(|c| answer::container(c)).collect(),
+        let found = self.containers(request.into_inner().filter);
+        told(found, |containers| wire::ListContainersResponse {
+            containers,
+        })
+    }
+
+    async fn stream_containers(
+        &self,
+        request: Request<wire::StreamContainersRequest>,
+    ) -> Answer<Self::StreamContainersStream> {
+        let found = self.containers(request.into_inner().filter);
+        told(found, |found| {
+            chunks::of(found, |containers| wire::StreamContainersResponse {
+                containers,
+            })
         })
     }
 
@@ -182,9 +185,34 @@ impl RuntimeService for Runtime {
         let request = request.into_inner();
         let view = self
             .0
-            .container_status(&request.container_id, request.verbose)
-            .map_err(|e| status::from(&e))?;
-        ok(answer::container_status_response(view))
+            .container_status(&request.container_id, request.verbose);
+        told(view, answer::container_status_response)
+    }
+
+    async fn update_container_resources(
+        &self,
+        request: Request<wire::UpdateContainerResourcesRequest>,
+    ) -> Answer<wire::UpdateContainerResourcesResponse> {
+        let request = request.into_inner();
+        let said = convert::update(request.linux, request.windows).map_err(|e| status::from(&e))?;
+        let updated = self
+            .0
+            .update_container_resources(&request.container_id, said);
+        told(
+            updated.await,
+            |()| wire::UpdateContainerResourcesResponse {},
+        )
+    }
+
+    async fn update_pod_sandbox_resources(
+        &self,
+        request: Request<wire::UpdatePodSandboxResourcesRequest>,
+    ) -> Answer<wire::UpdatePodSandboxResourcesResponse> {
+        // The client's cgroup holds them: see the table of what is accepted without effect.
+        let id = request.into_inner().pod_sandbox_id;
+        told(self.0.pod_sandbox_status(&id, false), |_| {
+            wire::UpdatePodSandboxResourcesResponse {}
+        })
     }
 
     async fn reopen_container_log(
@@ -192,11 +220,9 @@ impl RuntimeService for Runtime {
         request: Request<wire::ReopenContainerLogRequest>,
     ) -> Answer<wire::ReopenContainerLogResponse> {
         let id = request.into_inner().container_id;
-        self.0
-            .reopen_container_log(&id)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::ReopenContainerLogResponse {})
+        told(self.0.reopen_container_log(&id).await, |()| {
+            wire::ReopenContainerLogResponse {}
+        })
     }
 
     async fn exec_sync(
@@ -206,21 +232,12 @@ impl RuntimeService for Runtime {
         let request = request.into_inner();
         let result = self
             .0
-            .exec_sync(&request.container_id, request.cmd, request.timeout)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::ExecSyncResponse {
+            .exec_sync(&request.container_id, request.cmd, request.timeout);
+        told(result.await, |result| wire::ExecSyncResponse {
             stdout: result.stdout,
             stderr: result.stderr,
             exit_code: result.exit_code,
         })
-    }
-
-    async fn get_container_events(
-        &self,
-        _: Request<wire::GetEventsRequest>,
-    ) -> Answer<Self::GetContainerEventsStream> {
-        ok(events::events(&self.0))
     }
 
     async fn exec(&self, request: Request<wire::ExecRequest>) -> Answer<wire::ExecResponse> {
@@ -233,8 +250,7 @@ impl RuntimeService for Runtime {
             stdout: request.stdout,
             stderr: request.stderr,
         };
-        let url = self.0.exec(exec).await.map_err(|e| status::from(&e))?;
-        ok(wire::ExecResponse { url })
+        told(self.0.exec(exec).await, |url| wire::ExecResponse { url })
     }
 
     async fn attach(&self, request: Request<wire::AttachRequest>) -> Answer<wire::AttachResponse> {
@@ -246,8 +262,9 @@ impl RuntimeService for Runtime {
             stdout: request.stdout,
             stderr: request.stderr,
         };
-        let url = self.0.attach(attach).await.map_err(|e| status::from(&e))?;
-        ok(wire::AttachResponse { url })
+        told(self.0.attach(attach).await, |url| wire::AttachResponse {
+            url,
+        })
     }
 
     async fn port_forward(
@@ -255,11 +272,8 @@ impl RuntimeService for Runtime {
         request: Request<wire::PortForwardRequest>,
     ) -> Answer<wire::PortForwardResponse> {
         let request = request.into_inner();
-        let url = self
-            .0
-            .port_forward(&request.pod_sandbox_id, &request.port)
-            .map_err(|e| status::from(&e))?;
-        ok(wire::PortForwardResponse { url })
+        let url = self.0.port_forward(&request.pod_sandbox_id, &request.port);
+        told(url, |url| wire::PortForwardResponse { url })
     }
 
     async fn container_stats(
@@ -267,13 +281,10 @@ impl RuntimeService for Runtime {
         request: Request<wire::ContainerStatsRequest>,
     ) -> Answer<wire::ContainerStatsResponse> {
         let id = request.into_inner().container_id;
-        let view = self
-            .0
-            .container_stats(&id)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::ContainerStatsResponse {
-            stats: Some(answer::stats(&view)),
+        told(self.0.container_stats(&id).await, |view| {
+            wire::ContainerStatsResponse {
+                stats: Some(answer::stats(&view)),
+            }
         })
     }
 
@@ -282,13 +293,118 @@ impl RuntimeService for Runtime {
         request: Request<wire::ListContainerStatsRequest>,
     ) -> Answer<wire::ListContainerStatsResponse> {
         let filter = convert::stats_filter(request.into_inner().filter);
-        let views = self
-            .0
-            .list_container_stats(&filter)
-            .await
-            .map_err(|e| status::from(&e))?;
-        ok(wire::ListContainerStatsResponse {
+        let views = self.0.list_container_stats(&filter).await;
+        told(views, |views| wire::ListContainerStatsResponse {
             stats: views.iter().map(answer::stats).collect(),
         })
+    }
+
+    async fn stream_container_stats(
+        &self,
+        request: Request<wire::StreamContainerStatsRequest>,
+    ) -> Answer<Self::StreamContainerStatsStream> {
+        let filter = convert::stats_filter(request.into_inner().filter);
+        let views = self.0.list_container_stats(&filter).await;
+        told(views, |views| {
+            let stats = views.iter().map(answer::stats).collect();
+            chunks::of(stats, |container_stats| {
+                wire::StreamContainerStatsResponse { container_stats }
+            })
+        })
+    }
+
+    async fn pod_sandbox_stats(
+        &self,
+        request: Request<wire::PodSandboxStatsRequest>,
+    ) -> Answer<wire::PodSandboxStatsResponse> {
+        let id = request.into_inner().pod_sandbox_id;
+        told(self.0.pod_sandbox_stats(&id).await, |view| {
+            wire::PodSandboxStatsResponse {
+                stats: Some(pod_stats::stats(&view)),
+            }
+        })
+    }
+
+    async fn list_pod_sandbox_stats(
+        &self,
+        request: Request<wire::ListPodSandboxStatsRequest>,
+    ) -> Answer<wire::ListPodSandboxStatsResponse> {
+        let filter = convert::pod_stats_filter(request.into_inner().filter);
+        let views = self.0.list_pod_sandbox_stats(&filter).await;
+        told(views, |views| wire::ListPodSandboxStatsResponse {
+            stats: views.iter().map(pod_stats::stats).collect(),
+        })
+    }
+
+    async fn stream_pod_sandbox_stats(
+        &self,
+        request: Request<wire::StreamPodSandboxStatsRequest>,
+    ) -> Answer<Self::StreamPodSandboxStatsStream> {
+        let filter = convert::pod_stats_filter(request.into_inner().filter);
+        let views = self.0.list_pod_sandbox_stats(&filter).await;
+        told(views, |views| {
+            let stats = views.iter().map(pod_stats::stats).collect();
+            chunks::of(stats, |pod_sandbox_stats| {
+                wire::StreamPodSandboxStatsResponse { pod_sandbox_stats }
+            })
+        })
+    }
+
+    async fn list_metric_descriptors(
+        &self,
+        _: Request<wire::ListMetricDescriptorsRequest>,
+    ) -> Answer<wire::ListMetricDescriptorsResponse> {
+        told(Ok(()), |()| wire::ListMetricDescriptorsResponse {
+            descriptors: metrics::descriptors(),
+        })
+    }
+
+    async fn list_pod_sandbox_metrics(
+        &self,
+        _: Request<wire::ListPodSandboxMetricsRequest>,
+    ) -> Answer<wire::ListPodSandboxMetricsResponse> {
+        let views = self.0.list_pod_sandbox_stats(&PodFilter::default()).await;
+        told(views, |views| wire::ListPodSandboxMetricsResponse {
+            pod_metrics: views.iter().map(metrics::of).collect(),
+        })
+    }
+
+    async fn stream_pod_sandbox_metrics(
+        &self,
+        _: Request<wire::StreamPodSandboxMetricsRequest>,
+    ) -> Answer<Self::StreamPodSandboxMetricsStream> {
+        let views = self.0.list_pod_sandbox_stats(&PodFilter::default()).await;
+        told(views, |views| {
+            let metrics = views.iter().map(metrics::of).collect();
+            chunks::of(metrics, |pod_sandbox_metrics| {
+                wire::StreamPodSandboxMetricsResponse {
+                    pod_sandbox_metrics,
+                }
+            })
+        })
+    }
+
+    async fn get_container_events(
+        &self,
+        _: Request<wire::GetEventsRequest>,
+    ) -> Answer<Self::GetContainerEventsStream> {
+        told(Ok(()), |()| events::events(&self.0))
+    }
+}
+
+impl Runtime {
+    fn pods(&self, filter: Option<wire::PodSandboxFilter>) -> Result<Vec<wire::PodSandbox>, Error> {
+        let pods = self.0.list_pod_sandboxes(&convert::pod_filter(filter)?)?;
+        Ok(pods.iter().map(|pod| answer::pod(pod)).collect())
+    }
+
+    fn containers(
+        &self,
+        filter: Option<wire::ContainerFilter>,
+    ) -> Result<Vec<wire::Container>, Error> {
+        let found = self
+            .0
+            .list_containers(&convert::container_filter(filter)?)?;
+        Ok(found.iter().map(|one| answer::container(one)).collect())
     }
 }

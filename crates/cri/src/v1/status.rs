@@ -1,8 +1,20 @@
 //! Errors as gRPC statuses: code and the whole chain of causes as one sentence. Logged here, once.
 
-use tonic::{Code as Grpc, Status};
+use tonic::{Code as Grpc, Response, Status};
 
 use crate::error::{Code, Error};
+
+/// An answer, or the status of an error.
+#[expect(clippy::result_large_err, reason = "the transport's own type")]
+pub(crate) fn told<T, W>(
+    result: Result<T, Error>,
+    tell: impl FnOnce(T) -> W,
+) -> Result<Response<W>, Status> {
+    match result {
+        Ok(value) => Ok(Response::new(tell(value))),
+        Err(error) => Err(from(&error)),
+    }
+}
 
 /// The status of an error.
 pub(crate) fn from(error: &Error) -> Status {

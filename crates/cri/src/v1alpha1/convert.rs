@@ -17,6 +17,7 @@ use crate::{
         Propagation, Protocol, Resources,
     },
     error::Error,
+    service::{Attach, Exec},
 };
 
 const SECURITY: &str = "config.linux.security_context";
@@ -213,6 +214,31 @@ fn container_security(
         // Seccomp and AppArmor are annotations of the pod here.
         ..ContainerSecurity::default()
     })
+}
+
+/// Exec: standard output is on, standard error unless there is a terminal, which has only one.
+pub(super) fn exec(request: wire::ExecRequest) -> Exec {
+    let (tty, stdin) = (request.tty(), request.stdin());
+    Exec {
+        container: request.container_id.unwrap_or_default(),
+        command: request.cmd,
+        tty,
+        stdin,
+        stdout: true,
+        stderr: !tty,
+    }
+}
+
+/// Attach, with the streams of [`exec`].
+pub(super) fn attach(request: wire::AttachRequest) -> Attach {
+    let (tty, stdin) = (request.tty(), request.stdin());
+    Attach {
+        container: request.container_id.unwrap_or_default(),
+        tty,
+        stdin,
+        stdout: true,
+        stderr: !tty,
+    }
 }
 
 /// `filter` of ListPodSandbox.

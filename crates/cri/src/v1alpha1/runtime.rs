@@ -5,9 +5,11 @@ use tonic::{Request, Response, Status};
 
 use super::{answer, convert};
 use crate::{
-    error::Error,
     service::Service,
-    v1::{status, unimplemented},
+    v1::{
+        status::{self, told},
+        unimplemented,
+    },
 };
 
 /// The adapter.
@@ -15,14 +17,6 @@ use crate::{
 pub(crate) struct Runtime(pub(crate) Service);
 
 type Answer<T> = Result<Response<T>, Status>;
-
-#[expect(clippy::result_large_err, reason = "the transport's own type")]
-fn told<T, W>(result: Result<T, Error>, tell: impl FnOnce(T) -> W) -> Answer<W> {
-    match result {
-        Ok(value) => Ok(Response::new(tell(value))),
-        Err(error) => Err(status::from(&error)),
-    }
-}
 
 #[tonic::async_trait]
 impl RuntimeService for Runtime {
@@ -163,19 +157,27 @@ impl RuntimeService for Runtime {
         })
     }
 
-    async fn exec(&self, _: Request<wire::ExecRequest>) -> Answer<wire::ExecResponse> {
-        Err(unimplemented::answer("Exec"))
+    async fn exec(&self, request: Request<wire::ExecRequest>) -> Answer<wire::ExecResponse> {
+        let exec = convert::exec(request.into_inner());
+        told(self.0.exec(exec).await, |url| wire::ExecResponse {
+            url: Some(url),
+        })
     }
 
-    async fn attach(&self, _: Request<wire::AttachRequest>) -> Answer<wire::AttachResponse> {
-        Err(unimplemented::answer("Attach"))
+    async fn attach(&self, request: Request<wire::AttachRequest>) -> Answer<wire::AttachResponse> {
+        let attach = convert::attach(request.into_inner());
+        told(self.0.attach(attach).await, |url| wire::AttachResponse {
+            url: Some(url),
+        })
     }
 
     async fn port_forward(
         &self,
-        _: Request<wire::PortForwardRequest>,
+        request: Request<wire::PortForwardRequest>,
     ) -> Answer<wire::PortForwardResponse> {
-        Err(unimplemented::answer("PortForward"))
+        let request = request.into_inner();
+        let url = self.0.port_forward(request.pod_sandbox_id(), &request.port);
+        told(url, |url| wire::PortForwardResponse { url: Some(url) })
     }
 
     async fn update_runtime_config(
