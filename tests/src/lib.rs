@@ -17,7 +17,9 @@ pub mod client;
 pub mod configs;
 pub mod node;
 pub mod procs;
+pub mod pty;
 pub mod raw;
+pub mod said;
 pub mod stream;
 
 pub use client::Client;

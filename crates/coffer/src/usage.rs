@@ -1,12 +1,26 @@
 //! Readings of what containers use, and what happened between two of them.
 
-use crate::{client::Daemon, error::Error, view::Stats};
+use crate::{
+    client::Daemon,
+    error::Error,
+    view::{State, Stats},
+};
 
-/// What the running containers use now, those of `wanted` if any are named, by pod and name.
+/// What the running containers use now, or those of `wanted` if any are named; by pod and name.
 pub(crate) async fn read(daemon: &Daemon, wanted: &[String]) -> Result<Vec<Stats>, Error> {
     let containers = daemon.containers().await?;
     let mut all = daemon.stats().await?;
-    all.retain(|stats| wanted.is_empty() || wanted.contains(&stats.id));
+    let runs = |id: &str| {
+        let mut running = containers.iter().filter(|one| one.state == State::Running);
+        running.any(|one| one.id == id)
+    };
+    all.retain(|stats| {
+        if wanted.is_empty() {
+            runs(&stats.id)
+        } else {
+            wanted.contains(&stats.id)
+        }
+    });
     for stats in &mut all {
         if let Some(container) = containers.iter().find(|one| one.id == stats.id) {
             stats.pod_name.clone_from(&container.pod_name);

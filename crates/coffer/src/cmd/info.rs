@@ -95,28 +95,25 @@ fn print(info: &Info) -> Result<(), Error> {
         &format!("{} ({running} running)", info.containers),
     )?;
     row("images", &info.images.to_string())?;
-    for value in info.info.values() {
-        details("", value)?;
-    }
-    Ok(())
+    info.info
+        .iter()
+        .try_for_each(|(name, value)| details(name, value))
 }
 
-/// What the daemon adds of its own accord, a line for each value.
-fn details(prefix: &str, value: &Value) -> Result<(), Error> {
+/// What the daemon adds of its own accord, a line for each value that is not shown already. Tables
+/// are for programs: `-o json` has them.
+fn details(name: &str, value: &Value) -> Result<(), Error> {
     match value {
-        Value::Object(map) => map.iter().try_for_each(|(key, value)| {
-            let name = if prefix.is_empty() {
-                key.clone()
-            } else {
-                format!("{prefix}.{key}")
-            };
-            details(&name, value)
-        }),
+        Value::Object(map) => map
+            .iter()
+            .filter(|(key, _)| !["version", "pods", "containers"].contains(&key.as_str()))
+            .try_for_each(|(key, value)| details(key, value)),
+        Value::Array(list) if list.iter().any(Value::is_object) => Ok(()),
         Value::Array(list) => {
             let texts: Vec<String> = list.iter().map(plain).collect();
-            row(prefix, &printable(&texts.join(", ")))
+            row(name, &printable(&texts.join(", ")))
         }
-        other => row(prefix, &printable(&plain(other))),
+        other => row(name, &printable(&plain(other))),
     }
 }
 
@@ -128,5 +125,5 @@ fn plain(value: &Value) -> String {
 }
 
 fn row(name: &str, text: &str) -> Result<(), Error> {
-    out::line(&format!("{name:<14} {text}"))
+    out::line(&format!("{name:<18} {text}"))
 }
