@@ -12,6 +12,7 @@ pub mod malloc;
 pub mod mount;
 pub mod overlay;
 pub mod pidfd;
+pub mod probe;
 pub mod process;
 pub mod program;
 pub mod rusage;
