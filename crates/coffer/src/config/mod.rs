@@ -166,7 +166,8 @@ impl Said {
         })
     }
 
-    fn network(&self) -> Result<cri::NetworkOptions, Error> {
+    /// What is said of the pods' network.
+    pub(crate) fn network(&self) -> Result<cri::NetworkOptions, Error> {
         let text = |key: &str| self.text(key);
         cri::NetworkOptions::parse(&cri::NetworkWords {
             mode: &text("network.mode"),

@@ -75,14 +75,20 @@ pub(crate) fn look(cgroup_root: &str) -> Vec<Finding> {
     for (name, without, what) in CONTROLLERS {
         controller(&mut area, &mounts, name, without, what);
     }
-    for hierarchy in &mounts {
-        let used = |name: &String| CONTROLLERS.iter().any(|(known, ..)| known == name);
-        if hierarchy.v2 || hierarchy.controllers.iter().any(used) {
-            writable(&mut area, &hierarchy.point, cgroup_root);
-        }
-    }
+    let used = |name: &String| CONTROLLERS.iter().any(|(known, ..)| known == name);
+    let of_use = |one: &&Hierarchy| one.v2 || one.controllers.iter().any(used);
+    let points = mounts.iter().filter(of_use).map(|one| one.point.as_path());
+    area.tried(
+        "writable",
+        writable(points, cgroup_root),
+        Verdict::Fail,
+        WRITABLE,
+    );
     area.done()
 }
+
+const WRITABLE: &str = "mount it read-write and run as root; in a container delegate the control groups \
+                        to it";
 
 fn controller(area: &mut Area, mounts: &[Hierarchy], name: &str, without: Verdict, what: &str) {
     let holds = |one: &&Hierarchy| one.controllers.iter().any(|held| held == name);
@@ -102,18 +108,20 @@ fn controller(area: &mut Area, mounts: &[Hierarchy], name: &str, without: Verdic
     area.tried(name, Err(lost), without, fix);
 }
 
-/// Makes and removes a group.
-fn writable(area: &mut Area, point: &Path, cgroup_root: &str) {
+/// Makes and removes a group in each.
+fn writable<'a>(points: impl Iterator<Item = &'a Path>, cgroup_root: &str) -> io::Result<String> {
     let first = cgroup_root.split('/').next().unwrap_or(cgroup_root);
-    let group = point.join(format!("{first}-doctor-{}", std::process::id()));
-    let tried = fs::create_dir(&group).and_then(|()| fs::remove_dir(&group));
-    let name = format!("{} is writable", point.display());
-    area.tried(
-        &name,
-        tried.map(|()| "a group was made and removed".to_owned()),
-        Verdict::Fail,
-        "mount it read-write, run as root; in a container delegate the control groups to it",
-    );
+    let mut count = 0;
+    for point in points {
+        let group = point.join(format!("{first}-doctor-{}", std::process::id()));
+        fs::create_dir(&group)
+            .and_then(|()| fs::remove_dir(&group))
+            .map_err(|error| io::Error::other(format!("{}: {error}", point.display())))?;
+        count += 1;
+    }
+    Ok(format!(
+        "a group was made and removed in each of {count} hierarchies"
+    ))
 }
 
 /// The hierarchies of a mountinfo, each once.

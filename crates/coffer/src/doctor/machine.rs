@@ -25,7 +25,14 @@ fn kvm(area: &mut Area) {
         .and_then(|device| sys::probe::kvm_create_vm(&device));
     let cpu_says = cpu.unwrap_or("no vmx or svm in the processor's flags");
     match (made, cpu) {
-        (Ok(12), _) => area.ok("KVM", format!("a virtual machine was made ({cpu_says})")),
+        (Ok(12), Some(cpu)) => area.ok("KVM", format!("a virtual machine was made ({cpu})")),
+        (Ok(12), None) => {
+            area.warn(
+                "KVM",
+                format!("/dev/kvm makes virtual machines, but {cpu_says}"),
+                FIX,
+            );
+        }
         (Ok(version), _) => area.warn("KVM", format!("its version is {version}, not 12"), FIX),
         (Err(error), _) => {
             let said = error.to_string();

@@ -54,7 +54,7 @@ pub(crate) fn examine(subject: &Subject, daemon: Vec<Finding>) -> Vec<Finding> {
     let mut all = Vec::new();
     all.extend(kernel::look());
     all.extend(cgroups::look(&subject.cgroup_root));
-    all.extend(network::look(&subject.said));
+    all.extend(network::look(subject));
     all.extend(limits::look());
     all.extend(disk::look(&subject.root, &subject.state));
     all.extend(machine::look());
