@@ -21,6 +21,8 @@ pub struct Node {
     pub base: PathBuf,
     /// First part of all its cgroups' names.
     pub cgroup_root: String,
+    /// What the daemon's configuration file says.
+    pub configuration: String,
     daemon: Option<Child>,
     snapshot: Option<Snapshot>,
     keep: Option<tempfile::TempDir>,
@@ -64,6 +66,7 @@ impl Node {
         Node {
             base,
             cgroup_root: unique,
+            configuration: String::new(),
             daemon: None,
             snapshot,
             keep: Some(keep),
@@ -157,10 +160,11 @@ impl Node {
         command
     }
 
-    /// An empty configuration, so that the machine's own plays no part.
+    /// A configuration of its own, so that the machine's plays no part.
     fn config(&self) -> PathBuf {
         let path = self.base.join("config.toml");
-        fs::write(&path, "").unwrap_or_else(|error| panic!("cannot write config.toml: {error}"));
+        fs::write(&path, &self.configuration)
+            .unwrap_or_else(|error| panic!("cannot write config.toml: {error}"));
         path
     }
 

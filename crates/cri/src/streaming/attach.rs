@@ -35,13 +35,8 @@ pub(crate) async fn run(service: &Service, request: AttachRequest, mut session: 
     let id = request.container.clone();
     let outcome = match Attached::open(service, &request).await {
         Ok(attached) => {
-            let gone = session.gone.clone();
-            let outcome = tokio::select! {
-                biased;
-                outcome = attached.talk(&request, &mut session) => Some(outcome),
-                () = is_gone(&gone) => None,
-            };
-            attached.leave(&request, &mut session).await;
+            let outcome = attached.talk(&request, &mut session).await;
+            attached.leave(&request).await;
             outcome
         }
         Err(error) => Some(Err(error)),
@@ -86,12 +81,17 @@ impl Attached {
         self.container.id().as_str()
     }
 
-    async fn talk(&self, request: &AttachRequest, session: &mut Session) -> Result<(), Error> {
+    /// Passes everything on until the output ends, or (`None`) the client is gone.
+    async fn talk(
+        &self,
+        request: &AttachRequest,
+        session: &mut Session,
+    ) -> Option<Result<(), Error>> {
         let Session {
             stdin,
             size,
             output,
-            ..
+            gone,
         } = session;
         let outputs = async {
             match self.view {
@@ -103,17 +103,19 @@ impl Attached {
                 }
             }
         };
+        // Never broken off: a piece that is under way would be lost.
         let input = async {
-            if request.stdin {
-                while let Some(bytes) = stdin.recv().await {
-                    if !self.write(&bytes).await {
-                        stdin.close();
-                        break;
-                    }
+            while request.stdin
+                && let Some(bytes) = stdin.recv().await
+            {
+                if !self.write(&bytes).await {
+                    stdin.close();
+                    break;
                 }
+            }
+            if request.stdin {
                 self.close_stdin_once().await;
             }
-            pending::<()>().await;
         };
         let sizes = async {
             while request.tty && size.changed().await.is_ok() {
@@ -126,9 +128,22 @@ impl Attached {
             }
             pending::<()>().await;
         };
-        tokio::select! {
-            ended = outputs => ended,
-            ((), ()) = async { tokio::join!(input, sizes) } => Ok(()),
+        let (mut input, mut fed) = (std::pin::pin!(input), false);
+        let (mut outputs, mut sizes) = (std::pin::pin!(outputs), std::pin::pin!(sizes));
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut outputs => return Some(ended),
+                () = &mut input, if !fed => fed = true,
+                () = &mut sizes => {}
+                () = is_gone(gone) => {
+                    if !fed {
+                        // What the client had sent before it went is the container's.
+                        let _ = tokio::time::timeout(LAST_BYTES, input).await;
+                    }
+                    return None;
+                }
+            }
         }
     }
 
@@ -241,17 +256,8 @@ impl Attached {
     }
 
     /// What is left to do when the client or the container has gone.
-    async fn leave(&self, request: &AttachRequest, session: &mut Session) {
+    async fn leave(&self, request: &AttachRequest) {
         if request.stdin {
-            // What the client had sent before it went is the container's.
-            let rest = async {
-                while let Ok(bytes) = session.stdin.try_recv() {
-                    if !self.write(&bytes).await {
-                        return;
-                    }
-                }
-            };
-            let _ = tokio::time::timeout(LAST_BYTES, rest).await;
             self.close_stdin_once().await;
         }
         if let Some(view) = self.view

@@ -24,10 +24,6 @@ use crate::{domain::Id, error::Error, layout::CONFIG, service::Service, task::bl
 /// How long the first size of the client's terminal may come after the connection: with it the
 /// program starts in a terminal of the right size.
 const FIRST_SIZE: Duration = Duration::from_millis(20);
-/// How long a killed command may take to end.
-const KILLED: Duration = Duration::from_secs(5);
-/// SIGKILL.
-const KILL: u32 = 9;
 
 /// Runs the command to its end, or the client's.
 pub(crate) async fn run(service: &Service, request: ExecRequest, mut session: Session) {
@@ -213,17 +209,14 @@ impl Process {
         }
     }
 
-    /// Ends the command and collects it.
+    /// Ends the command with its process group; its end is collected by its agent.
     async fn kill(&self) {
-        let (container, exec) = (&self.container, &self.exec);
-        if let Err(error) = self.sandbox.signal_exec(container, exec, KILL).await
+        let killed = self.sandbox.kill_exec(&self.container, &self.exec).await;
+        if let Err(error) = killed
             && !error.is_not_found()
         {
-            tracing::warn!(container, exec, %error, "a command whose client is gone could not be killed");
-        }
-        let ended = self.sandbox.wait_exec(container, exec);
-        if tokio::time::timeout(KILLED, ended).await.is_err() {
-            tracing::warn!(container, exec, "a killed command has not ended");
+            tracing::warn!(container = self.container, %error,
+                "a command whose client is gone could not be killed");
         }
     }
 }

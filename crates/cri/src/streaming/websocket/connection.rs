@@ -35,10 +35,11 @@ use tokio_tungstenite::{
 use super::codec::{Codec, Said};
 use crate::streaming::session::{PIECE, Size};
 
-/// How often a client is pinged.
-const PING: Duration = Duration::from_secs(30);
+/// How often a client is pinged. The kernel of a client that was killed answers a ping with a reset,
+/// also while the end of its connection is stuck behind bytes that we do not read.
+const PING: Duration = Duration::from_secs(10);
 /// A client that was not heard of for so long, pings included, is gone.
-const SILENT: Duration = Duration::from_secs(90);
+const SILENT: Duration = Duration::from_secs(60);
 /// How often the socket is looked at while a channel has no room.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the last bytes of a client that has hung up may wait for room.
@@ -224,9 +225,12 @@ async fn hand_on(
             tokio::select! {
                 _ = &mut send => break,
                 () = tokio::time::sleep(LOOK) => {
-                    if hang_up.is_some_and(has_hung_up)
-                        && hung_up.get_or_insert_with(Instant::now).elapsed() >= GRACE
-                    {
+                    let patience = match hang_up.map_or(Line::Open, line) {
+                        Line::Open => continue,
+                        Line::Closed => GRACE,
+                        Line::Broken => Duration::ZERO,
+                    };
+                    if hung_up.get_or_insert_with(Instant::now).elapsed() >= patience {
                         return Err(End::Gone("the client has hung up".to_owned()));
                     }
                 }
@@ -237,11 +241,28 @@ async fn hand_on(
     Ok(())
 }
 
-/// Whether the other side has closed the connection, whatever is still to be read.
-fn has_hung_up(socket: &OwnedFd) -> bool {
+/// The other side of a connection, whatever is still to be read of it.
+enum Line {
+    Open,
+    /// Nothing more comes.
+    Closed,
+    /// Nothing goes either.
+    Broken,
+}
+
+fn line(socket: &OwnedFd) -> Line {
     let mut fds = [PollFd::new(socket, PollFlags::RDHUP)];
-    let found = poll(&mut fds, Some(&Timespec::default()));
-    found.is_ok_and(|count| count > 0)
+    if poll(&mut fds, Some(&Timespec::default())).is_err() {
+        return Line::Open;
+    }
+    let found = fds[0].revents();
+    if found.intersects(PollFlags::HUP | PollFlags::ERR) {
+        Line::Broken
+    } else if found.contains(PollFlags::RDHUP) {
+        Line::Closed
+    } else {
+        Line::Open
+    }
 }
 
 async fn write<T>(
