@@ -113,9 +113,18 @@ fn coded(error: Error) -> Error {
             kind: CallKind::Deadline,
             ..
         } => error.coded(exit::TIMEOUT),
-        Error::Call { cause, .. } => {
+        Error::Call { what, cause, kind } => {
             let code = exit::of_start(cause);
-            error.coded(code)
+            // Whose business a command that is not there was, on the way here, is nobody's here.
+            let cause = cause
+                .find("exec: \"")
+                .map_or(cause.as_str(), |at| &cause[at..]);
+            let short = Error::Call {
+                what: what.clone(),
+                cause: cause.to_owned(),
+                kind: *kind,
+            };
+            short.coded(code)
         }
         _ => error,
     }
