@@ -224,7 +224,7 @@ async fn exec_in_a_terminal_ends_with_it() {
     assert_eq!(pty.finish().0, 4);
 
     for end in [Signal::TERM, Signal::KILL] {
-        let mut pty = Pty::start(&node, 90, 30, &["exec", "-it", "web", "sleep", "1234"]);
+        let pty = Pty::start(&node, 90, 30, &["exec", "-it", "web", "sleep", "1234"]);
         until("the command runs", || has_argument(&node, "1234"));
         pty.signal(end);
         until("the command ends with its client", || {
@@ -544,7 +544,7 @@ async fn files_are_copied_both_ways() {
     );
 
     for (words, part) in [
-        (["cp", "web:/no/such", "."], "no such"),
+        (["cp", "web:/no/such", "."], "there is no \"/no/such\""),
         (["cp", "/no/such", "web:/tmp"], "read /no/such"),
         (["cp", "nobody:/etc", "."], "no container named"),
         (
