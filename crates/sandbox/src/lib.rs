@@ -10,6 +10,7 @@
 //! connect()  after a restart: agent.json, handshake         → Sandbox
 //! Sandbox    create, start, exec, signal, wait, stats, remove, destroy, closed()
 //!            exec_start and its streams, views of a container's output
+//! kill_container()  the agent does not answer: end one container past it
 //! kill_pod() the agent is lost: end by force what it left behind
 //! ```
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@
 mod cgroup;
 mod convert;
 mod error;
+mod force;
 mod handle;
 mod look;
 mod lost;
@@ -27,6 +29,7 @@ mod stream;
 mod types;
 
 pub use error::{Code, Error, ErrorKind};
+pub use force::{clear_container, kill_container};
 pub use handle::Sandbox;
 pub use look::look;
 pub use lost::kill_pod;

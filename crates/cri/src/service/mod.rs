@@ -13,6 +13,7 @@ mod create_container;
 mod exec;
 mod exec_sync;
 mod explain;
+mod force;
 mod image_fs_info;
 mod image_status;
 mod import_image;

@@ -3,11 +3,11 @@
 
 use std::{fs, io, sync::Arc, time::Duration};
 
-use super::Service;
+use super::{Service, stop_container::SIGNAL};
 use crate::{
     error::Error,
     layout,
-    state::{Agent, Container, ContainerState, record},
+    state::{Agent, Container, ContainerState, Pod, record},
     task::blocking,
 };
 
@@ -90,17 +90,26 @@ impl Service {
         if matches!(pod.agent(), Agent::Gone) {
             return Ok(());
         }
-        let sandbox = match pod.sandbox_within(REMOVAL).await {
+        match self.ask_to_remove(&pod, container).await {
+            Err(error) => self.clear_by_force(&pod, container, &error).await,
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn ask_to_remove(&self, pod: &Arc<Pod>, container: &Container) -> Result<(), Error> {
+        let sandbox = match pod.sandbox_within(SIGNAL).await {
             Ok(sandbox) => sandbox,
             Err(Error::State { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        match sandbox
-            .remove_container(container.id().as_str(), REMOVAL)
-            .await
-        {
-            Err(error) if !error.is_not_found() && !error.is_agent_gone() => Err(error.into()),
-            _ => Ok(()),
+        let removed = sandbox.remove_container(container.id().as_str(), REMOVAL);
+        match tokio::time::timeout(REMOVAL + SIGNAL, removed).await {
+            Ok(Err(error)) if !error.is_not_found() && !error.is_agent_gone() => Err(error.into()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::Deadline {
+                what: format!("the removal of container {} by its agent", container.id()),
+                limit: REMOVAL + SIGNAL,
+            }),
         }
     }
 }

@@ -1,5 +1,9 @@
 //! StopContainer: the stop signal, a grace period, SIGKILL to everything in it.
 //!
+//! ```text
+//! agent: stop signal ─grace─► agent: SIGKILL to all ─10 s─► its cgroup is killed past the agent
+//!    └── no answer in 5 s ─────────┴── no answer in 5 s ────────┘   and the end recorded from /proc
+//! ```
 //! No turn is taken: signals can be sent by several callers, and a second call with a shorter grace
 //! period must not wait for the first one's.
 
@@ -10,7 +14,7 @@ use sandbox::Sandbox;
 use super::Service;
 use crate::{
     error::Error,
-    state::{Container, ContainerState},
+    state::{Container, ContainerState, Pod},
 };
 
 /// How long an agent may take to pass on a signal.
@@ -56,13 +60,28 @@ impl Service {
         container: &Arc<Container>,
         grace: Duration,
     ) -> Result<(), Error> {
+        let Some(pod) = self.pods.get(&container.facts().pod) else {
+            return Ok(());
+        };
+        let ended = self.end_through_agent(&pod, container, grace).await;
+        match ended {
+            Err(error) if container.state().is_live() => {
+                self.end_by_force(&pod, container, &error).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn end_through_agent(
+        &self,
+        pod: &Arc<Pod>,
+        container: &Arc<Container>,
+        grace: Duration,
+    ) -> Result<(), Error> {
         let state = container.state();
         if !state.is_live() {
             return Ok(());
         }
-        let Some(pod) = self.pods.get(&container.facts().pod) else {
-            return Ok(());
-        };
         self.journal.step(container.id(), "the pod's agent");
         let sandbox = match pod.sandbox_within(SIGNAL).await {
             Ok(sandbox) => sandbox,
