@@ -249,6 +249,7 @@ async fn a_client_that_does_not_listen_delays_nobody() {
     }
     // Nothing was read, and nothing is lost as long as it fits.
     assert_eq!(take(&mut deaf, 2 + 3 * 4).await.len(), 14);
-    drop(deaf);
+    // Nor does one that still listens keep the daemon from its end.
     node.finish().await;
+    drop(deaf);
 }

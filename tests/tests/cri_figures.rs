@@ -154,6 +154,52 @@ async fn limits_change_and_stay_changed() {
     node.finish().await;
 }
 
+/// The daemon dies at each step of an update; the client repeats it, and all is as it said.
+#[tokio::test]
+async fn an_update_that_was_cut_off_can_be_repeated() {
+    let (mut node, image) = Node::with_image().await;
+    let client = node.client().await;
+    let config = configs::shell("main", &image, configs::FOREVER);
+    let pod_config = configs::pod("cut-off", &node.logs());
+    let (_, id) = client.run(&pod_config, &config).await.unwrap();
+    let before = pid(&client, &id).await;
+    node.terminate();
+    let places = [
+        "update_container.agent.before",
+        "update_container.agent.after",
+        "container.record.before",
+        "container.record.after",
+    ];
+    for (round, place) in (1..).zip(places) {
+        node.start_with(&[("COFFER_FAILPOINTS", &format!("{place}=kill"))])
+            .await;
+        let client = node.client().await;
+        let wanted = v1::LinuxContainerResources {
+            memory_limit_in_bytes: (40 + round) * MIB,
+            ..Default::default()
+        };
+        let cut_off = update(&client, &id, wanted.clone()).await.unwrap_err();
+        assert_eq!(cut_off.code(), Code::Unavailable, "{place}: {cut_off:?}");
+        node.wait();
+        node.start().await;
+        let client = node.client().await;
+        update(&client, &id, wanted).await.unwrap();
+        let told = linux(&client, &id).await;
+        assert_eq!(told.memory_limit_in_bytes, (40 + round) * MIB, "{place}");
+        let memory = limit(
+            &id,
+            before,
+            ("memory", "memory.limit_in_bytes"),
+            "memory.max",
+        );
+        assert_eq!(memory, ((40 + round) * MIB).to_string(), "{place}");
+        assert_eq!(pid(&client, &id).await, before, "{place}");
+        node.terminate();
+    }
+    node.start().await;
+    node.finish().await;
+}
+
 #[tokio::test]
 async fn a_pods_figures_are_those_of_its_containers_and_its_network() {
     let (node, image) = Node::with_image().await;

@@ -13,8 +13,9 @@ use cri_api::v1alpha1::{
     runtime_service_client::RuntimeServiceClient,
 };
 use system_tests::{
-    Node, configs,
+    Node, Stream, configs,
     raw::{self, Value},
+    stream::V5,
 };
 use tonic::{Code, transport::Channel};
 
@@ -499,6 +500,131 @@ async fn bad_requests_are_refused_by_name() {
     assert!(
         matches!(torn.code(), Code::Internal | Code::InvalidArgument),
         "{torn:?}"
+    );
+    node.finish().await;
+}
+
+/// Exec and Attach have no fields for output: it is on, and standard error too unless there is a
+/// terminal.
+#[tokio::test]
+async fn streams_carry_output_without_being_asked() {
+    let (node, image) = Node::with_image().await;
+    let (mut runtime, _) = clients(&node).await;
+    let mut container = shell("main", &image, configs::FOREVER);
+    container.tty = Some(true);
+    container.stdin = Some(true);
+    let (pod_id, id) = run(&mut runtime, &pod("streams", &node.logs()), &container).await;
+    for (tty, expected) in [(false, ("out\n", "err\n")), (true, ("out\r\nerr\r\n", ""))] {
+        let request = wire::ExecRequest {
+            container_id: Some(id.clone()),
+            cmd: ["/bin/sh", "-c", "echo out; echo err >&2; exit 4"]
+                .map(str::to_owned)
+                .to_vec(),
+            tty: Some(tty),
+            stdin: None,
+        };
+        let url = runtime
+            .exec(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .url
+            .unwrap();
+        let mut stream = Stream::open(&node, &url, &[V5]).await.unwrap();
+        while stream.next().await {}
+        assert_eq!(
+            (stream.got.text(1).as_str(), stream.got.text(2).as_str()),
+            expected
+        );
+        assert_eq!(stream.got.exit_code(), Some(4));
+    }
+    // The terminal that Attach speaks of must be the container's.
+    let attach = |tty| wire::AttachRequest {
+        container_id: Some(id.clone()),
+        stdin: Some(true),
+        tty: Some(tty),
+    };
+    let error = runtime.attach(attach(false)).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    let url = runtime.attach(attach(true)).await.unwrap().into_inner().url;
+    assert!(url.unwrap().contains("/attach/"));
+    let request = wire::PortForwardRequest {
+        pod_sandbox_id: Some(pod_id),
+        port: vec![80],
+    };
+    let url = runtime
+        .port_forward(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .url;
+    assert!(url.unwrap().contains("/portforward/"));
+    node.finish().await;
+}
+
+/// What later became fields are annotations of the pod.
+#[tokio::test]
+async fn annotations_set_seccomp_and_sysctls() {
+    let (node, image) = Node::with_image().await;
+    let (mut runtime, _) = clients(&node).await;
+    let mut config = pod("annotated", &node.logs());
+    config.annotations = [
+        (
+            "security.alpha.kubernetes.io/sysctls",
+            "kernel.shm_rmid_forced=1",
+        ),
+        (
+            "security.alpha.kubernetes.io/unsafe-sysctls",
+            "net.core.somaxconn=321",
+        ),
+        (
+            "security.alpha.kubernetes.io/seccomp/pod",
+            "runtime/default",
+        ),
+        (
+            "security.alpha.kubernetes.io/seccomp/container/free",
+            "unconfined",
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    let container = shell("main", &image, configs::FOREVER);
+    let (pod_id, id) = run(&mut runtime, &config, &container).await;
+    let script = "cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/core/somaxconn; \
+                  grep Seccomp: /proc/self/status";
+    let (_, said) = exec(&mut runtime, &id, script).await;
+    assert_eq!(said, "1\n321\nSeccomp:\t2\n");
+    let request = wire::CreateContainerRequest {
+        pod_sandbox_id: Some(pod_id),
+        config: Some(shell("free", &image, configs::FOREVER)),
+        sandbox_config: Some(config.clone()),
+    };
+    let created = runtime
+        .create_container(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let request = wire::StartContainerRequest {
+        container_id: created.container_id.clone(),
+    };
+    runtime.start_container(request).await.unwrap();
+    let free = created.container_id.unwrap();
+    let (_, said) = exec(&mut runtime, &free, "grep Seccomp: /proc/self/status").await;
+    assert_eq!(said, "Seccomp:\t0\n");
+    let mut wrong = pod("wrong", &node.logs());
+    wrong.annotations = [(
+        "security.alpha.kubernetes.io/sysctls".to_owned(),
+        "kernel.hostname".to_owned(),
+    )]
+    .into();
+    let request = wire::RunPodSandboxRequest {
+        config: Some(wrong),
+    };
+    let error = runtime.run_pod_sandbox(request).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(
+        error.message().contains("alpha.kubernetes.io/sysctls"),
+        "{error:?}"
     );
     node.finish().await;
 }

@@ -230,7 +230,10 @@ impl Bus {
     /// Hears every change from now on. The channel ends when its reader falls too far behind.
     pub(crate) fn listen(&self) -> mpsc::Receiver<Change> {
         let (to, from) = mpsc::channel(WAITING);
-        self.inner().listeners.push(to);
+        let listeners = &mut self.inner().listeners;
+        // Those that have gone since the last change.
+        listeners.retain(|listener| !listener.is_closed());
+        listeners.push(to);
         from
     }
 }
