@@ -247,6 +247,37 @@ impl Client {
         answer.status.ok_or_else(|| Status::internal("no status"))
     }
 
+    /// Sends the node's pod CIDR.
+    ///
+    /// # Errors
+    /// The daemon's answer.
+    pub async fn update_pod_cidr(&self, pod_cidr: &str) -> Result<(), Status> {
+        let network_config = v1::NetworkConfig {
+            pod_cidr: pod_cidr.to_owned(),
+        };
+        let request = v1::UpdateRuntimeConfigRequest {
+            runtime_config: Some(v1::RuntimeConfig {
+                network_config: Some(network_config),
+            }),
+        };
+        self.runtime.clone().update_runtime_config(request).await?;
+        Ok(())
+    }
+
+    /// A condition of Status, by its type.
+    ///
+    /// # Errors
+    /// The daemon's answer; NOT_FOUND when there is no such condition.
+    pub async fn condition(&self, kind: &str) -> Result<v1::RuntimeCondition, Status> {
+        let mut runtime = self.runtime.clone();
+        let answer = runtime.status(v1::StatusRequest::default()).await?;
+        let status = answer.into_inner().status.unwrap_or_default();
+        let mut conditions = status.conditions.into_iter();
+        conditions
+            .find(|condition| condition.r#type == kind)
+            .ok_or_else(|| Status::not_found(kind))
+    }
+
     /// ListPodSandbox.
     ///
     /// # Errors

@@ -306,6 +306,8 @@ impl Node {
                 }
             }
             self.assert_no_pod_files();
+            let interfaces = self.pod_interfaces();
+            assert!(interfaces.is_empty(), "interfaces are left: {interfaces:?}");
             let status = self.terminate();
             assert!(
                 status.success(),
@@ -315,6 +317,20 @@ impl Node {
         }
         assert!(!self.socket().exists(), "the socket is left");
         self.assert_clean();
+    }
+
+    /// Names of the interfaces that the node has for pods.
+    pub fn pod_interfaces(&self) -> Vec<String> {
+        let table = self.within(|| fs::read_to_string("/proc/thread-self/net/dev"));
+        let table = table.unwrap_or_else(|error| panic!("cannot list the interfaces: {error}"));
+        let names = table
+            .lines()
+            .skip(2)
+            .filter_map(|line| line.split_once(':'));
+        names
+            .map(|(name, _)| name.trim().to_owned())
+            .filter(|name| name.starts_with("cf"))
+            .collect()
     }
 
     /// Nothing of any pod is on disk.

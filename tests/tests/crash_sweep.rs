@@ -20,6 +20,22 @@ use tonic::Status;
 
 const SCRIPT: &str = "trap 'exit 9' TERM; echo started; while :; do sleep 0.05; done";
 
+/// The host's port of each pod.
+const PUBLISHED: u16 = 8080;
+
+/// A pod with a published port: every step that a start can have.
+fn sweep_pod(node: &Node, name: &str) -> v1::PodSandboxConfig {
+    let mut config = configs::pod(name, &node.logs());
+    config.hostname = "sweep".to_owned();
+    config.port_mappings.push(v1::PortMapping {
+        protocol: v1::Protocol::Tcp.into(),
+        container_port: 80,
+        host_port: PUBLISHED.into(),
+        host_ip: String::new(),
+    });
+    config
+}
+
 /// The calls of a client that wants one container to run, with the ids that it learns.
 async fn calls(
     client: &Client,
@@ -50,7 +66,7 @@ async fn places(node: &mut Node, image: &str, calls_of: &str) -> Vec<(String, us
     node.start_with(&[("COFFER_FAILPOINT_TRACE", &file.display().to_string())])
         .await;
     let client = node.client().await;
-    let pod_config = configs::pod("trace", &node.logs());
+    let pod_config = sweep_pod(node, "trace");
     if calls_of == "removal" {
         calls(&client, &pod_config, image).await.unwrap();
     }
@@ -134,6 +150,20 @@ async fn assert_whole(node: &Node, client: &Client, pod: &str, container: &str, 
 /// Nothing of any pod is left while the daemon runs.
 fn assert_nothing_left(node: &Node, place: &str) {
     node.assert_no_pod_files();
+    let interfaces = node.pod_interfaces();
+    assert!(
+        interfaces.is_empty(),
+        "I3 after {place}: {interfaces:?}\n{}",
+        node.daemon_log()
+    );
+    // Nobody listens there, and no rule leads elsewhere any more.
+    let published = node.connect(([127, 0, 0, 1], PUBLISHED).into());
+    let refused = published.map_err(|error| error.kind());
+    assert_eq!(
+        refused.err(),
+        Some(std::io::ErrorKind::ConnectionRefused),
+        "I3 after {place}: the published port"
+    );
     for part in [
         format!("/{}/", node.cgroup_root),
         format!("/{}-agents/", node.cgroup_root),
@@ -175,8 +205,7 @@ async fn crash_sweep_of_run_create_and_start() {
         let place = format!("{name} (pass {count})");
         node.start_with(&[("COFFER_FAILPOINTS", &format!("{name}={count}*kill"))])
             .await;
-        let mut pod_config = configs::pod(&format!("sweep{number}"), &node.logs());
-        pod_config.hostname = "sweep".to_owned();
+        let pod_config = sweep_pod(&node, &format!("sweep{number}"));
         let died = calls(&node.client().await, &pod_config, &image).await;
         if died.is_ok() {
             // The place is passed after the answer: the daemon dies now or is about to.
@@ -216,8 +245,7 @@ async fn crash_sweep_of_stop_and_remove() {
         let place = format!("{name} (pass {count})");
         node.start_with(&[("COFFER_FAILPOINTS", &format!("{name}={count}*kill"))])
             .await;
-        let mut pod_config = configs::pod(&format!("sweep{number}"), &node.logs());
-        pod_config.hostname = "sweep".to_owned();
+        let pod_config = sweep_pod(&node, &format!("sweep{number}"));
         let client = node.client().await;
         calls(&client, &pod_config, &image).await.unwrap();
         if remove(&client).await.is_ok() {
@@ -252,8 +280,7 @@ async fn crash_sweep_without_a_retry() {
         let place = format!("{name} (pass {count})");
         node.start_with(&[("COFFER_FAILPOINTS", &format!("{name}={count}*kill"))])
             .await;
-        let mut pod_config = configs::pod(&format!("sweep{number}"), &node.logs());
-        pod_config.hostname = "sweep".to_owned();
+        let pod_config = sweep_pod(&node, &format!("sweep{number}"));
         if calls(&node.client().await, &pod_config, &image)
             .await
             .is_ok()

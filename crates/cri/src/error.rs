@@ -151,7 +151,7 @@ pub enum Error {
     /// The pod's agent, or the way to it.
     #[error(transparent)]
     Sandbox(Arc<sandbox::Error>),
-    /// The pod's network namespace.
+    /// The pod's network.
     #[error(transparent)]
     Network(Arc<network::Error>),
     /// The image store.
@@ -212,8 +212,8 @@ impl Error {
             Error::Copy(error) => copy_code(error),
             Error::Spec(error) if error.is_callers_fault() => Code::InvalidArgument,
             Error::Spec(_) => Code::FailedPrecondition,
-            Error::Network(_)
-            | Error::Record { .. }
+            Error::Network(error) => network_code(error),
+            Error::Record { .. }
             | Error::RecordVersion { .. }
             | Error::Transition { .. }
             | Error::Random(_)
@@ -293,6 +293,14 @@ fn sandbox_code(error: &sandbox::Error) -> Code {
         ErrorKind::Rpc(Agent::ResourceExhausted) => Code::ResourceExhausted,
         ErrorKind::Rpc(Agent::Unimplemented) => Code::Unimplemented,
         _ => Code::Internal,
+    }
+}
+
+fn network_code(error: &network::Error) -> Code {
+    match error.kind() {
+        network::ErrorKind::Exhausted => Code::ResourceExhausted,
+        network::ErrorKind::PortTaken | network::ErrorKind::Host => Code::FailedPrecondition,
+        network::ErrorKind::Kernel => Code::Internal,
     }
 }
 

@@ -25,6 +25,7 @@ mod lock;
 mod node;
 mod options;
 mod pod_files;
+mod pod_network;
 mod recovery;
 mod runtime;
 mod server;

@@ -1,7 +1,7 @@
 //! hostname, hosts and resolv.conf of a pod: files in its directory that the spec builder binds
 //! into its containers.
 
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
 
 use sys::atomic::Durability;
 
@@ -13,25 +13,33 @@ pub(crate) const HOSTNAME: &str = "hostname";
 pub(crate) const HOSTS: &str = "hosts";
 /// Name of the file that becomes `/etc/resolv.conf`.
 pub(crate) const RESOLV: &str = "resolv.conf";
+const HOST_RESOLV: &str = "/etc/resolv.conf";
 
-/// Writes the three files. Blocks.
+/// Where systemd-resolved keeps the name servers behind its own one on the loopback.
+const BEHIND_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+
+/// Writes the three files. `addresses` are those of a pod with a network of its own; `None`: it is on
+/// the host's. Blocks.
 ///
 /// # Errors
 /// [`Error::File`].
 pub(crate) fn write(
     dir: &Path,
     hostname: &str,
-    host_network: bool,
+    addresses: Option<&[IpAddr]>,
     dns: Option<&DnsConfig>,
 ) -> Result<(), Error> {
-    let hosts = if host_network {
-        host_file("/etc/hosts")?
-    } else {
-        hosts(hostname)
+    let hosts = match addresses {
+        Some(addresses) => hosts(hostname, addresses),
+        None => host_file("/etc/hosts")?,
     };
-    let resolv = match dns {
-        Some(dns) => resolv_conf(dns),
-        None => host_file("/etc/resolv.conf")?,
+    let resolv = match (dns, addresses) {
+        (Some(dns), _) => resolv_conf(dns),
+        (None, None) => host_file(HOST_RESOLV)?,
+        (None, Some(_)) => {
+            let host = host_file(HOST_RESOLV)?;
+            reachable(&host, || host_file(BEHIND_RESOLVED))?
+        }
     };
     for (name, text) in [
         (HOSTNAME, format!("{hostname}\n")),
@@ -45,6 +53,40 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// The host's resolv.conf without name servers on its loopback: a pod has a loopback of its own. When
+/// there are no others, those that `behind` tells.
+fn reachable(host: &str, behind: impl FnOnce() -> Result<String, Error>) -> Result<String, Error> {
+    let (kept, dropped) = without_loopback(host);
+    if dropped == 0 || servers(&kept) > 0 {
+        return Ok(kept);
+    }
+    let (behind, _) = without_loopback(&behind()?);
+    if servers(&behind) > 0 {
+        return Ok(behind);
+    }
+    tracing::warn!("the host's name servers are on its loopback: pods have none of their own");
+    Ok(kept)
+}
+
+fn without_loopback(text: &str) -> (String, usize) {
+    let loopback = |line: &&str| {
+        let server = nameserver(line).and_then(|server| server.parse::<IpAddr>().ok());
+        server.is_some_and(|ip| ip.is_loopback())
+    };
+    let dropped = text.lines().filter(loopback).count();
+    let kept = text.lines().filter(|line| !loopback(line));
+    (kept.map(|line| format!("{line}\n")).collect(), dropped)
+}
+
+fn servers(text: &str) -> usize {
+    text.lines().filter_map(nameserver).count()
+}
+
+fn nameserver(line: &str) -> Option<&str> {
+    let mut words = line.split_ascii_whitespace();
+    (words.next() == Some("nameserver")).then(|| words.next())?
+}
+
 /// A file of the host; one that is missing is empty.
 fn host_file(path: &str) -> Result<String, Error> {
     match fs::read(path) {
@@ -54,14 +96,22 @@ fn host_file(path: &str) -> Result<String, Error> {
     }
 }
 
-fn hosts(hostname: &str) -> String {
-    format!(
-        "127.0.0.1\tlocalhost\n\
-         127.0.1.1\t{hostname}\n\
-         ::1\tlocalhost ip6-localhost ip6-loopback\n\
-         ff02::1\tip6-allnodes\n\
-         ff02::2\tip6-allrouters\n"
-    )
+/// A pod without an address knows its name by the loopback.
+fn hosts(hostname: &str, addresses: &[IpAddr]) -> String {
+    let mut text = "127.0.0.1\tlocalhost\n\
+                    ::1\tlocalhost ip6-localhost ip6-loopback\n\
+                    fe00::0\tip6-localnet\n\
+                    ff00::0\tip6-mcastprefix\n\
+                    ff02::1\tip6-allnodes\n\
+                    ff02::2\tip6-allrouters\n"
+        .to_owned();
+    if addresses.is_empty() {
+        text.push_str(&format!("127.0.1.1\t{hostname}\n"));
+    }
+    for address in addresses {
+        text.push_str(&format!("{address}\t{hostname}\n"));
+    }
+    text
 }
 
 fn resolv_conf(dns: &DnsConfig) -> String {
@@ -104,7 +154,7 @@ mod tests {
     #[test]
     fn a_pod_of_its_own_knows_its_name() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "web-0", false, Some(&DnsConfig::default())).unwrap();
+        write(dir.path(), "web-0", Some(&[]), Some(&DnsConfig::default())).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
         assert_eq!(read(HOSTNAME), "web-0\n");
         assert!(read(HOSTS).contains("127.0.1.1\tweb-0\n"));
@@ -112,9 +162,47 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_with_addresses_has_its_name_there() {
+        let addresses = ["10.214.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+        let text = hosts("web-0", &addresses);
+        assert!(
+            text.ends_with("10.214.0.2\tweb-0\nfd00::2\tweb-0\n"),
+            "{text}"
+        );
+        assert!(
+            text.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost"),
+            "{text}"
+        );
+        assert!(!text.contains("127.0.1.1"), "{text}");
+    }
+
+    #[test]
+    fn name_servers_on_the_hosts_loopback_are_replaced() {
+        let table = [
+            ("nameserver 10.0.0.1\n", "", "nameserver 10.0.0.1\n"),
+            (
+                "nameserver 127.0.0.1\nnameserver 10.0.0.1\n",
+                "",
+                "nameserver 10.0.0.1\n",
+            ),
+            (
+                "search corp\nnameserver 127.0.0.53\noptions edns0\n",
+                "nameserver 192.0.2.53\nsearch lan\n",
+                "nameserver 192.0.2.53\nsearch lan\n",
+            ),
+            ("search corp\nnameserver ::1\n", "", "search corp\n"),
+            ("", "nameserver 10.0.0.1\n", ""),
+        ];
+        for (host, behind, expected) in table {
+            let text = reachable(host, || Ok(behind.to_owned())).unwrap();
+            assert_eq!(text, expected, "{host:?}");
+        }
+    }
+
+    #[test]
     fn a_pod_on_the_hosts_network_has_the_hosts_files() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "node", true, None).unwrap();
+        write(dir.path(), "node", None, None).unwrap();
         for (name, host) in [(HOSTS, "/etc/hosts"), (RESOLV, "/etc/resolv.conf")] {
             let expected = fs::read(host).unwrap_or_default();
             assert_eq!(fs::read(dir.path().join(name)).unwrap(), expected);

@@ -9,7 +9,8 @@
 //!            agent hangs   ─► tried again and again, while the daemon serves
 //!   Stopping, Removing    finished
 //!   Creating container    taken back
-//! directories without a record, writable layers without a container: removed
+//! directories without a record, writable layers without a container, interfaces and rules of pods
+//! that are gone: removed
 //! ```
 //! The kernel is believed over the file, by way of the agent. Nothing here stops the daemon.
 
@@ -51,6 +52,7 @@ impl Service {
     pub(crate) async fn recover(&self, wait: Duration) -> Result<(), Error> {
         let service = self.clone();
         let strays = blocking(move || service.load()).await?;
+        self.start_network().await;
         let mut work: Vec<_> = self
             .pods
             .all()
@@ -99,8 +101,9 @@ impl Service {
             match self.read::<PodRecord>(&dir.join(POD), &format!("{id}-{POD}")) {
                 Some(record) if record.facts.id == id => {
                     self.load_containers(&id);
-                    self.pods
-                        .load(Arc::new(Pod::new(record.facts, dir, record.state)));
+                    let pod = Pod::new(record.facts, dir, record.state);
+                    self.adopt_network(&pod);
+                    self.pods.load(Arc::new(pod));
                 }
                 _ => strays.push(id),
             }
@@ -345,6 +348,7 @@ impl Service {
     async fn finish_removal(&self, pod: &Arc<Pod>) -> Result<(), Error> {
         let (dir, pin) = (pod.dir().to_owned(), pod.netns_path());
         blocking(move || shm::unmount_at(&dir)).await?;
+        self.give_back_network(pod).await?;
         blocking(move || network::Netns::delete(&pin)).await?;
         self.sweep(pod).await;
         self.settle_containers(self.containers_of(pod.id()), &HashSet::new())

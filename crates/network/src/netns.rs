@@ -35,7 +35,7 @@ use rustix::{
     thread::UnshareFlags,
 };
 
-use crate::{Error, netlink};
+use crate::{Error, netlink, sysctl};
 
 /// `NSFS_MAGIC` of `linux/magic.h`: the filesystem of namespace files.
 const NSFS_MAGIC: u64 = 0x6e73_6673;
@@ -183,6 +183,7 @@ fn unshare_and_pin(path: &Path) -> Result<(), Error> {
         path: path.to_owned(),
         source: e.into(),
     })?;
+    sysctl::namespace()?;
     sys::failpoint!("network.netns.pin.before", |text| Error::Pin {
         path: path.to_owned(),
         source: io::Error::other(text),

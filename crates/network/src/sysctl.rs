@@ -9,6 +9,8 @@
 //!        net.ipv6.conf.<bridge>.disable_ipv6 = 0, accept_ra = 0, accept_dad = 0
 //! pod    net.ipv6.conf.default.accept_ra = 0          a pod can't become the router of another
 //!        net.ipv6.conf.default.accept_dad = 0         addresses are usable at once
+//!        net.ipv4.ip_unprivileged_port_start = 0      any user of the pod may listen on port 80 …
+//!        net.ipv4.ping_group_range = 0 2147483647     … and ping: the ports are the pod's own
 //! ```
 //! `/proc/sys/net` shows the namespace of the thread that looks. A value is written only when it is
 //! another one. Nothing is set back: others may rely on it by then.
@@ -54,6 +56,24 @@ pub(crate) fn bridge_ipv6(bridge: &str) -> Result<(), Error> {
         ("accept_dad", "0"),
     ] {
         set(&format!("ipv6/conf/{bridge}/{name}"), value)?;
+    }
+    Ok(())
+}
+
+/// Sets what people expect of a namespace that is theirs alone, in the calling thread's namespace.
+/// What a pod's request says is set later, and wins.
+///
+/// # Errors
+/// As [`host`].
+pub(crate) fn namespace() -> Result<(), Error> {
+    for (name, value) in [
+        ("ipv4/ip_unprivileged_port_start", "0"),
+        ("ipv4/ping_group_range", "0\t2147483647"),
+    ] {
+        // A kernel can be without IPv4.
+        if Path::new(ROOT).join(name).exists() {
+            set(name, value)?;
+        }
     }
     Ok(())
 }

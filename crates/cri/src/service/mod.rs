@@ -21,6 +21,7 @@ mod list_containers;
 mod list_images;
 mod list_pods;
 mod plan;
+mod plan_network;
 mod pod_stats;
 mod pod_status;
 mod port_forward;
@@ -36,6 +37,7 @@ mod status;
 mod stop_container;
 mod stop_pod;
 mod update_container;
+mod update_runtime_config;
 
 use std::{
     collections::HashMap,
@@ -66,7 +68,8 @@ use crate::{
     index::Index,
     inflight::Inflight,
     layout::{self, Layout},
-    options::Options,
+    options::{NetworkOptions, Options},
+    pod_network::pod_cidr,
     spec::{HostFacts, NodeSettings},
     state::{Container, Pod},
     streaming::Streaming,
@@ -93,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) containers: Index<Container>,
     pub(crate) images: Arc<image::Store>,
     pub(crate) streaming: Streaming,
+    /// The built-in network; `None`: pods of their own have loopback alone.
+    pub(crate) network: Option<Arc<network::Network>>,
     pub(crate) running_pods: Inflight<PodKey, PodConfig, Id>,
     pub(crate) running_creates: Inflight<ContainerKey, ContainerConfig, Id>,
     /// What is done just now and what has failed.
@@ -123,6 +128,17 @@ impl Service {
             .to_string_lossy()
             .into_owned();
         let events = Bus::default();
+        let network = match options.network {
+            NetworkOptions::None => None,
+            NetworkOptions::Bridge(settings) => {
+                let owner = options.state.display().to_string();
+                let network = network::Network::new(settings, owner);
+                if let Some(kept) = pod_cidr::read(&options.root) {
+                    network.set_subnets(kept.ipv4, kept.ipv6);
+                }
+                Some(Arc::new(network))
+            }
+        };
         Service {
             inner: Arc::new(Inner {
                 journal: Journal::open(&options.state),
@@ -139,6 +155,7 @@ impl Service {
                 events,
                 images: Arc::new(images),
                 streaming,
+                network,
                 running_pods: Inflight::default(),
                 running_creates: Inflight::default(),
                 layer_uses: Mutex::default(),

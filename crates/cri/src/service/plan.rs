@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::plan_network;
 use crate::{
     domain::{Id, NamespaceMode, PodConfig},
     error::Error,
@@ -13,8 +14,10 @@ const HOSTNAME_MAX: usize = 64;
 /// How a pod is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PodPlan {
-    /// A network namespace of its own, empty but for loopback; else the host's.
+    /// A network namespace of its own; else the host's.
     pub own_network: bool,
+    /// The ports that the built-in network publishes for it; `None`: it has no part in this pod.
+    pub built_in: Option<Vec<network::Port>>,
     /// What its containers see as hostname.
     pub hostname: String,
     /// Cgroup below which its containers are.
@@ -27,7 +30,7 @@ pub(crate) struct PodPlan {
     pub sysctls: BTreeMap<String, String>,
 }
 
-fn invalid(field: &str, why: impl Into<String>) -> Error {
+pub(super) fn invalid(field: &str, why: impl Into<String>) -> Error {
     Error::InvalidField {
         field: field.to_owned(),
         why: why.into(),
@@ -35,7 +38,7 @@ fn invalid(field: &str, why: impl Into<String>) -> Error {
 }
 
 /// Checks a request and decides what is to be made. `own_cgroup` is the cgroup for a pod that has
-/// been given none, `node` the host's name.
+/// been given none, `node` the host's name, `built_in` whether there is a built-in network.
 ///
 /// # Errors
 /// [`Error::InvalidField`] and [`Error::Unsupported`], naming the field.
@@ -43,6 +46,7 @@ pub(crate) fn pod(
     config: &PodConfig,
     own_cgroup: impl FnOnce() -> String,
     node: &str,
+    built_in: bool,
 ) -> Result<PodPlan, Error> {
     if !config.runtime_handler.is_empty() {
         return Err(Error::Unsupported {
@@ -67,11 +71,12 @@ pub(crate) fn pod(
             ));
         }
     };
-    ports(config, own_network)?;
-    dns(config)?;
+    let built_in = plan_network::built_in(config, own_network, built_in)?;
+    plan_network::dns(config)?;
     log_directory(config)?;
     Ok(PodPlan {
         own_network,
+        built_in,
         hostname: if own_network {
             hostname(config)?
         } else {
@@ -93,44 +98,6 @@ fn own_or_host(name: &str, mode: NamespaceMode) -> Result<bool, Error> {
             "must be POD or NODE",
         )),
     }
-}
-
-fn ports(config: &PodConfig, own_network: bool) -> Result<(), Error> {
-    // With the host's network a host port is the container's own: nothing is to be mapped.
-    match config
-        .port_mappings
-        .iter()
-        .position(|mapping| mapping.host_port != 0)
-    {
-        Some(at) if own_network => Err(Error::Unsupported {
-            field: format!("config.port_mappings[{at}].host_port"),
-            why: "a pod's own network can't publish ports yet; use the host's network \
-                  (namespace_options.network NODE)"
-                .to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn dns(config: &PodConfig) -> Result<(), Error> {
-    let Some(dns) = &config.dns else {
-        return Ok(());
-    };
-    for (name, values) in [
-        ("servers", &dns.servers),
-        ("searches", &dns.searches),
-        ("options", &dns.options),
-    ] {
-        let broken = |value: &String| value.is_empty() || value.contains(char::is_whitespace);
-        if let Some(at) = values.iter().position(broken) {
-            let field = format!("config.dns_config.{name}[{at}]");
-            return Err(invalid(
-                &field,
-                format!("is {:?}, not one word", values[at]),
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn log_directory(config: &PodConfig) -> Result<(), Error> {

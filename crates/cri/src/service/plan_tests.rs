@@ -14,7 +14,7 @@ fn config() -> PodConfig {
 }
 
 fn planned(config: &PodConfig) -> Result<PodPlan, Error> {
-    pod(config, || "/coffer/x".to_owned(), "node-1")
+    pod(config, || "/coffer/x".to_owned(), "node-1", false)
 }
 
 fn host_network(config: &mut PodConfig) {
@@ -37,6 +37,7 @@ fn an_empty_request_gets_namespaces_of_its_own() {
         plan,
         PodPlan {
             own_network: true,
+            built_in: None,
             hostname: "web-server".into(),
             cgroup_parent: "/coffer/x".into(),
             own_ipc: true,

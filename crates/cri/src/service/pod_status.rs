@@ -70,6 +70,8 @@ fn info(pod: &Pod) -> Value {
         "dir": pod.dir(),
         "hostname": facts.hostname,
         "cgroupParent": facts.cgroup_parent,
+        "addresses": pod.addresses(),
+        "ports": pod.lease().map(|lease| lease.ports),
         "netns": (!facts.host_network()).then(|| pod.netns_path()),
         "agent": agent,
         "config": facts.config,

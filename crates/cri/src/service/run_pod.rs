@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! plan            checks everything, changes nothing
-//! dir, record     Starting{files}   pods/<id>/, pod.json, hostname, hosts, resolv.conf, shm
-//! record          Starting{netns}   network namespace, pinned
+//! dir, record     Starting{files}   pods/<id>/, pod.json, addresses and ports (network.json),
+//!                                   hostname, hosts, resolv.conf, shm
+//! record          Starting{netns}   network namespace, pinned; its interfaces, rules of its ports
 //! record          Starting{agent}   cgroups, agent, namespaces
 //! record          Ready             the pod can be seen from here on
 //! ```
@@ -32,7 +33,7 @@ impl Service {
     /// nothing is left behind.
     pub(crate) async fn run_pod_sandbox(&self, config: PodConfig) -> Result<Id, Error> {
         // Before anything else, so that a wrong repetition is told so too.
-        plan::pod(&config, String::new, &self.hostname)?;
+        plan::pod(&config, String::new, &self.hostname, self.network.is_some())?;
         let key = config.metadata.clone();
         let result = self
             .running_pods
@@ -90,7 +91,7 @@ impl Service {
             self.remove_pod_now(&old).await?;
         }
         let own_cgroup = || plan::own_cgroup(&self.settings, &id);
-        let plan = plan::pod(&config, own_cgroup, &self.hostname)?;
+        let plan = plan::pod(&config, own_cgroup, &self.hostname, self.network.is_some())?;
         let facts = PodFacts {
             id: id.clone(),
             config,
@@ -140,6 +141,13 @@ impl Service {
         sys::failpoint!("run_pod.dir.after");
         turn.write_first().await?;
 
+        if let Some(ports) = plan.built_in.clone() {
+            undo.push("network", {
+                let (service, pod) = (self.clone(), Arc::clone(pod));
+                async move { service.give_back_network(&pod).await }
+            });
+            self.reserve_network(pod, ports).await?;
+        }
         sys::failpoint!("run_pod.files.before");
         if plan.own_ipc {
             undo.push("shared memory", {
@@ -147,14 +155,15 @@ impl Service {
                 blocking(move || shm::unmount_at(&dir))
             });
         }
-        let (own_ipc, host_network) = (plan.own_ipc, !plan.own_network);
+        let own_ipc = plan.own_ipc;
         let facts = pod.facts().clone();
+        let addresses = plan.own_network.then(|| pod.addresses());
         blocking(move || {
             make_dir(&dir.join(layout::CONTAINERS), 0o700)?;
             pod_files::write(
                 &dir,
                 &facts.hostname,
-                host_network,
+                addresses.as_deref(),
                 facts.config.dns.as_ref(),
             )?;
             if own_ipc { shm::mount(&dir) } else { Ok(()) }
@@ -178,6 +187,7 @@ impl Service {
             blocking(move || make_dir(&parent, 0o700)).await?;
             blocking(move || network::Netns::create(&pin)).await?;
             sys::failpoint!("run_pod.netns.after");
+            self.attach_network(pod).await?;
         }
 
         turn.advance(PodState::Starting {

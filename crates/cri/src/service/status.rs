@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sys::atomic::Durability;
 
 use super::Service;
-use crate::error::Error;
+use crate::{error::Error, task::blocking};
 
 /// How long a disk may take to show that it can be written.
 const PROBE: Duration = Duration::from_secs(2);
@@ -36,7 +36,7 @@ pub(crate) struct StatusView {
 impl Service {
     /// Looks whether the daemon can do its work now.
     pub(crate) async fn status(&self, verbose: bool) -> StatusView {
-        let conditions = vec![self.runtime_ready().await, network_ready()];
+        let conditions = vec![self.runtime_ready().await, self.network_ready().await];
         StatusView {
             conditions,
             info: verbose.then(|| self.info()),
@@ -76,6 +76,40 @@ impl Service {
         condition
     }
 
+    /// Whether a pod could have the network that it is promised. What somebody has taken away of it
+    /// is put back here.
+    async fn network_ready(&self) -> Condition {
+        let condition = |holds, reason, message| Condition {
+            kind: "NetworkReady",
+            holds,
+            reason,
+            message,
+        };
+        let Some(network) = self.network.clone() else {
+            let message = "pods use the host's network, or one of their own with loopback alone";
+            return condition(true, "LoopbackOnly", message.to_owned());
+        };
+        let subnets: Vec<String> = network.subnets().iter().map(ToString::to_string).collect();
+        let tended = blocking(move || network.tend());
+        match tokio::time::timeout(PROBE, tended).await {
+            Ok(Ok(())) => {
+                let message = format!("pods get addresses from {}", subnets.join(" and "));
+                condition(true, "Bridge", message)
+            }
+            Ok(Err(error)) => {
+                let reason = match &error {
+                    Error::Network(error) => network_reason(error),
+                    _ => "NetworkError",
+                };
+                condition(false, reason, error.chain())
+            }
+            Err(_) => {
+                let message = format!("the kernel does not answer within {PROBE:?}");
+                condition(false, "NetworkTimeout", message)
+            }
+        }
+    }
+
     fn info(&self) -> Value {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -96,14 +130,12 @@ impl Service {
     }
 }
 
-/// Pods are on the host's network or have a namespace with loopback: that needs nothing that could
-/// be missing.
-fn network_ready() -> Condition {
-    Condition {
-        kind: "NetworkReady",
-        holds: true,
-        reason: "LoopbackOnly",
-        message: "pods use the host's network, or one of their own with loopback alone".to_owned(),
+fn network_reason(error: &network::Error) -> &'static str {
+    match error {
+        network::Error::Overlap { .. } => "SubnetOverlap",
+        network::Error::ForeignBridge { .. } => "BridgeTaken",
+        network::Error::Sysctl { .. } => "SysctlDenied",
+        _ => "NetworkError",
     }
 }
 

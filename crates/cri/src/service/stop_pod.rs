@@ -3,7 +3,7 @@
 //! ```text
 //! record  Stopping       SIGKILL to all containers ─► their ends are recorded
 //!                        DestroySandbox ─► the agent ends (or is killed, with its cgroups)
-//!                        shared memory, network namespace
+//!                        shared memory; rules, interfaces, addresses; network namespace
 //! record  Stopped
 //! ```
 //! Each step has a limit and a next stronger one; each may find its work done.
@@ -81,7 +81,8 @@ impl Service {
 
         let (dir, pin) = (pod.dir().to_owned(), pod.netns_path());
         blocking(move || shm::unmount_at(&dir)).await?;
-        self.journal.step(pod.id(), "its network namespace");
+        self.journal.step(pod.id(), "its network");
+        self.give_back_network(pod).await?;
         sys::failpoint!("stop_pod.netns.before");
         blocking(move || network::Netns::delete(&pin)).await?;
         sys::failpoint!("stop_pod.netns.after");

@@ -67,6 +67,7 @@ pub(crate) struct Pod {
     dir: PathBuf,
     state: Mutex<PodState>,
     agent: watch::Sender<Agent>,
+    lease: Mutex<Option<network::Lease>>,
     gate: Gate<()>,
     cpu: CpuRate,
     /// Where its changes are told, once it can be seen.
@@ -110,6 +111,7 @@ impl Pod {
             dir,
             state: Mutex::new(state),
             agent: watch::Sender::new(Agent::Unknown),
+            lease: Mutex::new(None),
             gate: Gate::new(()),
             cpu: CpuRate::default(),
             bus: OnceLock::new(),
@@ -166,6 +168,25 @@ impl Pod {
     /// Says what is known of the agent now.
     pub(crate) fn set_agent(&self, agent: Agent) {
         self.agent.send_replace(agent);
+    }
+
+    /// What the built-in network has given to it.
+    pub(crate) fn lease(&self) -> Option<network::Lease> {
+        self.lease
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Says what the built-in network has given to it.
+    pub(crate) fn set_lease(&self, lease: Option<network::Lease>) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+    }
+
+    /// Its addresses, IPv4 first; none on the host's network or with loopback alone.
+    pub(crate) fn addresses(&self) -> Vec<std::net::IpAddr> {
+        let lease = self.lease();
+        lease.map_or_else(Vec::new, |lease| lease.addresses().collect())
     }
 
     /// The agent, waited for while recovery is still reaching for it.

@@ -105,11 +105,10 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
         metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
         state: to_wire::pod_phase(view.phase),
         created_at: facts.created_at_ns,
-        // No address: the host's is the client's to tell, and a namespace of a pod's own has
-        // loopback alone.
+        // On the host's network the address is the client's to tell.
         network: (view.phase == PodPhase::Ready
             && facts.config.security.namespaces.network != NamespaceMode::Node)
-            .then(wire::PodSandboxNetworkStatus::default),
+            .then(|| network(&view.pod)),
         linux: Some(wire::LinuxPodSandboxStatus {
             namespaces: Some(wire::Namespace {
                 options: Some(to_wire::namespaces(&facts.config.security.namespaces)),
@@ -118,6 +117,14 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
         labels: facts.config.labels.clone(),
         annotations: facts.config.annotations.clone(),
         runtime_handler: facts.config.runtime_handler.clone(),
+    }
+}
+
+fn network(pod: &Pod) -> wire::PodSandboxNetworkStatus {
+    let mut addresses = pod.addresses().into_iter().map(|ip| ip.to_string());
+    wire::PodSandboxNetworkStatus {
+        ip: addresses.next().unwrap_or_default(),
+        additional_ips: addresses.map(|ip| wire::PodIp { ip }).collect(),
     }
 }
 

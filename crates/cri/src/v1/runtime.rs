@@ -48,6 +48,16 @@ impl RuntimeService for Runtime {
         told(Ok(()), |()| answer::runtime_config())
     }
 
+    async fn update_runtime_config(
+        &self,
+        request: Request<wire::UpdateRuntimeConfigRequest>,
+    ) -> Answer<wire::UpdateRuntimeConfigResponse> {
+        let config = request.into_inner().runtime_config.unwrap_or_default();
+        let cidr = config.network_config.unwrap_or_default().pod_cidr;
+        let updated = self.0.update_runtime_config(cidr).await;
+        told(updated, |()| wire::UpdateRuntimeConfigResponse {})
+    }
+
     async fn run_pod_sandbox(
         &self,
         request: Request<wire::RunPodSandboxRequest>,

@@ -41,8 +41,6 @@ macro_rules! unimplemented_rpcs {
 macro_rules! unimplemented_runtime_rpcs {
     () => {
         crate::v1::unimplemented::unimplemented_rpcs! {
-            update_runtime_config: UpdateRuntimeConfigRequest
-                => cri_api::v1::UpdateRuntimeConfigResponse, "UpdateRuntimeConfig";
             checkpoint_container: CheckpointContainerRequest
                 => cri_api::v1::CheckpointContainerResponse, "CheckpointContainer";
             checkpoint_pod: CheckpointPodRequest

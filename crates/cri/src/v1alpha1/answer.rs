@@ -64,7 +64,7 @@ pub(super) fn pod_status(view: &PodView) -> wire::PodSandboxStatusResponse {
             created_at: Some(facts.created_at_ns),
             // No address: the host's is the client's to tell.
             network: (view.phase == PodPhase::Ready && namespaces.network != NamespaceMode::Node)
-                .then(wire::PodSandboxNetworkStatus::default),
+                .then(|| network(&view.pod)),
             linux: Some(wire::LinuxPodSandboxStatus {
                 namespaces: Some(wire::Namespace {
                     network: netns(view),
@@ -74,6 +74,13 @@ pub(super) fn pod_status(view: &PodView) -> wire::PodSandboxStatusResponse {
             labels: facts.config.labels.clone(),
             annotations: facts.config.annotations.clone(),
         }),
+    }
+}
+
+/// The first address: this version knows one.
+fn network(pod: &Pod) -> wire::PodSandboxNetworkStatus {
+    wire::PodSandboxNetworkStatus {
+        ip: pod.addresses().first().map(ToString::to_string),
     }
 }
 

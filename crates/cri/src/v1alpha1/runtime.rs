@@ -182,8 +182,12 @@ impl RuntimeService for Runtime {
 
     async fn update_runtime_config(
         &self,
-        _: Request<wire::UpdateRuntimeConfigRequest>,
+        request: Request<wire::UpdateRuntimeConfigRequest>,
     ) -> Answer<wire::UpdateRuntimeConfigResponse> {
-        Err(unimplemented::answer("UpdateRuntimeConfig"))
+        let config = request.into_inner().runtime_config;
+        let network = config.and_then(|config| config.network_config);
+        let cidr = network.and_then(|network| network.pod_cidr);
+        let updated = self.0.update_runtime_config(cidr.unwrap_or_default()).await;
+        told(updated, |()| wire::UpdateRuntimeConfigResponse {})
     }
 }
