@@ -120,7 +120,7 @@ run "$bin/coffer" images
 
 port=$(free_port)
 title "A pod with a web server, on the host's loopback, port $port"
-run "$bin/coffer" run -d --name web --network host -e "PORT=$port" coffer-demo
+run "$bin/coffer" run -d --name web --network host -e "PORT=$port" -e LISTEN=127.0.0.1 coffer-demo
 for _ in {1..100}; do page=$(fetch 2>/dev/null) && [[ -n $page ]] && break; sleep 0.02; done
 [[ ${page:-} == *Hello* ]] || fail "nobody serves on 127.0.0.1:$port"
 good "the host reads: $page"

@@ -26,8 +26,8 @@ printf '<html><body>Hello from a pod that needs no daemon.</body></html>\n' >"$w
 cat >"$work/site/bin/serve" <<'SERVE'
 #!/bin/sh
 trap 'exit 0' TERM
-echo "serving $(pwd) on 127.0.0.1:$PORT as $(id -un)"
-httpd -f -p "127.0.0.1:$PORT" -h . &
+echo "serving $(pwd) on ${LISTEN:-all addresses}, port $PORT, as $(id -un)"
+httpd -f -p "${LISTEN:+$LISTEN:}$PORT" -h . &
 count=0
 while :; do
   count=$((count + 1))
