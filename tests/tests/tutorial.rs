@@ -35,7 +35,10 @@ struct Block {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 fn blocks(text: &str) -> Vec<Block> {
@@ -46,9 +49,15 @@ fn blocks(text: &str) -> Vec<Block> {
             (None, Some(kind)) => open = Some((kind, number + 1, String::new())),
             (None, None) => {}
             (Some(_), Some(_)) => match open.take() {
-                Some(("sh", line, script)) => found.push(Block { line, script, promise: None }),
+                Some(("sh", line, script)) => found.push(Block {
+                    line,
+                    script,
+                    promise: None,
+                }),
                 Some(("text", line, promise)) => {
-                    let last = found.last_mut().unwrap_or_else(|| panic!("line {line}: no block"));
+                    let last = found
+                        .last_mut()
+                        .unwrap_or_else(|| panic!("line {line}: no block"));
                     assert!(last.promise.is_none(), "line {line}: two promises");
                     last.promise = Some(promise);
                 }
