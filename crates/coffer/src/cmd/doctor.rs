@@ -65,6 +65,7 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     };
     let mut findings = doctor::examine(&subject, daemon);
     let failed = findings.iter().any(|one| one.verdict == Verdict::Fail);
+    let count = doctor::counted(&findings);
     if args.quiet {
         findings.retain(|one| one.verdict != Verdict::Ok);
     }
@@ -74,6 +75,7 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
         Form::Table => {
             let text = doctor::shown(&findings, terminal_width(), paint::on_stdout());
             out::raw(text.as_bytes())?;
+            out::line(&count)?;
         }
     }
     Ok(if failed { exit::FAILURE } else { 0 })

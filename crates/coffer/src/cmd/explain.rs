@@ -177,7 +177,7 @@ fn one(told: &Explanation, indent: &str, width: Option<usize>) -> String {
     };
     let since = match human::ago(told.since.0) {
         ago if ago.is_empty() => String::new(),
-        ago => format!(", since {ago}"),
+        ago => format!(", for {}", ago.trim_end_matches(" ago")),
     };
     let or = |text: &str, none: &str| {
         if text.is_empty() {

@@ -27,7 +27,7 @@ mod trial;
 pub(crate) use coffer::{daemon_says, daemon_silent};
 pub(crate) use finding::{Area, Finding, Verdict};
 pub(crate) use kernel::run_inside;
-pub(crate) use print::shown;
+pub(crate) use print::{counted, shown};
 pub(crate) use text::{Form, Paragraph};
 
 use std::path::PathBuf;

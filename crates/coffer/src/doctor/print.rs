@@ -52,19 +52,21 @@ pub(crate) fn shown(findings: &[Finding], width: Option<usize>, painted: bool) -
             text.replace_range(word_at..word_at + word.len(), &paint.on(word, true));
         }
     }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// How many there are of each verdict, in a sentence.
+pub(crate) fn counted(findings: &[Finding]) -> String {
     let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count();
-    text.push_str(&format!(
-        "\n{} ok, {} to look at, {} that pods need and that {} missing\n",
+    format!(
+        "{} as it should be, {} to look at, {} that keep pods from running",
         count(Verdict::Ok),
         count(Verdict::Warn),
         count(Verdict::Fail),
-        if count(Verdict::Fail) == 1 {
-            "is"
-        } else {
-            "are"
-        },
-    ));
-    text
+    )
 }
 
 /// A paragraph that begins with `mark`, moved in by `rest`.
@@ -131,15 +133,17 @@ mod tests {
             text.contains("\n                 → remove images"),
             "{text}"
         );
-        assert!(text.ends_with("1 ok, 0 to look at, 1 that pods need and that is missing\n"));
+        assert_eq!(
+            counted(&findings()),
+            "1 as it should be, 0 to look at, 1 that keep pods from running"
+        );
     }
 
     #[test]
     fn every_width_holds() {
         for width in [40, 71, 72, 100] {
             let text = shown(&findings(), Some(width), false);
-            let last = text.lines().count() - 1;
-            for line in text.lines().take(last) {
+            for line in text.lines() {
                 assert!(line.chars().count() <= width, "{width}: {line:?}");
             }
         }
