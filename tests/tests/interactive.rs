@@ -421,7 +421,7 @@ async fn what_was_said_is_what_the_container_gets() {
 #[tokio::test]
 async fn what_cannot_be_done_is_refused_by_a_sentence() {
     let (node, _) = Node::with_image().await;
-    let table: [(&[&str], i32, &str); 9] = [
+    let table: [(&[&str], i32, &str); 10] = [
         (
             &["run", "--tmpfs", "/x", IMAGE],
             125,
@@ -442,6 +442,7 @@ async fn what_cannot_be_done_is_refused_by_a_sentence() {
         (&["run", "--netwrk", "host", IMAGE], 125, "--network"),
         (&["run", "no-such-image"], 125, "coffer-demo"),
         (&["exec", "-it", "nobody", "sh"], 125, "no container named"),
+        (&["exec", "-u", "root", "web", "id"], 125, "no word for it"),
         (&["cp", "a", "b"], 2, "CONTAINER:PATH"),
     ];
     for (words, code, part) in table {

@@ -36,11 +36,67 @@ pub(crate) struct Args {
         conflicts_with_all = ["interactive", "tty"]
     )]
     timeout: u32,
+    #[command(flatten)]
+    unsaid: Unsaid,
     /// Name or id of a container
     container: String,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// What other tools can do and CRI's Exec has no field for.
+#[derive(Debug, clap::Args)]
+struct Unsaid {
+    #[arg(short, long, hide = true)]
+    user: Option<String>,
+    #[arg(short, long, hide = true)]
+    workdir: Option<String>,
+    #[arg(short, long, hide = true)]
+    env: Vec<String>,
+    #[arg(short, long, hide = true)]
+    detach: bool,
+    #[arg(long, hide = true)]
+    privileged: bool,
+}
+
+impl Unsaid {
+    fn check(&self) -> Result<(), Error> {
+        let table = [
+            (
+                self.user.is_some(),
+                "-u",
+                "it runs as the container's own user; start a container as another with `coffer run -u`",
+            ),
+            (
+                self.workdir.is_some(),
+                "-w",
+                "change it in there: sh -c 'cd DIR && exec COMMAND'",
+            ),
+            (
+                !self.env.is_empty(),
+                "-e",
+                "set it in there: env KEY=VALUE COMMAND",
+            ),
+            (
+                self.detach,
+                "-d",
+                "the command ends with its client; in there: setsid COMMAND &",
+            ),
+            (
+                self.privileged,
+                "--privileged",
+                "it has what its container has",
+            ),
+        ];
+        match table.into_iter().find(|(given, ..)| *given) {
+            None => Ok(()),
+            Some((_, flag, instead)) => Err(Error::State {
+                message: format!("{flag} is not available: CRI's Exec has no word for it"),
+                hint: instead.to_owned(),
+            }),
+        }
+    }
 }
 
 pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
@@ -50,6 +106,7 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
 }
 
 async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
+    args.unsaid.check()?;
     let daemon = Daemon::connect(socket).await?;
     let container = resolve::container(&daemon, &args.container).await?;
     if container.state != State::Running {

@@ -35,6 +35,8 @@ pub(crate) async fn run(service: &Service, request: AttachRequest, mut session: 
     let id = request.container.clone();
     let outcome = match Attached::open(service, &request).await {
         Ok(attached) => {
+            // A client that is gone is noticed by the talk.
+            let _ = session.output.send(Output::Ready).await;
             let outcome = attached.talk(&request, &mut session).await;
             attached.leave(&request).await;
             outcome

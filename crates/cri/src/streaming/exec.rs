@@ -28,6 +28,8 @@ const FIRST_SIZE: Duration = Duration::from_millis(20);
 /// Runs the command to its end, or the client's.
 pub(crate) async fn run(service: &Service, request: ExecRequest, mut session: Session) {
     let container = request.container.clone();
+    // The program starts when the client's terminal has told its size: it must know that it can.
+    let _ = session.output.send(Output::Ready).await;
     let outcome = match start(service, &request, &mut session).await {
         Ok(process) => {
             let gone = session.gone.clone();

@@ -40,6 +40,8 @@ pub(crate) enum Outcome {
 /// What goes to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Output {
+    /// The first word: from here on nothing is missed.
+    Ready,
     /// Standard output; a terminal's only output.
     Stdout(Bytes),
     /// Standard error.

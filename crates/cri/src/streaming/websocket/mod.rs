@@ -51,7 +51,7 @@ pub(crate) struct Wanted {
 pub(crate) async fn process(
     mut socket: Socket,
     codec: Codec,
-    remote: Remote,
+    mut remote: Remote,
     wanted: Wanted,
     limits: &Limits,
 ) {
@@ -61,7 +61,14 @@ pub(crate) async fn process(
         Wanted { stderr: true, .. } => STDERR,
         _ => STATUS,
     };
-    if let Err(error) = futures::SinkExt::send(&mut socket, codec.data(first, &[])).await {
+    let first = match remote.output.recv().await {
+        Some(Output::Ready) => Some(codec.data(first, &[])),
+        Some(other) => process_frame(codec, other),
+        None => None,
+    };
+    if let Some(first) = first
+        && let Err(error) = futures::SinkExt::send(&mut socket, first).await
+    {
         tracing::debug!(%error, "a client was gone before its stream began");
         remote.gone.send_replace(true);
         return;
@@ -88,6 +95,7 @@ pub(crate) async fn process(
 
 fn process_frame(codec: Codec, output: Output) -> Option<Message> {
     Some(match output {
+        Output::Ready => return None,
         Output::Stdout(bytes) => codec.data(STDOUT, &bytes),
         Output::Stderr(bytes) => codec.data(STDERR, &bytes),
         Output::Exit(outcome) if codec.status => codec.data(STATUS, &status::json(&outcome)),
