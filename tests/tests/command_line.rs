@@ -289,9 +289,9 @@ async fn layouts_and_standard_input_can_be_imported() {
 }
 
 #[tokio::test]
-async fn ctrl_c_stops_what_runs_in_the_foreground() {
+async fn ctrl_c_ends_what_runs_in_the_foreground() {
     let (node, _) = Node::with_image().await;
-    let script = "trap 'echo bye; exit 4' TERM; echo up; while :; do sleep 0.05; done";
+    let script = "trap 'echo bye; exit 4' INT; echo up; while :; do sleep 0.05; done";
     let mut child = Command::new(program("coffer"))
         .env("COFFER_SOCKET", node.socket())
         .args(["run", "--rm", "coffer-demo", script])
