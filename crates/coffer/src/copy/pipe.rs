@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         let (mut writer, mut reader) = pipe();
-        let all: Vec<u8> = (0..3 * PIECE + 7).map(|at| (at % 251) as u8).collect();
+        let all: Vec<u8> = (0..=250).cycle().take(3 * PIECE + 7).collect();
         let sent = all.clone();
         let thread = std::thread::spawn(move || {
             writer.write_all(&sent).unwrap();

@@ -88,11 +88,7 @@ pub(crate) async fn carry(
             }
             match introduced.get_mut(usize::from(on)) {
                 Some(introduced) if !*introduced => *introduced = true,
-                _ if on == DATA => {
-                    if to_us.write_all(data).await.is_err() {
-                        break;
-                    }
-                }
+                _ if on == DATA && to_us.write_all(data).await.is_err() => break,
                 _ if on == TROUBLE => trouble.extend_from_slice(data),
                 _ => {}
             }

@@ -88,7 +88,9 @@ mod tests {
 
     #[test]
     fn the_sequence_detaches_and_all_else_passes() {
-        let table: [(&[&[u8]], &[u8], bool); 6] = [
+        /// What was typed in pieces, what passed, whether it detached.
+        type Row<'a> = (&'a [&'a [u8]], &'a [u8], bool);
+        let table: [Row<'_>; 6] = [
             (&[b"ls\n"], b"ls\n", false),
             (&[b"a\x10\x11b"], b"a", true),
             (&[b"\x10", b"\x11"], b"", true),

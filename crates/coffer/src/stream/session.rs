@@ -81,17 +81,15 @@ pub(crate) async fn converse(socket: Socket, wiring: Wiring) -> Result<Ended, Er
     let ended = {
         let mut hear = std::pin::pin!(hear(stream, socket.early, &mut stdout, &mut stderr));
         let mut say = std::pin::pin!(say(&mut sink, input, &wiring, socket.closes));
-        loop {
-            tokio::select! {
-                ended = &mut hear => break ended,
-                said = &mut say => match said {
-                    Said::Detached => break Ok(Ended::Detached),
-                    Said::Failed(error) => break Err(error),
-                    // What the far side still has to say explains it.
-                    Said::Refused => break hear.await,
-                },
-                number = signals.next() => break Ok(Ended::Signal(number)),
-            }
+        tokio::select! {
+            ended = &mut hear => ended,
+            said = &mut say => match said {
+                Said::Detached => Ok(Ended::Detached),
+                Said::Failed(error) => Err(error),
+                // What the far side still has to say explains it.
+                Said::Refused => hear.await,
+            },
+            number = signals.next() => Ok(Ended::Signal(number)),
         }
     };
     let written = match &ended {
