@@ -43,7 +43,12 @@ Names and unique prefixes of ids mean containers and pods; pod/NAME and containe
 pub(crate) fn command() -> clap::Command {
     let command = Cli::command();
     let list = grouped(&command);
-    command.help_template(format!(
+    let command = ["container", "pod", "image"]
+        .into_iter()
+        .fold(command, |command, group| {
+            command.mut_subcommand(group, |group| group.arg_required_else_help(true))
+        });
+    command.arg_required_else_help(true).help_template(format!(
         "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{list}Options:\n{{options}}\n\n{NOTES}\n"
     ))
 }
