@@ -66,11 +66,11 @@ impl Agent {
     pub(crate) fn new(engine: Engine, state: StateDir) -> Self {
         Self {
             engine: Arc::new(engine),
+            mounts: Arc::new(Mounts::new(&state.dir)),
             state,
             table: Arc::default(),
             reaper: Arc::default(),
             oom: OomQueue::default(),
-            mounts: Arc::default(),
             done: Notify::new(),
             pod: Mutex::new(PodState::None),
             cgroup_parents: Mutex::default(),

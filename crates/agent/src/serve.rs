@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::Agent;
 use crate::args::Args;
-use crate::{connection, listen, logging, ops, setup};
+use crate::{connection, listen, logging, ops, setup, storage};
 
 /// Idle threads of the pool end after this time.
 const IDLE: Duration = Duration::from_millis(500);
@@ -23,6 +23,8 @@ const FAREWELL: Duration = Duration::from_millis(50);
 pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     logging::start(args.log_level);
     let listen::Bound { listener, file } = listen::listen(&args.address)?;
+    // The address is ours, so no other agent uses the directory.
+    storage::clean(&args.state.dir);
     let cgroup = setup::settle(args.cgroup.as_deref())?;
     let engine = Engine::probe(EngineOptions {
         seccomp_cache: args.seccomp_cache.clone(),

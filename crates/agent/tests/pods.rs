@@ -448,3 +448,31 @@ async fn twenty_pods_cost_little_each() {
         pod.destroy(calls).await;
     }
 }
+
+#[tokio::test]
+async fn storages_of_a_killed_agent_are_unmounted_by_the_next() {
+    let mut pod = Pod::start();
+    let calls = pod.connect().await;
+    let point = pod.dir.path().join("scratch");
+    let mut request = pod.sandbox_request();
+    request.storages.push(agent_api::grpc::Storage {
+        driver: "ephemeral".into(),
+        mount_point: common::text(&point),
+        ..Default::default()
+    });
+    calls.own.create_sandbox(soon(), &request).await.unwrap();
+    let mounted = || {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        mounts.contains(&common::text(&point))
+    };
+    assert!(mounted());
+    drop(calls);
+    pod.kill_agent();
+    pod.start_again();
+    let calls = pod.connect().await;
+    // It listens before it cleans, and answers after.
+    assert!(calls.state("none").await.is_none());
+    assert!(!mounted() && !point.exists(), "{}", pod.agent_log());
+    assert!(!pod.state("storages").exists());
+    pod.destroy(calls).await;
+}

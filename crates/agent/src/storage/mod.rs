@@ -2,6 +2,7 @@
 //! They are counted by mount point: a second user of the same one mounts nothing, the last one
 //! unmounts. What was mounted first is unmounted last.
 
+mod journal;
 mod options;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::mount::{UnmountFlags, mount, mount_change, unmount};
 
 use crate::error::Error;
+use journal::Journal;
+pub(crate) use journal::clean;
 use options::Options;
 
 /// Drivers that work here, as GetGuestDetails lists them.
@@ -47,8 +50,9 @@ struct Entry {
 }
 
 /// The storages in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mounts {
+    journal: Journal,
     entries: Mutex<(u64, BTreeMap<PathBuf, Entry>)>,
 }
 
@@ -73,6 +77,14 @@ impl Drop for Held {
 }
 
 impl Mounts {
+    /// None yet; what is mounted is noted in the directory `state`.
+    pub(crate) fn new(state: &Path) -> Self {
+        Self {
+            journal: Journal::new(state),
+            entries: Mutex::default(),
+        }
+    }
+
     /// Makes or counts `storages`. Blocks.
     ///
     /// # Errors
@@ -96,7 +108,16 @@ impl Mounts {
             entry.users += 1;
             return Ok(());
         }
-        let mounted = make(storage)?;
+        let point = storage.mount_point.as_path();
+        let noted = self.journal.write(mounted(&entries.1).chain([point]));
+        noted.map_err(|e| Error::io("note", format!("storage {}", point.display()), e))?;
+        sys::failpoint!("agent.storage.mount.before");
+        let made = make(storage);
+        sys::failpoint!("agent.storage.mount.after");
+        if made.is_err() {
+            self.note(&entries.1);
+        }
+        let mounted = made?;
         let serial = entries.0;
         entries.0 += 1;
         entries.1.insert(
@@ -138,11 +159,26 @@ impl Mounts {
             // owner removes it, and a mount point of ours is empty.
             drop(std::fs::remove_dir(point));
         }
+        self.note(&entries.1);
+    }
+
+    /// Notes what is mounted now. A failure leaves a note too many, which does no harm.
+    fn note(&self, entries: &BTreeMap<PathBuf, Entry>) {
+        if let Err(e) = self.journal.write(mounted(entries)) {
+            log::warn!("cannot note which storages are mounted: {e}");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<PathBuf, Entry>)> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Mount points, oldest first.
+fn mounted(entries: &BTreeMap<PathBuf, Entry>) -> impl Iterator<Item = &Path> {
+    let mut mounted: Vec<_> = entries.iter().filter(|(_, entry)| entry.mounted).collect();
+    mounted.sort_by_key(|(_, entry)| entry.serial);
+    mounted.into_iter().map(|(point, _)| point.as_path())
 }
 
 /// Makes one storage; true if something was mounted.

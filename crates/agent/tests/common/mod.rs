@@ -104,6 +104,14 @@ impl Pod {
         self.agent.signal(rustix::process::Signal::KILL);
     }
 
+    /// Starts another agent in place of one that was killed, once that is gone.
+    pub(crate) fn start_again(&mut self) {
+        while !sys::wait::reap(self.pid()).is_ok_and(|ended| ended.is_some()) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.agent = guard::Process::new(spawn(self.dir.path(), &[]));
+    }
+
     /// Connects, waiting for the agent to listen.
     pub(crate) async fn connect(&self) -> Calls {
         let deadline = Instant::now() + Duration::from_secs(10);
