@@ -275,16 +275,13 @@ impl Stream {
     ///
     /// # Panics
     /// The stream ends before.
-    #[track_caller]
-    pub fn until(&mut self, channel: usize, text: &str) -> impl Future<Output = ()> {
-        async move {
-            while !self.got.text(channel).contains(text) {
-                assert!(
-                    self.next().await,
-                    "ended without {text:?} on channel {channel}: {:?}",
-                    self.got
-                );
-            }
+    pub async fn until(&mut self, channel: usize, text: &str) {
+        while !self.got.text(channel).contains(text) {
+            assert!(
+                self.next().await,
+                "ended without {text:?} on channel {channel}: {:?}",
+                self.got
+            );
         }
     }
 

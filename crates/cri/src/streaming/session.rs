@@ -9,8 +9,9 @@
 //!   frames  ◄───────────────────────── output (Stdout, Stderr, Exit last) ◄── process
 //! ```
 //! Each channel holds [`PIECES`] pieces of at most [`PIECE`] bytes: whoever is slow holds the other
-//! side up, and never memory. With what an adapter and the agent's calls hold, a stream keeps less
-//! than a megabyte of the daemon.
+//! side up, and never memory. With what an adapter and the agent's calls hold, a client that does not
+//! read keeps less than a megabyte of the daemon, and one that sends what nobody reads no more than
+//! one message of the largest size beside it.
 
 use tokio::sync::{mpsc, watch};
 

@@ -10,7 +10,6 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -32,14 +31,15 @@ use tokio_tungstenite::{
     },
 };
 
-use super::codec::{Codec, Said};
+use super::{
+    codec::{Codec, Said},
+    pulse::Pulse,
+};
 use crate::streaming::session::{PIECE, Size};
 
 /// How often a client is pinged. The kernel of a client that was killed answers a ping with a reset,
 /// also while the end of its connection is stuck behind bytes that we do not read.
 const PING: Duration = Duration::from_secs(10);
-/// A client that was not heard of for so long, pings included, is gone.
-const SILENT: Duration = Duration::from_secs(60);
 /// How often the socket is looked at while a channel has no room.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the last bytes of a client that has hung up may wait for room.
@@ -331,55 +331,6 @@ fn size(bytes: &[u8]) -> Option<Size> {
         columns: size.width,
         rows: size.height,
     })
-}
-
-/// When something was heard last.
-#[derive(Debug)]
-struct Pulse {
-    start: Instant,
-    /// Milliseconds since `start`.
-    data: AtomicU64,
-    heard: AtomicU64,
-    /// The socket is not being read.
-    blocked: AtomicBool,
-}
-
-impl Pulse {
-    fn new() -> Pulse {
-        Pulse {
-            start: Instant::now(),
-            data: AtomicU64::new(0),
-            heard: AtomicU64::new(0),
-            blocked: AtomicBool::new(false),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn data(&self) {
-        self.data.store(self.now(), Ordering::Relaxed);
-    }
-
-    fn heard(&self) {
-        self.heard.store(self.now(), Ordering::Relaxed);
-    }
-
-    fn blocked(&self, blocked: bool) {
-        self.blocked.store(blocked, Ordering::Relaxed);
-        self.heard();
-        self.data();
-    }
-
-    fn since_data(&self) -> Duration {
-        Duration::from_millis(self.now() - self.data.load(Ordering::Relaxed))
-    }
-
-    fn is_silent(&self) -> bool {
-        let since = self.now() - self.heard.load(Ordering::Relaxed);
-        !self.blocked.load(Ordering::Relaxed) && Duration::from_millis(since) >= SILENT
-    }
 }
 
 #[cfg(test)]

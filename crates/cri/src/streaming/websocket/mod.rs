@@ -10,6 +10,7 @@
 
 mod codec;
 mod connection;
+mod pulse;
 
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 
