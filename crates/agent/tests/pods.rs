@@ -455,6 +455,8 @@ async fn storages_of_a_killed_agent_are_unmounted_by_the_next() {
     let calls = pod.connect().await;
     let point = pod.dir.path().join("scratch");
     let mut request = pod.sandbox_request();
+    // The next agent would not know of a cgroup.
+    request.cgroup_parent.clear();
     request.storages.push(agent_api::grpc::Storage {
         driver: "ephemeral".into(),
         mount_point: common::text(&point),
