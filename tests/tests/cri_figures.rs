@@ -179,7 +179,9 @@ async fn an_update_that_was_cut_off_can_be_repeated() {
             ..Default::default()
         };
         let cut_off = update(&client, &id, wanted.clone()).await.unwrap_err();
-        assert_eq!(cut_off.code(), Code::Unavailable, "{place}: {cut_off:?}");
+        // The connection's end, by whichever name the transport gives it.
+        let broken = matches!(cut_off.code(), Code::Unavailable | Code::Unknown);
+        assert!(broken, "{place}: {cut_off:?}");
         node.wait();
         node.start().await;
         let client = node.client().await;
@@ -243,6 +245,7 @@ async fn a_pods_figures_are_those_of_its_containers_and_its_network() {
     assert_eq!(container.attributes.as_ref().unwrap().id, id);
     let network = linux.network.unwrap();
     assert!(network.timestamp > 0);
+    assert_eq!(network.default_interface.unwrap().name, "eth0");
 
     let list = runtime.list_pod_sandbox_stats(v1::ListPodSandboxStatsRequest::default());
     let list = list.await.unwrap().into_inner().stats;

@@ -155,6 +155,11 @@ async fn a_pod_lives_its_whole_life() {
     assert_eq!(told.state(), wire::PodSandboxState::SandboxReady);
     assert!(told.created_at() > 0);
     assert_eq!(told.labels, config.labels);
+    // This version knows one address: the first that v1 tells.
+    let newer = node.client().await.pod_status(&pod_id).await.unwrap();
+    let ip = told.network.unwrap().ip.unwrap();
+    assert!(ip.parse::<std::net::IpAddr>().is_ok(), "{ip:?}");
+    assert_eq!(ip, newer.network.unwrap().ip);
     let namespaces = told.linux.unwrap().namespaces.unwrap();
     let options = namespaces.options.as_ref().unwrap();
     assert_eq!(
@@ -492,6 +497,22 @@ async fn bad_requests_are_refused_by_name() {
         .unwrap_err();
     assert_eq!(first.code(), newer.code());
     assert_eq!(first.message(), newer.message());
+    let cidr = |text: Option<&str>| wire::UpdateRuntimeConfigRequest {
+        runtime_config: Some(wire::RuntimeConfig {
+            network_config: Some(wire::NetworkConfig {
+                pod_cidr: text.map(str::to_owned),
+            }),
+        }),
+    };
+    // Absent and empty say nothing; what is no subnet is refused.
+    for nothing in [None, Some("")] {
+        runtime.update_runtime_config(cidr(nothing)).await.unwrap();
+    }
+    let error = runtime
+        .update_runtime_config(cidr(Some("10.1.2.3/99")))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
     // No bytes of a message.
     let path = "/runtime.RuntimeService/RunPodSandbox";
     let torn = raw::call(&node.socket(), path, vec![0x0a, 0xff])
