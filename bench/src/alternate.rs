@@ -9,7 +9,8 @@
 use std::io;
 use std::time::Instant;
 
-use crate::stats::Sample;
+use crate::stats::{Sample, Summary, ms, ratio};
+use crate::table::markdown;
 
 /// A program under measurement: a name and what one run of it does.
 pub(crate) struct Contender<'a> {
@@ -82,6 +83,33 @@ impl Dice {
             order.swap(i, j);
         }
     }
+}
+
+/// The markdown table of what [`measure`] found: the first program against each.
+pub(crate) fn comparison(names: &[&str], samples: &[Vec<Sample>]) -> String {
+    let (Some(first), Some(own)) = (names.first(), samples.first()) else {
+        return String::new();
+    };
+    let rows: Vec<Vec<String>> = names
+        .iter()
+        .zip(samples)
+        .filter_map(|(name, theirs)| {
+            let summary = Summary::of(theirs)?;
+            let against = ratio(own, theirs)?;
+            Some(vec![
+                (*name).to_owned(),
+                ms(summary.min),
+                ms(summary.median),
+                ms(summary.cpu),
+                format!("{against:.2}"),
+            ])
+        })
+        .collect();
+    let against = format!("{first} / it");
+    markdown(
+        &["program", "min ms", "median ms", "CPU ms", &against],
+        &rows,
+    )
 }
 
 #[cfg(test)]

@@ -29,14 +29,14 @@ const STEPS: [&str; 5] = [
 ];
 
 /// A daemon of our own; ends with this value.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    base: tempfile::TempDir,
+    pub(crate) base: tempfile::TempDir,
     name: String,
 }
 
 impl Daemon {
-    fn start(bin: &Path) -> io::Result<Daemon> {
+    pub(crate) fn start(bin: &Path) -> io::Result<Daemon> {
         let base = tempfile::Builder::new().prefix("coffer-bench").tempdir()?;
         let name = format!("cofbench-{}", std::process::id());
         let at = |part: &str| base.path().join(part);
@@ -70,7 +70,7 @@ impl Daemon {
         i32::try_from(self.child.id()).unwrap_or_default()
     }
 
-    async fn client(&mut self) -> io::Result<Client> {
+    pub(crate) async fn client(&mut self) -> io::Result<Client> {
         let socket = self.base.path().join("coffer.sock");
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -137,7 +137,7 @@ async fn run(daemon: &mut Daemon, bin: &Path, rounds: usize) -> Result<String, S
     Ok(out)
 }
 
-async fn import(client: &Client, base: &Path) -> Result<String, String> {
+pub(crate) async fn import(client: &Client, base: &Path) -> Result<String, String> {
     let path = base.join("busybox.tar");
     testing::image::busybox_archive(&path, testing::image::Compression::Gzip)
         .map_err(|e| format!("make an image: {e}"))?;

@@ -7,6 +7,7 @@
 //! bench seccomp                  a profile compiled, and from the cache
 //! bench oci                      coffer-oci run true against crun and runc
 //! bench cri                      a pod through CRI; memory with 20 pods; sizes of the programs
+//! bench cli                      what a person waits for: run, exec, ps, against podman
 //!   --bin DIR                    where coffer, coffer-agent and coffer-oci are (default: bin)
 //!   --coffer-oci PATH            another coffer-oci
 //!   --rounds N                   default: 50
@@ -18,6 +19,7 @@
 #![expect(clippy::print_stdout, reason = "a program whose output is its tables")]
 
 mod alternate;
+mod cli;
 mod cri;
 mod join;
 mod launch;
@@ -69,17 +71,20 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
         "join" => join::report(rounds)?,
         "seccomp" => seccomp::report(rounds)?,
         "oci" => oci::report_privately(&coffer_oci, rounds)?,
+        cli::STAGE => cli::stage(&bin, rounds)?,
         "cri" => cri::report(&bin, rounds)?,
+        "cli" => cli::report(&bin, rounds)?,
         "all" => {
             let mut out = launch::report(rounds)?;
             out += &join::report(rounds)?;
             out += &seccomp::report(rounds)?;
             out += &oci::report_privately(&coffer_oci, rounds)?;
             out += &cri::report(&bin, rounds)?;
+            out += &cli::report(&bin, rounds)?;
             out
         }
         other => {
-            let reason = "try launch, join, seccomp, oci or cri";
+            let reason = "try launch, join, seccomp, oci, cri or cli";
             return Err(format!("there is no benchmark {other:?}; {reason}").into());
         }
     })

@@ -11,10 +11,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::alternate::{Contender, measure};
+use crate::alternate::{Contender, comparison, measure};
 use crate::seccomp::default_profile::runtime_default;
-use crate::stats::{Summary, ms, ratio};
-use crate::table::markdown;
 
 /// One spec to compare on: what it adds to the default document of `runc spec`.
 struct Case {
@@ -110,35 +108,12 @@ pub(crate) fn report(coffer_oci: &Path, rounds: usize) -> io::Result<String> {
             })
             .collect();
         let samples = measure(&mut contenders, 3, rounds)?;
-        let rows: Vec<Vec<String>> = programs
-            .iter()
-            .zip(&samples)
-            .filter_map(|((name, _), own)| {
-                let s = Summary::of(own)?;
-                let against = ratio(&samples[0], own)?;
-                Some(vec![
-                    (*name).to_owned(),
-                    ms(s.min),
-                    ms(s.median),
-                    ms(s.cpu),
-                    format!("{against:.2}"),
-                ])
-            })
-            .collect();
+        let names = programs.each_ref().map(|(name, _)| *name);
         out.push_str(&format!(
             "\n`run true`, {}, {rounds} rounds:\n\n",
             case.name
         ));
-        out.push_str(&markdown(
-            &[
-                "program",
-                "min ms",
-                "median ms",
-                "CPU ms",
-                "coffer-oci / it",
-            ],
-            &rows,
-        ));
+        out.push_str(&comparison(&names, &samples));
     }
     Ok(out)
 }
