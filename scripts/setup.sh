@@ -7,7 +7,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
-demo=(busybox-static)
+demo=(busybox-static iproute2)
 # procps: `ps`, for coffer-oci ps.
 test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps)
 bench=("${build[@]}" "${demo[@]}" crun runc podman iproute2)

@@ -28,7 +28,7 @@ const STEPS: [&str; 5] = [
     "stop and remove pod",
 ];
 
-/// A daemon of our own; ends with this value.
+/// A daemon of our own, in a network namespace of its own; ends with this value.
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) base: tempfile::TempDir,
@@ -45,7 +45,8 @@ impl Daemon {
             .create(true)
             .append(true)
             .open(at("daemon.log"))?;
-        let child = Command::new(bin.join("coffer"))
+        let mut command = Command::new(bin.join("coffer"));
+        command
             .arg("serve")
             .arg("--root")
             .arg(at("root"))
@@ -58,8 +59,11 @@ impl Daemon {
             .args(["--cgroup-root", &name, "--log-level", "warn"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
+            .stderr(log);
+        // Its bridge and its rules never meet the machine's own network. The daemon keeps the
+        // namespace for as long as it lives.
+        let child = network::Scratch::new()?
+            .run(|| command.spawn())?
             .map_err(|e| {
                 io::Error::new(e.kind(), format!("{}: {e}", bin.join("coffer").display()))
             })?;
