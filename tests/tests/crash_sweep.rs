@@ -51,6 +51,16 @@ async fn calls(
     Ok((id, container))
 }
 
+/// Takes the bridge away, so that a daemon with no pods finds the host as the trace's daemon did: it
+/// passes the places of its making with the first pod and not when it starts.
+fn forget_bridge(node: &Node) {
+    let mut command = std::process::Command::new("ip");
+    command
+        .args(["link", "del", "coffer0"])
+        .stderr(std::process::Stdio::null());
+    node.within(|| command.status()).unwrap();
+}
+
 /// What a trace file has, each name with how often it was passed.
 fn trace(path: &Path) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
@@ -203,6 +213,7 @@ async fn crash_sweep_of_run_create_and_start() {
     );
     for (number, (name, count)) in places.iter().enumerate() {
         let place = format!("{name} (pass {count})");
+        forget_bridge(&node);
         node.start_with(&[("COFFER_FAILPOINTS", &format!("{name}={count}*kill"))])
             .await;
         let pod_config = sweep_pod(&node, &format!("sweep{number}"));
@@ -278,6 +289,7 @@ async fn crash_sweep_without_a_retry() {
     let places = places(&mut node, &image, "making").await;
     for (number, (name, count)) in places.iter().enumerate().step_by(2) {
         let place = format!("{name} (pass {count})");
+        forget_bridge(&node);
         node.start_with(&[("COFFER_FAILPOINTS", &format!("{name}={count}*kill"))])
             .await;
         let pod_config = sweep_pod(&node, &format!("sweep{number}"));
