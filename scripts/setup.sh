@@ -10,7 +10,7 @@ build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
 demo=(busybox-static iproute2)
 # procps: `ps`, for coffer-oci ps.
 test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps)
-bench=("${build[@]}" "${demo[@]}" crun runc podman iproute2)
+bench=("${build[@]}" "${demo[@]}" crun runc podman)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;

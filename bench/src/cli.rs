@@ -60,7 +60,7 @@ pub(crate) fn stage(bin: &Path, rounds: usize) -> io::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let mut daemon = Daemon::start(bin)?;
+    let mut daemon = Daemon::start_here(bin)?;
     let image = runtime.block_on(async {
         let client = daemon.client().await?;
         cri::import(&client, daemon.base.path())

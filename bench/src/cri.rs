@@ -28,7 +28,7 @@ const STEPS: [&str; 5] = [
     "stop and remove pod",
 ];
 
-/// A daemon of our own, in a network namespace of its own; ends with this value.
+/// A daemon of our own; ends with this value.
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) base: tempfile::TempDir,
@@ -37,6 +37,14 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(bin: &Path) -> io::Result<Daemon> {
+        // Its bridge and its rules never meet the machine's own network. The daemon keeps the
+        // namespace for as long as it lives.
+        let network = network::Scratch::new()?;
+        network.run(|| Daemon::start_here(bin))?
+    }
+
+    /// As [`Daemon::start`], in the network namespace of the caller.
+    pub(crate) fn start_here(bin: &Path) -> io::Result<Daemon> {
         let base = tempfile::Builder::new().prefix("coffer-bench").tempdir()?;
         let name = format!("cofbench-{}", std::process::id());
         let at = |part: &str| base.path().join(part);
@@ -60,13 +68,9 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        // Its bridge and its rules never meet the machine's own network. The daemon keeps the
-        // namespace for as long as it lives.
-        let child = network::Scratch::new()?
-            .run(|| command.spawn())?
-            .map_err(|e| {
-                io::Error::new(e.kind(), format!("{}: {e}", bin.join("coffer").display()))
-            })?;
+        let child = command.spawn().map_err(|e| {
+            io::Error::new(e.kind(), format!("{}: {e}", bin.join("coffer").display()))
+        })?;
         Ok(Daemon { child, base, name })
     }
 

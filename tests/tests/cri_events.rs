@@ -42,10 +42,9 @@ async fn take<T>(stream: &mut Streaming<T>, count: usize) -> Vec<T> {
         let next = tokio::time::timeout(Duration::from_secs(20), stream.message());
         match next.await {
             Ok(Ok(Some(message))) => taken.push(message),
-            other => {
-                let other = other.map(|answer| answer.map(|message| message.is_some()));
-                panic!("{} of {count} came, then {other:?}", taken.len());
-            }
+            Ok(Ok(None)) => panic!("{} of {count} came, then the end", taken.len()),
+            Ok(Err(status)) => panic!("{} of {count} came, then {status}", taken.len()),
+            Err(_) => panic!("{} of {count} came, then nothing", taken.len()),
         }
     }
     taken

@@ -26,11 +26,10 @@ fn definition() -> Command {
 }
 
 fn commands(root: &Command) -> impl Iterator<Item = &Command> {
-    let visible = |name: &&str| root.find_subcommand(name);
     help::GROUPS
         .iter()
         .flat_map(|(_, names)| *names)
-        .filter_map(move |name| visible(&name))
+        .filter_map(|name| root.find_subcommand(name))
 }
 
 /// `coffer.1` and a page for each command.

@@ -104,7 +104,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::zombie_processes, reason = "a zombie is what is looked at")]
     fn the_kernel_says_it_in_that_field() {
         let mut child = std::process::Command::new("sh")
             .args(["-c", "exit 42"])

@@ -9,7 +9,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Response, Status, Streaming};
 
 use super::{Answer, Answers, chunks};
-use crate::{service::Service, v1::status};
+use crate::{error::Error, service::Service, v1::status};
 
 /// Chunks of at most 1 MiB on their way, in either direction: a bound on memory.
 const CHUNKS: usize = 4;
@@ -35,11 +35,14 @@ pub(super) async fn copy_out(
         first => first,
     };
     let chunks = tokio_stream::iter(first).chain(chunks);
-    Ok(Response::new(Box::pin(chunks.map(|chunk| {
-        chunk
-            .map(|chunk| CopyOutResponse { chunk })
-            .map_err(|error| status::from(&error))
-    }))))
+    Ok(Response::new(Box::pin(chunks.map(told))))
+}
+
+#[expect(clippy::result_large_err, reason = "the transport's own type")]
+fn told(chunk: Result<Vec<u8>, Error>) -> Result<CopyOutResponse, Status> {
+    chunk
+        .map(|chunk| CopyOutResponse { chunk })
+        .map_err(|error| status::from(&error))
 }
 
 pub(super) async fn copy_in(

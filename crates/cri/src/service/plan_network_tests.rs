@@ -120,7 +120,14 @@ fn resolv_conf_takes_addresses_names_and_words() {
         &["ndots:5", "edns0"],
     )
     .unwrap();
-    let table: [(&[&str], &[&str], &[&str], &str); 8] = [
+    // Servers, searches, options, and the field that is wrong.
+    type Case = (
+        &'static [&'static str],
+        &'static [&'static str],
+        &'static [&'static str],
+        &'static str,
+    );
+    let table: [Case; 8] = [
         (&["dns.google"], &[], &[], "servers[0]"),
         (
             &["10.0.0.1", "10.0.0.1\nnameserver 6.6.6.6"],

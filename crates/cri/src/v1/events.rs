@@ -7,7 +7,7 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::Status;
 
 use super::answer;
-use crate::service::Service;
+use crate::{events::Change, service::Service};
 
 /// Answers for as long as the client listens.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<ContainerEventResponse, Status>> + Send>>;
@@ -15,10 +15,15 @@ pub(super) type Events = Pin<Box<dyn Stream<Item = Result<ContainerEventResponse
 /// Everything that changes from now on.
 pub(super) fn events(service: &Service) -> Events {
     let changes = ReceiverStream::new(service.events.listen());
-    let told = changes.map(|change| Ok(answer::event(&change)));
+    let told = changes.map(told);
     // The bus lets go of a listener only when that has not read for long.
     let lost = tokio_stream::once(Err(Status::resource_exhausted(
         "this client reads too slowly and has missed events: list the containers and listen again",
     )));
     Box::pin(told.chain(lost))
+}
+
+#[expect(clippy::result_large_err, reason = "the transport's own type")]
+fn told(change: Change) -> Result<ContainerEventResponse, Status> {
+    Ok(answer::event(&change))
 }

@@ -6,10 +6,7 @@ use tonic::{Request, Response, Status};
 use super::{answer, convert};
 use crate::{
     service::Service,
-    v1::{
-        status::{self, told},
-        unimplemented,
-    },
+    v1::status::{self, told},
 };
 
 /// The adapter.

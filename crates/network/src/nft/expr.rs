@@ -113,7 +113,7 @@ impl Rule {
     }
 
     /// Goes on only if the destination is an address of this host.
-    pub(super) fn to_this_host(self) -> Rule {
+    pub(super) fn towards_this_host(self) -> Rule {
         const ADDRTYPE: u32 = 3;
         const BY_DESTINATION: u32 = 2;
         const LOCAL: u32 = 2;
@@ -134,7 +134,7 @@ impl Rule {
     }
 
     /// Goes on only if the key in the registers is in the set.
-    pub(super) fn is_in(self, set: &str, register: u32) -> Rule {
+    pub(super) fn within(self, set: &str, register: u32) -> Rule {
         self.expression("lookup", |m| m.text(1, set).big(2, register))
     }
 

@@ -268,9 +268,11 @@ fn rules(table: &str, bridge: &str) -> Vec<Message> {
                 .verdict(DROP, None)
         }),
         rule("prerouting", &|r| {
-            r.to_this_host().verdict(JUMP, Some("ports"))
+            r.towards_this_host().verdict(JUMP, Some("ports"))
         }),
-        rule("output", &|r| r.to_this_host().verdict(JUMP, Some("ports"))),
+        rule("output", &|r| {
+            r.towards_this_host().verdict(JUMP, Some("ports"))
+        }),
         // A packet from ::1 can't leave the host: refused at once is better than lost.
         rule("ports", &|r| {
             r.version(Version::Six)
@@ -303,7 +305,7 @@ fn rules(table: &str, bridge: &str) -> Vec<Message> {
         let from_pod = |r: Rule| {
             r.version(version)
                 .address(version, true, REG)
-                .is_in(pods.name(), REG)
+                .within(pods.name(), REG)
         };
         rules.push(rule("postrouting", &|r| {
             from_pod(r)
