@@ -215,7 +215,7 @@ async fn wrong_words_get_helpful_answers() {
         &node,
         &["run", "-v", "relative:/x", "coffer-demo"],
         125,
-        &["absolute"],
+        &["would be a volume by name", "./relative"],
     );
     fails(&node, &["import", "/no/such/file"], 1, &["/no/such/file"]);
     fails(

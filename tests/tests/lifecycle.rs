@@ -185,8 +185,8 @@ async fn a_host_network_pod_sees_the_hosts_interfaces() {
         .unwrap();
     let ended = client.wait(&container).await.unwrap();
     let log = fs::read_to_string(&ended.log_path).unwrap();
-    let ours = fs::read_link("/proc/self/ns/net").unwrap();
-    assert!(log.contains(&ours.display().to_string()), "{log}");
+    let hosts = fs::read_link(format!("/proc/{}/ns/net", node.pid())).unwrap();
+    assert!(log.contains(&hosts.display().to_string()), "{log}");
     let status = client.pod_status(&pod).await.unwrap();
     let options = status.linux.unwrap().namespaces.unwrap().options.unwrap();
     assert_eq!(options.network(), v1::NamespaceMode::Node);
@@ -395,22 +395,22 @@ async fn what_is_not_there_yet_names_itself() {
         .pull_image(v1::PullImageRequest::default())
         .await
         .unwrap_err();
-    let attach = client
+    let checkpoint = client
         .runtime
         .clone()
-        .attach(v1::AttachRequest::default())
+        .checkpoint_container(v1::CheckpointContainerRequest::default())
         .await
         .unwrap_err();
-    let events = client
+    let restore = client
         .runtime
         .clone()
-        .get_container_events(v1::GetEventsRequest {})
+        .restore_pod(v1::RestorePodRequest::default())
         .await
         .unwrap_err();
     for (status, name) in [
         (pull, "PullImage"),
-        (attach, "Attach"),
-        (events, "GetContainerEvents"),
+        (checkpoint, "CheckpointContainer"),
+        (restore, "RestorePod"),
     ] {
         assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
         assert!(status.message().contains(name), "{}", status.message());

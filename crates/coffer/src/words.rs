@@ -8,7 +8,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{cli::Cli, exit, help};
+use crate::{cli::Cli, exit, help, nearest};
 
 /// Commands of podman, docker, nerdctl and crictl that are not here, and why.
 const FOREIGN: [(&[&str], &str); 9] = [
@@ -62,7 +62,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, u8
     let parsed = help::command()
         .try_get_matches_from(&words)
         .and_then(|matches| Cli::from_arg_matches(&matches));
-    let error = match parsed {
+    let mut error = match parsed {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
     };
@@ -71,8 +71,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, u8
         let _ = error.print();
         return Err(0);
     }
+    suggest(&mut error);
     if let Some(said) = foreign(&error) {
         let _ = writeln!(std::io::stderr().lock(), "{said}");
+    } else if let Some(help) = help_of_lacking(&error, &words) {
+        let _ = write!(std::io::stderr().lock(), "{help}");
     } else {
         let _ = error.print();
     }
@@ -88,6 +91,43 @@ fn code(words: &[OsString]) -> u8 {
     match first {
         Some(word) if word == "run" || word == "exec" => exit::CONTAINER,
         _ => exit::USAGE,
+    }
+}
+
+/// The help of the command that lacks another one behind it. Without any option clap shows it
+/// itself, but a variable of the environment counts as an option there.
+fn help_of_lacking(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    if error.kind() != ErrorKind::MissingSubcommand {
+        return None;
+    }
+    let mut command = help::command();
+    command.build();
+    let mut at = &mut command;
+    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+        if at.find_subcommand(word).is_some() {
+            at = at.find_subcommand_mut(word)?;
+        }
+    }
+    Some(at.render_help().to_string())
+}
+
+/// Replaces clap's guesses, which count neither swapped letters nor what is hidden, by the command
+/// that was probably meant.
+fn suggest(error: &mut clap::Error) {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    let (word, command) = (word.clone(), help::command());
+    let names: Vec<&str> = command
+        .get_subcommands()
+        .filter(|one| !one.is_hide_set())
+        .map(clap::Command::get_name)
+        .collect();
+    if let Some(meant) = nearest::of(&word, names) {
+        error.insert(
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(vec![meant]),
+        );
     }
 }
 
@@ -125,6 +165,16 @@ mod tests {
         ] {
             let text = error(words).to_string();
             assert!(text.contains(meant), "{words:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn swapped_letters_mean_the_command_that_is_shown() {
+        for (word, meant) in [("sp", "'ps'"), ("lgos", "'logs'"), ("imgaes", "'images'")] {
+            let mut error = error(&[word]);
+            suggest(&mut error);
+            let text = error.to_string();
+            assert!(text.contains(meant) && !text.contains("inspectp"), "{text}");
         }
     }
 

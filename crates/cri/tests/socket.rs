@@ -155,29 +155,24 @@ async fn calls_that_are_not_there_say_their_name() {
     let mut runtime = daemon.runtime().await;
     let mut images = daemon.images().await;
     let said = [
-        ("Exec", runtime.exec(v1::ExecRequest::default()).await.err()),
         (
-            "Attach",
-            runtime.attach(v1::AttachRequest::default()).await.err(),
-        ),
-        (
-            "PortForward",
+            "CheckpointContainer",
             runtime
-                .port_forward(v1::PortForwardRequest::default())
+                .checkpoint_container(v1::CheckpointContainerRequest::default())
                 .await
                 .err(),
         ),
         (
-            "UpdateContainerResources",
+            "CheckpointPod",
             runtime
-                .update_container_resources(v1::UpdateContainerResourcesRequest::default())
+                .checkpoint_pod(v1::CheckpointPodRequest::default())
                 .await
                 .err(),
         ),
         (
-            "GetContainerEvents",
+            "RestorePod",
             runtime
-                .get_container_events(v1::GetEventsRequest {})
+                .restore_pod(v1::RestorePodRequest::default())
                 .await
                 .err(),
         ),
@@ -185,13 +180,6 @@ async fn calls_that_are_not_there_say_their_name() {
             "PullImage",
             images
                 .pull_image(v1::PullImageRequest::default())
-                .await
-                .err(),
-        ),
-        (
-            "StreamImages",
-            images
-                .stream_images(v1::StreamImagesRequest::default())
                 .await
                 .err(),
         ),

@@ -59,7 +59,7 @@ fn agent(path: &Path) -> io::Result<String> {
     }
     let output = child.wait_with_output()?;
     let version = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() || version.trim().is_empty() {
+    if !output.status.success() || !version.starts_with("coffer-agent ") {
         return Err(named(io::Error::other(format!(
             "--version ended with {}",
             output.status

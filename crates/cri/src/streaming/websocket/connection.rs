@@ -325,7 +325,10 @@ fn size(bytes: &[u8]) -> Option<Size> {
         width: u16,
         height: u16,
     }
-    // Clients put a newline behind it.
+    // Clients put a newline behind it. A list would be read as the fields in their order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
     let size: Wire = serde_json::from_slice(bytes).ok()?;
     (size.width > 0 && size.height > 0).then_some(Size {
         columns: size.width,
