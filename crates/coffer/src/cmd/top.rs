@@ -233,9 +233,10 @@ impl View {
             .map(|stats| stats.memory_working_set)
             .sum();
         let head = format!(
-            "{} running in {} pods, CPU {cpu:.1} %, memory {}",
+            "{} running in {} {}, CPU {cpu:.1} %, memory {}",
             self.stats.len(),
             self.pods,
+            if self.pods == 1 { "pod" } else { "pods" },
             human::bytes(memory)
         );
         let order = if self.reverse { "least" } else { "most" };
