@@ -16,7 +16,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
 
 use crate::{
     alternate::{self, Contender, measure},
@@ -195,6 +198,13 @@ fn terminal() -> io::Result<(File, File)> {
     let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&master, size)?;
     let name = ptsname(&master, Vec::new())?;
     let path = Path::new(name.to_str().map_err(io::Error::other)?);
     let slave = File::options().read(true).write(true).open(path)?;

@@ -21,6 +21,8 @@ use crate::{
 
 /// How often a followed file is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// The first pause of one who waits for a container's end.
+const SOON: Duration = Duration::from_millis(2);
 /// How often the daemon is asked whether a quiet container still runs.
 const ASK: u32 = 5;
 
@@ -267,16 +269,19 @@ pub(crate) async fn to_the_end(
 ) -> Result<Option<Status>, Error> {
     let (mut view, mut sink) = (View::default(), Sink::default());
     let mut quiet = 0;
+    // Many containers end at once: looked after often first, then as often as is cheap.
+    let mut pause = SOON;
     loop {
         let new = show_all(follower, &mut view, &mut sink)?;
         quiet = if new { 0 } else { quiet + 1 };
-        if quiet % ASK == 1
+        if (pause < LOOK || quiet % ASK == 1)
             && let Asked::Ended(status) = state(daemon, id).await?
         {
             show_all(follower, &mut view, &mut sink)?;
             return Ok(status.map(|status| *status));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK);
     }
 }
 
