@@ -170,7 +170,11 @@ mod tests {
 
     #[test]
     fn swapped_letters_mean_the_command_that_is_shown() {
-        for (word, meant) in [("sp", "'ps'"), ("lgos", "'logs'"), ("imgaes", "'images'")] {
+        for (word, meant) in [
+            ("stpo", "'stop'"),
+            ("lgos", "'logs'"),
+            ("imgaes", "'images'"),
+        ] {
             let mut error = error(&[word]);
             suggest(&mut error);
             let text = error.to_string();
