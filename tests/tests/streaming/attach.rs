@@ -67,6 +67,8 @@ async fn clients_come_and_go_and_the_container_stays() {
     it.client.start(&it.id).await.unwrap();
     let mut first = it.attach(Want::ALL).await;
     let mut second = it.attach(Want::OUTPUT).await;
+    // A stream is there a moment before its view of the output is.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     first.send(0, b"one\n").await;
     first.until(1, "got one\n").await;
     second.until(1, "got one\n").await;
