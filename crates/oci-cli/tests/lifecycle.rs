@@ -173,11 +173,15 @@ fn signals_by_name_and_number_reach_the_process() {
 fn kill_all_reaches_every_process() {
     let oci = Oci::new();
     let bundle = script(
-        "trap '' TERM; sh -c 'trap \"echo all > /got; exit\" USR2; while :; do sleep 0.01; done' & \
+        "trap '' TERM; \
+        sh -c 'trap \"echo all > /got; exit\" USR2; > /ready; while :; do sleep 0.01; done' & \
         trap 'true' USR2; while :; do sleep 0.01; done",
     );
     let id = oci.start("all", &bundle);
     let got = bundle.rootfs().join("got");
+    // A signal before its trap would end the child: only the init of a pid namespace is spared.
+    let ready = bundle.rootfs().join("ready");
+    eventually("the child has set its trap", || ready.exists());
     eventually("the child's handler has run", || {
         oci.run(&["kill", "--all", &id, "USR2"]).succeeds();
         got.exists()
