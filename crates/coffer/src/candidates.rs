@@ -11,9 +11,14 @@
 
 use std::{path::Path, time::Duration};
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, Command};
 
-use crate::{client::Daemon, help, signals};
+use crate::{
+    client::Daemon,
+    help,
+    operands::{awaiting, long, operand},
+    signals,
+};
 
 /// How long a shell waits for names.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -121,41 +126,6 @@ fn walk<'a>(root: &'a Command, before: &[String], typed: &str) -> Expected<'a> {
         },
         None => plain(Place::Options(command)),
     }
-}
-
-/// The operand at `index`; the last one may repeat.
-fn operand(command: &Command, index: usize) -> Option<&Arg> {
-    let all: Vec<&Arg> = command.get_positionals().collect();
-    let repeats = |arg: &&Arg| matches!(arg.get_action(), ArgAction::Append);
-    all.get(index)
-        .copied()
-        .or_else(|| all.last().copied().filter(repeats))
-}
-
-/// The option whose value is the next word.
-fn awaiting<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
-    let takes = |arg: &&Arg| arg.get_action().takes_values();
-    if word.starts_with("--") {
-        return long(command, word).filter(takes);
-    }
-    // Of a group of short ones (-it, -n20) the first that takes a value has the rest, or the next word.
-    let letters: Vec<char> = word.chars().skip(1).collect();
-    for (at, letter) in letters.iter().enumerate() {
-        let mut options = command.get_opts();
-        if let Some(arg) = options.find(|arg| arg.get_short() == Some(*letter)) {
-            return Some(arg).filter(|_| at + 1 == letters.len());
-        }
-    }
-    None
-}
-
-fn long<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
-    let name = word.strip_prefix("--")?;
-    let fits = |arg: &&Arg| {
-        let aliases = arg.get_all_aliases().unwrap_or_default();
-        arg.get_long() == Some(name) || aliases.contains(&name)
-    };
-    command.get_arguments().find(fits)
 }
 
 fn subcommands(command: &Command) -> Vec<Candidate> {

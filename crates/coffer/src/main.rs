@@ -32,6 +32,7 @@ mod logline;
 mod logview;
 mod names;
 mod nearest;
+mod operands;
 mod out;
 mod paint;
 mod parse;

@@ -8,7 +8,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{cli::Cli, exit, help, nearest};
+use crate::{cli::Cli, exit, help, nearest, operands};
 
 /// Commands of podman, docker, nerdctl and crictl that are not here, and why.
 const FOREIGN: [(&[&str], &str); 9] = [
@@ -59,7 +59,10 @@ const FOREIGN: [(&[&str], &str); 9] = [
 /// What was asked, or the exit code after it was said why that makes no sense.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     let words: Vec<OsString> = words.into_iter().collect();
-    let parsed = help::command()
+    let mut command = help::command();
+    command.build();
+    let words = operands::separated(&command, words);
+    let parsed = command
         .try_get_matches_from(&words)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let mut error = match parsed {
@@ -197,6 +200,22 @@ mod tests {
         let command = help::command();
         for word in FOREIGN.iter().flat_map(|(words, _)| *words) {
             assert!(command.find_subcommand(word).is_none(), "{word}");
+        }
+    }
+
+    #[test]
+    fn options_after_the_image_are_the_containers() {
+        for line in [
+            &["run", "--rm", "box", "-c", "ls"][..],
+            &["run", "--rm", "box", "--rm"],
+            &["run", "--rm", "box", "--", "-c"],
+        ] {
+            let words = std::iter::once("coffer").chain(line.iter().copied());
+            let cli = parse(words.map(OsString::from)).expect("it parses");
+            let crate::cli::Command::Run(args) = cli.command else {
+                unreachable!("{line:?}")
+            };
+            assert_eq!(args.command, line[3..]);
         }
     }
 
