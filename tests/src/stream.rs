@@ -1,6 +1,6 @@
 //! A client of the streaming server that knows channels and no more.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cri_api::v1;
 use futures::{SinkExt, StreamExt};
@@ -274,9 +274,16 @@ impl Stream {
     /// Reads until a channel's text has `text` in it.
     ///
     /// # Panics
-    /// The stream ends before.
+    /// The stream ends before, or it does not come in time.
     pub async fn until(&mut self, channel: usize, text: &str) {
+        // Pings come all the time, so each message alone says nothing.
+        let deadline = Instant::now() + LIMIT;
         while !self.got.text(channel).contains(text) {
+            assert!(
+                Instant::now() < deadline,
+                "no {text:?} on channel {channel} for {LIMIT:?}: {:?}",
+                self.got
+            );
             assert!(
                 self.next().await,
                 "ended without {text:?} on channel {channel}: {:?}",

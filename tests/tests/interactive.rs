@@ -475,6 +475,49 @@ async fn a_container_lives_on_when_the_daemon_goes_while_somebody_is_at_it() {
 }
 
 #[tokio::test]
+async fn the_end_is_heard_of_although_the_daemon_was_away() {
+    let (mut node, _) = Node::with_image().await;
+    let script = "echo up; until [ -e /tmp/go ]; do sleep 0.02; done; echo over; exit 6";
+    let mut runner = piped(&node, &["run", "--name", "job", IMAGE, script]);
+    line(&mut runner, "up\n");
+    let mut reader = piped(&node, &["logs", "-f", "job"]);
+    line(&mut reader, "up\n");
+    node.kill();
+    node.start().await;
+    let waiter = piped(&node, &["wait", "job"]);
+    // The job's end may end the command before its own does.
+    said(&node, &["exec", "job", "touch", "/tmp/go"]);
+    for (child, code, rest) in [
+        (runner, 6, "over\n"),
+        (reader, 0, "over\n"),
+        (waiter, 0, "6\n"),
+    ] {
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        let complaint = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(
+            (ended.status.code(), &*said),
+            (Some(code), rest),
+            "{complaint}"
+        );
+    }
+    node.finish().await;
+}
+
+/// Reads exactly this from what a program prints.
+#[track_caller]
+fn line(child: &mut Child, text: &str) {
+    let mut read = vec![0; text.len()];
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut read)
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&read), text);
+}
+
+#[tokio::test]
 async fn files_are_copied_both_ways() {
     let (node, _) = Node::with_image().await;
     ok(

@@ -15,7 +15,10 @@ use cri_api::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     convert, convert_launch,
@@ -58,6 +61,8 @@ pub(crate) type Details = std::collections::BTreeMap<String, serde_json::Value>;
 pub(crate) struct EventsWanted {
     /// Only those after this one.
     pub(crate) after: u64,
+    /// One for each thing that there is, in place of those that are remembered.
+    pub(crate) snapshot: bool,
     /// Also what happens from now on.
     pub(crate) follow: bool,
 }
@@ -275,7 +280,7 @@ impl Daemon {
     pub(crate) async fn events(&self, wanted: EventsWanted) -> Result<Events, Error> {
         let request = node::EventsRequest {
             after: wanted.after,
-            snapshot: false,
+            snapshot: wanted.snapshot,
             follow: wanted.follow,
         };
         let mut client = NodeClient::new(self.channel.clone());
@@ -525,7 +530,13 @@ pub(crate) fn limited<T>(message: T) -> tonic::Request<T> {
 pub(crate) fn of(what: &str) -> impl FnOnce(tonic::Status) -> Error {
     let what = what.to_owned();
     move |status| {
-        let kind = convert::call_kind(status.code());
+        // A status that was made here, of a broken connection, has a source; the daemon's have none.
+        let broken = matches!(status.code(), Code::Unknown | Code::Internal)
+            && std::error::Error::source(&status).is_some();
+        let kind = match broken {
+            true => CallKind::Unavailable,
+            false => convert::call_kind(status.code()),
+        };
         let cause = match (kind, status.message()) {
             (CallKind::Unavailable, _) => "the connection to the daemon broke".to_owned(),
             (_, "") => format!("{:?}", status.code()),

@@ -18,6 +18,7 @@ mod convert;
 mod convert_launch;
 mod copy;
 mod doctor;
+mod ending;
 mod error;
 mod exit;
 mod filter;

@@ -113,7 +113,10 @@ mod tests {
             ("coffer run -dp 80:80 box", "coffer run -dp 80:80 box --"),
             ("coffer run box -- ls", "coffer run box -- -- ls"),
             ("coffer run -- box -c", "coffer run -- box -c"),
-            ("coffer container run box -m", "coffer container run box -- -m"),
+            (
+                "coffer container run box -m",
+                "coffer container run box -- -m",
+            ),
             ("coffer exec -it web -l", "coffer exec -it web -- -l"),
             ("coffer run --rm", "coffer run --rm"),
             ("coffer ps -a", "coffer ps -a"),

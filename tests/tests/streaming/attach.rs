@@ -1,7 +1,5 @@
 //! Attach.
 
-use std::time::Duration;
-
 use cri_api::v1;
 use system_tests::{
     Client, Node, Stream, configs,
@@ -43,10 +41,7 @@ impl Created {
 #[tokio::test]
 async fn a_client_that_comes_before_the_start_misses_nothing() {
     let it = Created::new("echo first; echo problem >&2; exit 4", |_| {}).await;
-    let mut early = it.attach(Want::OUTPUT).await;
-    // The first message says that the view is asked for; the next ones are output.
-    assert!(early.next().await);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let early = it.attach(Want::OUTPUT).await;
     it.client.start(&it.id).await.unwrap();
     let got = early.finish().await;
     assert_eq!(
@@ -67,8 +62,6 @@ async fn clients_come_and_go_and_the_container_stays() {
     it.client.start(&it.id).await.unwrap();
     let mut first = it.attach(Want::ALL).await;
     let mut second = it.attach(Want::OUTPUT).await;
-    // A stream is there a moment before its view of the output is.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     first.send(0, b"one\n").await;
     first.until(1, "got one\n").await;
     second.until(1, "got one\n").await;
@@ -120,7 +113,9 @@ async fn stdin_once_ends_with_the_first_client() {
 
 #[tokio::test]
 async fn a_terminal_is_resized_and_typed_at() {
-    let script = "stty size; read line; stty size; echo bye $line";
+    // Resizing is not answered: the program itself looks until it sees the size.
+    let script = "is() { until [ \"$(stty size)\" = \"$1\" ]; do sleep 0.02; done; echo $1; }; \
+        is '30 90'; read line; is '20 70'; echo bye $line";
     let it = Created::new(script, |config| {
         config.stdin = true;
         config.tty = true;
@@ -128,12 +123,9 @@ async fn a_terminal_is_resized_and_typed_at() {
     .await;
     let mut stream = it.attach(Want::TTY).await;
     stream.resize(90, 30).await;
-    // Resizing is not answered: what shows it is the terminal.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     it.client.start(&it.id).await.unwrap();
     stream.until(1, "30 90\r\n").await;
     stream.resize(70, 20).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
     stream.send(0, b"you\r").await;
     stream.until(1, "20 70\r\n").await;
     stream.until(1, "bye you\r\n").await;

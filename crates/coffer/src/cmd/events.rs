@@ -98,7 +98,12 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     let now = human::now_ns();
     let follow = !args.no_stream && args.until.is_none_or(|until| until > now);
     let since = args.since.or(follow.then_some(now));
-    let mut events = daemon.events(EventsWanted { after: 0, follow }).await?;
+    let wanted = EventsWanted {
+        after: 0,
+        snapshot: false,
+        follow,
+    };
+    let mut events = daemon.events(wanted).await?;
     let ends = end(args.until.filter(|_| follow));
     tokio::pin!(ends);
     loop {

@@ -7,24 +7,23 @@
 
 use std::{path::Path, time::Duration};
 
+use futures::future::try_join_all;
+
 use crate::{
     client::Daemon,
-    error::{CallKind, Error},
+    ending,
+    error::Error,
     follow::Follower,
     human, logline,
     logview::{Sink, View},
     paint::{self, Paint},
     resolve::{self, Kind, Target},
     times,
-    view::{Container, State, Status},
+    view::{Container, Status},
 };
 
 /// How often a followed file is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// The first pause of one who waits for a container's end.
-const SOON: Duration = Duration::from_millis(2);
-/// How often the daemon is asked whether a quiet container still runs.
-const ASK: u32 = 5;
 
 /// Arguments of `logs`.
 #[derive(Debug, clap::Args)]
@@ -74,13 +73,10 @@ fn tail(text: &str) -> Result<Tail, String> {
 /// One container's log.
 #[derive(Debug)]
 struct Source {
-    id: String,
     follower: Follower,
     view: View,
     /// The next line, where it was read already, and its time.
     head: Option<(i64, Vec<u8>)>,
-    quiet: u32,
-    ended: bool,
 }
 
 pub(crate) async fn run(args: Args, kind: Kind, socket: &Path) -> Result<u8, Error> {
@@ -96,7 +92,6 @@ pub(crate) async fn run(args: Args, kind: Kind, socket: &Path) -> Result<u8, Err
             follower.skip_to_last(count)?;
         }
         sources.push(Source {
-            id: container.id.clone(),
             follower,
             view: View {
                 since: args.since,
@@ -106,20 +101,24 @@ pub(crate) async fn run(args: Args, kind: Kind, socket: &Path) -> Result<u8, Err
                 ..View::default()
             },
             head: None,
-            quiet: 0,
-            ended: false,
         });
     }
     let mut sink = Sink::default();
     merge(&mut sources, &mut sink)?;
-    while args.follow && sources.iter().any(|source| !source.ended) {
-        if args.until.is_some_and(|until| human::now_ns() > until) {
-            break;
+    let ends = containers
+        .iter()
+        .map(|container| ending::of(&daemon, &container.id));
+    let mut all_ended = std::pin::pin!(try_join_all(ends));
+    let mut running = args.follow;
+    while running {
+        tokio::select! {
+            ended = &mut all_ended => {
+                ended?;
+                running = false;
+            }
+            () = tokio::time::sleep(LOOK) => {}
         }
-        tokio::time::sleep(LOOK).await;
-        for source in &mut sources {
-            source.ask(&daemon).await?;
-        }
+        running &= args.until.is_none_or(|until| human::now_ns() <= until);
         merge(&mut sources, &mut sink)?;
     }
     Ok(0)
@@ -190,33 +189,16 @@ impl Source {
             if self.follower.next(&mut line)? {
                 let time = logline::parse(&line).and_then(|piece| piece.time_ns());
                 self.head = Some((time.unwrap_or_default(), line));
-                self.quiet = 0;
             }
         }
         Ok(self.head.as_ref().map(|(time, _)| *time))
-    }
-
-    /// Asks whether a container that wrote nothing for a while still runs.
-    async fn ask(&mut self, daemon: &Daemon) -> Result<(), Error> {
-        self.quiet += 1;
-        if !self.ended && self.quiet % ASK == 1 {
-            self.ended = match state(daemon, &self.id).await? {
-                Asked::Runs | Asked::NoAnswer => false,
-                Asked::Ended(_) => true,
-            };
-        }
-        Ok(())
     }
 }
 
 /// Shows what there is, the oldest line of all sources first.
 fn merge(sources: &mut [Source], sink: &mut Sink) -> Result<(), Error> {
     if let [only] = sources {
-        return show_all(&mut only.follower, &mut only.view, sink).map(|new| {
-            if new {
-                only.quiet = 0;
-            }
-        });
+        return show_all(&mut only.follower, &mut only.view, sink);
     }
     loop {
         let mut first: Option<(i64, usize)> = None;
@@ -237,15 +219,13 @@ fn merge(sources: &mut [Source], sink: &mut Sink) -> Result<(), Error> {
     }
 }
 
-/// Shows every line that is there; says whether there were any.
-fn show_all(follower: &mut Follower, view: &mut View, sink: &mut Sink) -> Result<bool, Error> {
-    let (mut line, mut any) = (Vec::new(), false);
+/// Shows every line that is there.
+fn show_all(follower: &mut Follower, view: &mut View, sink: &mut Sink) -> Result<(), Error> {
+    let mut line = Vec::new();
     while follower.next(&mut line)? {
-        any = true;
         view.show(&line, sink)?;
     }
-    sink.flush()?;
-    Ok(any)
+    sink.flush()
 }
 
 /// The log file of a container; a container without one says so.
@@ -259,8 +239,7 @@ pub(crate) fn open(status: &Status) -> Result<Follower, Error> {
     Ok(Follower::new(Path::new(&status.log_path)))
 }
 
-/// Prints what comes until the container has ended and its file is read to the end. The daemon may
-/// go away and come back meanwhile: containers do not care, and neither does this. The last status
+/// Prints what comes until the container has ended and its file is read to the end. The last status
 /// is the result, or `None` when the container was removed.
 pub(crate) async fn to_the_end(
     daemon: &Daemon,
@@ -268,44 +247,15 @@ pub(crate) async fn to_the_end(
     follower: &mut Follower,
 ) -> Result<Option<Status>, Error> {
     let (mut view, mut sink) = (View::default(), Sink::default());
-    let mut quiet = 0;
-    // Many containers end at once: looked after often first, then as often as is cheap.
-    let mut pause = SOON;
+    let mut ended = std::pin::pin!(ending::of(daemon, id));
     loop {
-        let new = show_all(follower, &mut view, &mut sink)?;
-        quiet = if new { 0 } else { quiet + 1 };
-        if (pause < LOOK || quiet % ASK == 1)
-            && let Asked::Ended(status) = state(daemon, id).await?
-        {
-            show_all(follower, &mut view, &mut sink)?;
-            return Ok(status.map(|status| *status));
+        show_all(follower, &mut view, &mut sink)?;
+        tokio::select! {
+            status = &mut ended => {
+                show_all(follower, &mut view, &mut sink)?;
+                return status;
+            }
+            () = tokio::time::sleep(LOOK) => {}
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LOOK);
-    }
-}
-
-/// What is known of a container that is followed.
-enum Asked {
-    Runs,
-    /// Its last status, unless it was removed.
-    Ended(Option<Box<Status>>),
-    /// The daemon is away.
-    NoAnswer,
-}
-
-async fn state(daemon: &Daemon, id: &str) -> Result<Asked, Error> {
-    match daemon.status(id, false).await {
-        Ok(status) if status.state == State::Exited => Ok(Asked::Ended(Some(Box::new(status)))),
-        Ok(_) => Ok(Asked::Runs),
-        Err(Error::Call {
-            kind: CallKind::NotFound,
-            ..
-        }) => Ok(Asked::Ended(None)),
-        Err(Error::Call {
-            kind: CallKind::Unavailable,
-            ..
-        }) => Ok(Asked::NoAnswer),
-        Err(error) => Err(error),
     }
 }

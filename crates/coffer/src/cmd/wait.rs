@@ -1,16 +1,8 @@
 //! `coffer wait`: until containers have ended; prints their exit codes in the order of the names.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use crate::{
-    client::Daemon,
-    error::{CallKind, Error},
-    out, resolve,
-    view::{State, Status},
-};
-
-/// How often the daemon is asked.
-const ASK: Duration = Duration::from_millis(100);
+use crate::{client::Daemon, ending, error::Error, out, resolve};
 
 /// Arguments of `wait`.
 #[derive(Debug, clap::Args)]
@@ -28,31 +20,11 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
 
 async fn wait(daemon: &Daemon, word: String) -> Result<(), Error> {
     let container = resolve::container(daemon, &word).await?;
-    match ended(daemon, &container.id).await? {
+    match ending::of(daemon, &container.id).await? {
         Some(status) => out::line(&status.exit_code.to_string()),
         None => Err(Error::State {
             message: format!("container {} was removed while it ran", container.name),
             hint: "its exit code went with it".to_owned(),
         }),
-    }
-}
-
-/// The status after the end; `None` when it was removed. The daemon may go away and come back.
-async fn ended(daemon: &Daemon, id: &str) -> Result<Option<Status>, Error> {
-    loop {
-        match daemon.status(id, false).await {
-            Ok(status) if status.state == State::Exited => return Ok(Some(status)),
-            Ok(_) => {}
-            Err(Error::Call {
-                kind: CallKind::NotFound,
-                ..
-            }) => return Ok(None),
-            Err(Error::Call {
-                kind: CallKind::Unavailable,
-                ..
-            }) => {}
-            Err(error) => return Err(error),
-        }
-        tokio::time::sleep(ASK).await;
     }
 }

@@ -31,9 +31,13 @@ const LAST_BYTES: Duration = Duration::from_secs(2);
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Shows a client the container's output until one of them ends.
-pub(crate) async fn run(service: &Service, request: AttachRequest, mut session: Session) {
+pub(crate) async fn run(
+    request: AttachRequest,
+    opened: Result<Attached, Error>,
+    mut session: Session,
+) {
     let id = request.container.clone();
-    let outcome = match Attached::open(service, &request).await {
+    let outcome = match opened {
         Ok(attached) => {
             // A client that is gone is noticed by the talk.
             let _ = session.output.send(Output::Ready).await;
@@ -55,9 +59,9 @@ pub(crate) async fn run(service: &Service, request: AttachRequest, mut session: 
     let _ = session.output.send(Output::Exit(outcome)).await;
 }
 
-/// A container with a client at it.
+/// A container with a client at it, or one that is about to come.
 #[derive(Debug)]
-struct Attached {
+pub(crate) struct Attached {
     sandbox: Sandbox,
     container: Arc<Container>,
     /// The agent's view of its output; `None`: it has no log file, and its pipes are read.
@@ -65,7 +69,11 @@ struct Attached {
 }
 
 impl Attached {
-    async fn open(service: &Service, request: &AttachRequest) -> Result<Attached, Error> {
+    /// Opens the view of the output: what is written from now on reaches the client.
+    pub(crate) async fn open(
+        service: &Service,
+        request: &AttachRequest,
+    ) -> Result<Attached, Error> {
         let (container, sandbox) = service.live(&request.container).await?;
         let logged = !container.facts().log_path.as_os_str().is_empty();
         let view = match logged && (request.stdout || request.stderr) {
@@ -258,7 +266,7 @@ impl Attached {
     }
 
     /// What is left to do when the client or the container has gone.
-    async fn leave(&self, request: &AttachRequest) {
+    pub(crate) async fn leave(&self, request: &AttachRequest) {
         if request.stdin {
             self.close_stdin_once().await;
         }

@@ -23,7 +23,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -31,10 +31,12 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    Kind, Request, attach, exec, forward, session,
+    AttachRequest, ExecRequest, Kind, PortForwardRequest, Request,
+    attach::{self, Attached},
+    exec, forward, session,
     websocket::{self, Codec, Limits, Socket, Wanted},
 };
-use crate::{options::StreamOptions, service::Service};
+use crate::{error::Error, options::StreamOptions, service::Service};
 
 /// Most connections, streams included.
 const MOST: u32 = 512;
@@ -118,8 +120,8 @@ async fn connection(hub: Arc<Hub>, stream: TcpStream, place: OwnedSemaphorePermi
     let place = Arc::new(place);
     let mut ending = hub.limits.ending.clone();
     let answer = service_fn(move |request| {
-        let answer = answer(&hub, request, &place);
-        async move { Ok::<_, Infallible>(answer) }
+        let (hub, place) = (Arc::clone(&hub), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(answer(&hub, request, &place).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -137,8 +139,9 @@ async fn connection(hub: Arc<Hub>, stream: TcpStream, place: OwnedSemaphorePermi
 
 type Answer = Response<Full<Bytes>>;
 
-/// Answers a request; a good one starts its stream.
-fn answer(
+/// Answers a request; a good one starts its stream. An attach is answered when its view of the output
+/// is open: a client that is connected misses nothing from then on.
+async fn answer(
     hub: &Arc<Hub>,
     request: HttpRequest<Incoming>,
     place: &Arc<OwnedSemaphorePermit>,
@@ -163,17 +166,26 @@ fn answer(
     }
     let (hub, place) = (Arc::clone(hub), Arc::clone(place));
     let codec = accepted.codec;
+    let (ready, is_ready) = oneshot::channel();
+    // A task of its own, which goes on when the client goes away: what it opens it also closes.
     tokio::spawn(async move {
-        match hyper::upgrade::on(request).await {
-            Ok(upgraded) => {
-                if let Some(socket) = socket(upgraded).await {
-                    stream(&hub, prepared, codec, socket).await;
-                }
+        let stage = Stage::open(&hub.service, prepared).await;
+        let _ = ready.send(());
+        let socket = match hyper::upgrade::on(request).await {
+            Ok(upgraded) => socket(upgraded).await,
+            Err(error) => {
+                tracing::debug!(%error, "a stream did not come about");
+                None
             }
-            Err(error) => tracing::debug!(%error, "a stream did not come about"),
+        };
+        match socket {
+            Some(socket) => stage.run(&hub, codec, socket).await,
+            None => stage.close().await,
         }
         drop(place);
     });
+    // An error means that the task is gone, and with it the upgrade, which then fails by itself.
+    let _ = is_ready.await;
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -320,40 +332,68 @@ async fn socket(upgraded: Upgraded) -> Option<Socket> {
     Some(WebSocketStream::from_partially_read(stream, read, Role::Server, config).await)
 }
 
-/// Runs a stream to its end.
-async fn stream(hub: &Hub, request: Request, codec: Codec, socket: Socket) {
-    let (service, limits) = (&hub.service, &hub.limits);
-    match request {
-        Request::Exec(request) => {
-            let wanted = Wanted {
-                stdin: request.stdin,
-                stdout: request.stdout,
-                stderr: request.stderr,
-            };
-            let (session, remote) = session::pair();
-            tokio::join!(
-                websocket::process(socket, codec, remote, wanted, limits),
-                exec::run(service, request, session),
-            );
+/// A stream between its request and its client.
+enum Stage {
+    Exec(ExecRequest),
+    Attach(AttachRequest, Result<Attached, Error>),
+    PortForward(PortForwardRequest),
+}
+
+impl Stage {
+    /// Does what must be done before the client hears that it is connected.
+    async fn open(service: &Service, request: Request) -> Stage {
+        match request {
+            Request::Exec(request) => Stage::Exec(request),
+            Request::Attach(request) => {
+                let opened = Attached::open(service, &request).await;
+                Stage::Attach(request, opened)
+            }
+            Request::PortForward(request) => Stage::PortForward(request),
         }
-        Request::Attach(request) => {
-            let wanted = Wanted {
-                stdin: request.stdin,
-                stdout: request.stdout,
-                stderr: request.stderr,
-            };
-            let (session, remote) = session::pair();
-            tokio::join!(
-                websocket::process(socket, codec, remote, wanted, limits),
-                attach::run(service, request, session),
-            );
+    }
+
+    /// Runs the stream to its end.
+    async fn run(self, hub: &Hub, codec: Codec, socket: Socket) {
+        let (service, limits) = (&hub.service, &hub.limits);
+        match self {
+            Stage::Exec(request) => {
+                let wanted = Wanted {
+                    stdin: request.stdin,
+                    stdout: request.stdout,
+                    stderr: request.stderr,
+                };
+                let (session, remote) = session::pair();
+                tokio::join!(
+                    websocket::process(socket, codec, remote, wanted, limits),
+                    exec::run(service, request, session),
+                );
+            }
+            Stage::Attach(request, opened) => {
+                let wanted = Wanted {
+                    stdin: request.stdin,
+                    stdout: request.stdout,
+                    stderr: request.stderr,
+                };
+                let (session, remote) = session::pair();
+                tokio::join!(
+                    websocket::process(socket, codec, remote, wanted, limits),
+                    attach::run(request, opened, session),
+                );
+            }
+            Stage::PortForward(request) => {
+                let (ports, remote) = forward::pair(request.ports.len(), codec.closes);
+                tokio::join!(
+                    websocket::ports(socket, codec, remote, limits),
+                    forward::run(service, request, ports),
+                );
+            }
         }
-        Request::PortForward(request) => {
-            let (ports, remote) = forward::pair(request.ports.len(), codec.closes);
-            tokio::join!(
-                websocket::ports(socket, codec, remote, limits),
-                forward::run(service, request, ports),
-            );
+    }
+
+    /// Undoes what [`open`](Self::open) did, for a client that went away before it was connected.
+    async fn close(self) {
+        if let Stage::Attach(request, Ok(attached)) = self {
+            attached.leave(&request).await;
         }
     }
 }

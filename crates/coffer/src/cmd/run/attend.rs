@@ -9,13 +9,14 @@
 //! A log is complete whatever the reader does; a session that is too slow loses output. So only a
 //! terminal, whose reader is a person, is watched by a session.
 
-use std::{pin::Pin, time::Duration};
+use std::pin::Pin;
 
 use super::interrupts::Interrupts;
 use crate::{
     client::Daemon,
     cmd::{attach, logs},
-    error::{CallKind, Error},
+    ending,
+    error::Error,
     stream::{self, DetachKeys, Ended, Socket, Wiring},
     view::{State, Status},
 };
@@ -110,7 +111,8 @@ async fn by_session(
     wiring: Wiring,
 ) -> Result<Outcome, Error> {
     match stream::converse(session, wiring).await? {
-        Ended::Code(_) => last(daemon, &started.id).await,
+        // Its first process may have closed its output and live on.
+        Ended::Code(_) => ending::of(daemon, &started.id).await.map(outcome),
         Ended::Detached => Ok(Outcome::Left),
         Ended::Signal(number) => Ok(Outcome::Signal(number)),
         other => Err(attach::broken(&started.name, other)),
@@ -148,24 +150,4 @@ async fn by_log(
 
 fn outcome(status: Option<Status>) -> Outcome {
     status.map_or(Outcome::Removed, |status| Outcome::Ended(Box::new(status)))
-}
-
-/// The status of a container whose output has ended, once its exit is on record.
-async fn last(daemon: &Daemon, id: &str) -> Result<Outcome, Error> {
-    let mut pause = Duration::from_millis(5);
-    loop {
-        match daemon.status(id, false).await {
-            Ok(status) if status.state == State::Exited => {
-                return Ok(Outcome::Ended(Box::new(status)));
-            }
-            Err(Error::Call {
-                kind: CallKind::NotFound,
-                ..
-            }) => return Ok(Outcome::Removed),
-            Err(error) => return Err(error),
-            // Its first process may have closed its output and live on.
-            Ok(_) => tokio::time::sleep(pause).await,
-        }
-        pause = (pause * 2).min(Duration::from_millis(200));
-    }
 }
