@@ -6,7 +6,10 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use rustix::process::Signal;
 use system_tests::{
@@ -275,13 +278,79 @@ async fn a_shell_completes_commands_options_and_names() {
     // Other shells get the meaning, too.
     let output = node.coffer(&["__complete", "--", "kill", "w"]);
     assert_eq!(stdout(&output), "web\tcontainer, running (coffer-demo)\n");
-    for shell in ["bash", "zsh", "fish"] {
-        assert!(
-            ok(&node, &["completion", shell]).contains("__complete"),
-            "{shell}"
-        );
+    for (line, offered) in [
+        ("coffer stop w", "web\tcontainer, running (coffer-demo)\n"),
+        ("coffer import arch", "archive.tar\n"),
+        ("coffer ps --output=y", "--output=yaml\tThe same as YAML\n"),
+    ] {
+        assert_eq!(fish(&node, line), offered, "{line}");
+    }
+    let commands = fish(&node, "coffer im");
+    let words: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.split('\t').next())
+        .collect();
+    assert_eq!(words, ["images", "import"]);
+    for (line, becomes) in [
+        ("coffer imp", "coffer import "),
+        ("coffer stop w", "coffer stop web "),
+        ("coffer import arch", "coffer import archive.tar "),
+        (
+            "coffer rmi docker.io/library/coffer-demo:l",
+            "coffer rmi docker.io/library/coffer-demo:latest ",
+        ),
+    ] {
+        zsh(&node, line, becomes);
     }
     node.finish().await;
+}
+
+/// The search path of a shell that finds this `coffer`.
+fn path() -> String {
+    let directory = program("coffer");
+    let others = std::env::var("PATH").unwrap();
+    format!("{}:{others}", directory.parent().unwrap().display())
+}
+
+/// What fish offers for a line, by the script that people install.
+fn fish(node: &Node, line: &str) -> String {
+    let script = "coffer completion fish | source; complete -C $argv[1]";
+    let output = Command::new("fish")
+        .args(["--no-config", "-c", script, line])
+        .env("PATH", path())
+        .env("HOME", &node.base)
+        .env("COFFER_SOCKET", node.socket())
+        .current_dir(&node.base)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{line}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// Types a line into zsh, then the tabulator key, and waits for what it becomes.
+#[track_caller]
+fn zsh(node: &Node, line: &str, becomes: &str) {
+    let (path, socket) = (path(), node.socket().display().to_string());
+    let variables = [
+        ("PATH", path.as_str()),
+        ("COFFER_SOCKET", &socket),
+        ("TERM", "dumb"),
+    ];
+    let mut pty = Pty::spawn(Path::new("zsh"), &["-f", "-i"], &variables, 200, 24);
+    // ^T shows the line as zsh has it; on the screen it is typed piece by piece.
+    let set_up = format!(
+        "cd {}; autoload -U compinit; compinit -u -D; source <(coffer completion zsh); \
+         shown() {{ print -r -- \"<$BUFFER>\" }}; zle -N shown; bindkey '^T' shown; \
+         print set-up-$((40+2))\r",
+        node.base.display()
+    );
+    pty.send(set_up.as_bytes());
+    pty.expect("set-up-42");
+    pty.send(format!("{line}\t\x14").as_bytes());
+    pty.expect(&format!("<{becomes}>"));
+    pty.send(b"\x15exit\r");
+    pty.wait();
 }
 
 #[tokio::test]
