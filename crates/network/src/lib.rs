@@ -14,6 +14,7 @@
 
 mod bridge;
 mod cidr;
+mod conntrack;
 mod dial;
 mod error;
 mod ipam;

@@ -21,6 +21,7 @@ use std::{
 use crate::{
     Cidr, Error, Lease, Port, Settings,
     bridge::{self, Bridge},
+    conntrack,
     ipam::Pool,
     lease::Address,
     listening,
@@ -282,6 +283,7 @@ impl Network {
             .add(&Element::of(lease), &all)
             .map_err(Error::kernel("add the pod to the nftables table"))?;
         drop(books);
+        forget_flows(lease);
         sys::failpoint!("network.rules.after");
         Ok(())
     }
@@ -308,6 +310,7 @@ impl Network {
             }
         }
         drop(books);
+        forget_flows(lease);
         sys::failpoint!("network.detach.rules");
         veth::delete(&route_socket()?, &lease.interface)?;
         sys::failpoint!("network.detach.after");
@@ -373,6 +376,18 @@ fn give_back(books: &mut Books, address: Option<Address>) {
     let Books { ipv4, ipv6, .. } = books;
     for pool in ipv4.iter_mut().chain(ipv6) {
         pool.give_back(address.ip);
+    }
+}
+
+/// A kernel that cannot forget flows has published ports all the same.
+fn forget_flows(lease: &Lease) {
+    if let Err(error) = conntrack::forget(lease) {
+        tracing::warn!(
+            %error,
+            interface = lease.interface,
+            "flows of UDP to published ports could not be forgotten: clients that go on sending \
+             may be sent to a pod that is gone, until they pause for half a minute"
+        );
     }
 }
 

@@ -46,6 +46,9 @@ pub(crate) struct Table {
     bridge: String,
     /// The kernel's generation after our last batch; `None`: look at the whole first.
     generation: Option<u32>,
+    /// Open from the first batch on: closing it after a removal waits for the kernel's clean-up, some
+    /// 6 ms. It goes with any error, and with it what may still come as an answer.
+    socket: Option<Socket>,
 }
 
 impl Table {
@@ -55,6 +58,7 @@ impl Table {
             name: name.to_owned(),
             bridge: bridge.to_owned(),
             generation: None,
+            socket: None,
         }
     }
 
@@ -65,9 +69,9 @@ impl Table {
     pub(crate) fn replace(&mut self, elements: &[Element]) -> Result<(), Errno> {
         let mut result = Err(RESTART);
         for _ in 0..TRIES {
-            let generation = generation()?;
+            let generation = self.generation()?;
             let messages = table::whole(&self.name, &self.bridge, elements);
-            result = commit(messages, Some(generation));
+            result = self.commit(messages, Some(generation));
             if result != Err(RESTART) {
                 self.generation = result.is_ok().then(|| generation.wrapping_add(1));
                 break;
@@ -102,7 +106,8 @@ impl Table {
     /// The kernel's; no table is success.
     pub(crate) fn delete(&mut self) -> Result<(), Errno> {
         self.generation = None;
-        commit(table::delete(&self.name), None)
+        let messages = table::delete(&self.name);
+        self.commit(messages, None)
     }
 
     /// Makes the table anew if anybody has changed rules since our last batch.
@@ -110,7 +115,9 @@ impl Table {
     /// # Errors
     /// The kernel's.
     pub(crate) fn check(&mut self, elements: &[Element]) -> Result<(), Errno> {
-        if self.generation.is_some() && self.generation == Some(generation()?) {
+        if let Some(ours) = self.generation
+            && ours == self.generation()?
+        {
             return Ok(());
         }
         self.replace(elements)
@@ -118,38 +125,51 @@ impl Table {
 
     fn change(&mut self, messages: Vec<Message>, elements: &[Element]) -> Result<(), Errno> {
         if let Some(generation) = self.generation.take()
-            && commit(messages, Some(generation)).is_ok()
+            && self.commit(messages, Some(generation)).is_ok()
         {
             self.generation = Some(generation.wrapping_add(1));
             return Ok(());
         }
         self.replace(elements)
     }
-}
 
-/// The generation of the rules in this network namespace: each change by anybody makes it grow.
-fn generation() -> Result<u32, Errno> {
-    let message = Message::new(SUBSYSTEM | GETGEN, 0, &[0, 0, 0, 0]);
-    let answer = Socket::netfilter()?.ask(message, false)?;
-    let body = answer.first().and_then(|body| body.get(4..));
-    let id = body.and_then(|body| attributes(body).find(|(kind, _)| *kind == 1));
-    let bytes = id.and_then(|(_, data)| data.get(0..4)?.try_into().ok());
-    bytes.map(u32::from_be_bytes).ok_or(Errno::PROTO)
-}
+    /// The generation of the rules in this network namespace: each change by anybody makes it grow.
+    fn generation(&mut self) -> Result<u32, Errno> {
+        let message = Message::new(SUBSYSTEM | GETGEN, 0, &[0, 0, 0, 0]);
+        let answer = self.within_socket(|socket| socket.ask(message, false))?;
+        let body = answer.first().and_then(|body| body.get(4..));
+        let id = body.and_then(|body| attributes(body).find(|(kind, _)| *kind == 1));
+        let bytes = id.and_then(|(_, data)| data.get(0..4)?.try_into().ok());
+        bytes.map(u32::from_be_bytes).ok_or(Errno::PROTO)
+    }
 
-/// Sends a batch; with a generation it is refused when that is not the present one.
-fn commit(messages: Vec<Message>, generation: Option<u32>) -> Result<(), Errno> {
-    let frame = |kind| Message::new(kind, 0, &[0, 0, 0, 10]);
-    let mut begin = frame(BATCH_BEGIN);
-    if let Some(generation) = generation {
-        begin = begin.big(1, generation);
+    /// Sends a batch; with a generation it is refused when that is not the present one.
+    fn commit(&mut self, messages: Vec<Message>, generation: Option<u32>) -> Result<(), Errno> {
+        let frame = |kind| Message::new(kind, 0, &[0, 0, 0, 10]);
+        let mut begin = frame(BATCH_BEGIN);
+        if let Some(generation) = generation {
+            begin = begin.big(1, generation);
+        }
+        let mut batch = vec![begin];
+        batch.extend(messages);
+        // The answer to the last one comes when the whole is committed.
+        if let Some(last) = batch.pop() {
+            batch.push(last.acknowledged());
+        }
+        batch.push(frame(BATCH_END));
+        self.within_socket(|socket| socket.batch(batch))
     }
-    let mut batch = vec![begin];
-    batch.extend(messages);
-    // The answer to the last one comes when the whole is committed.
-    if let Some(last) = batch.pop() {
-        batch.push(last.acknowledged());
+
+    fn within_socket<T>(
+        &mut self,
+        talk: impl FnOnce(&Socket) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => Socket::netfilter()?,
+        };
+        let said = talk(&socket);
+        self.socket = said.is_ok().then_some(socket);
+        said
     }
-    batch.push(frame(BATCH_END));
-    Socket::netfilter()?.batch(batch)
 }
