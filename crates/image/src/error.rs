@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::source::{FetchError, FetchErrorKind};
+
 /// An image operation that failed. The source, where there is one, is not repeated in the text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,11 +27,11 @@ pub enum Error {
         /// What the reader said.
         source: io::Error,
     },
-    /// The archive is no image archive, or says something that cannot be.
-    #[error("the image archive is invalid: {0}")]
+    /// What comes is no image, or says something that cannot be.
+    #[error("the image is invalid: {0}")]
     Invalid(String),
-    /// The archive is over a limit.
-    #[error("the image archive is refused: {0}")]
+    /// What comes is over a limit.
+    #[error("the image is refused: {0}")]
     Limit(String),
     /// Content does not have the digest by which it is called.
     #[error("{what} has digest {actual}, expected {expected}")]
@@ -72,8 +74,11 @@ pub enum Error {
         /// Another.
         second: String,
     },
+    /// Content could not be fetched; its text says from where and why.
+    #[error("{1}")]
+    Fetch(FetchErrorKind, String),
     /// The caller cancelled.
-    #[error("the import was cancelled")]
+    #[error("the work on the image was cancelled")]
     Cancelled,
     /// The store's database failed.
     #[error("{act} in the image database")]
@@ -134,6 +139,19 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+
+    pub(crate) fn fetch(error: FetchError) -> Self {
+        if error.kind() == FetchErrorKind::Cancelled {
+            return Self::Cancelled;
+        }
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Self::Fetch(error.kind(), text)
     }
 
     pub(crate) fn io(

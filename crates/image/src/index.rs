@@ -72,6 +72,7 @@ fn descriptor(image: &ImageRecord, digest: &str, name: Option<&String>) -> Optio
         platform: Some(Platform {
             architecture: image.architecture.clone(),
             os: image.os.clone(),
+            variant: image.variant.clone(),
             ..Platform::default()
         }),
         ..Descriptor::default()

@@ -33,9 +33,11 @@ mod import;
 mod index;
 mod layout;
 mod pipe;
+mod platform;
 mod recover;
 mod reference;
 mod rootfs;
+mod source;
 mod stack;
 mod state;
 mod store;
@@ -43,9 +45,14 @@ mod tar;
 mod types;
 mod unpack;
 pub mod user;
+mod zstd_frames;
 
 pub use error::Error;
+pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use rootfs::{FileKind, rootfs_kind, rootfs_read};
+pub use source::{Document, FetchError, FetchErrorKind, Remote, Source, Stopped};
 pub use store::Store;
-pub use types::{FsInfo, Image, ImageConfig, ImportOptions, LayerId, Limits, Progress};
+pub use types::{
+    FsInfo, Image, ImageConfig, ImportOptions, LayerId, Limits, Progress, PullOptions,
+};

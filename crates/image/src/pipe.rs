@@ -11,7 +11,6 @@
 //! with zstd and plain tar the producer does.
 
 use std::{
-    fs::File,
     io::{self, BufRead, BufReader, Read},
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,12 +20,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::Limits;
+use crate::{Limits, zstd_frames::Frames};
 
 const CHUNK: usize = 256 << 10;
 const CHUNKS: usize = 4;
-/// 128 MiB: what zstd's `--ultra` levels need. More would be an attack on memory.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// Something that stops a stream and is not the disk's fault.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +84,10 @@ impl Packing {
     }
 }
 
-/// Undoes whatever packing `src` has.
+/// Undoes whatever packing `src` has. `may_go_on`: see [`Frames`].
 pub(crate) fn unpacked<'a, R: BufRead + 'a>(
     mut src: R,
+    may_go_on: &'a dyn Fn() -> io::Result<()>,
 ) -> io::Result<(Packing, Box<dyn Read + 'a>)> {
     let packing = Packing::of(src.fill_buf()?);
     Ok((
@@ -97,11 +95,7 @@ pub(crate) fn unpacked<'a, R: BufRead + 'a>(
         match packing {
             Packing::Plain => Box::new(src),
             Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(src)),
-            Packing::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(src)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                Box::new(decoder)
-            }
+            Packing::Zstd => Box::new(Frames::new(src, may_go_on)),
         },
     ))
 }
@@ -161,20 +155,34 @@ pub(crate) fn pipe<'a>(cancel: &'a Cancel<'a>, tick: &'a dyn Fn()) -> (Producer,
 
 impl Producer {
     /// Decompresses `blob` until its end, a limit, or the other end's disappearance. `consumed`
-    /// tells how much of the blob is read.
-    pub(crate) fn run(self, blob: File, limits: &Limits, consumed: &AtomicU64) {
-        if let Err(error) = self.produce(blob, limits, consumed) {
+    /// tells how much of the blob is read; `may_go_on`: see [`Frames`]. What follows the packed
+    /// content is read too, so that a blob on its way in is whole.
+    pub(crate) fn run(
+        self,
+        blob: impl Read,
+        limits: &Limits,
+        consumed: &AtomicU64,
+        may_go_on: &dyn Fn() -> io::Result<()>,
+    ) {
+        if let Err(error) = self.produce(blob, limits, consumed, may_go_on) {
             // A consumer that has gone needs no error.
             let _ = self.chunks.send(Err(error));
         }
     }
 
-    fn produce(&self, blob: File, limits: &Limits, consumed: &AtomicU64) -> io::Result<()> {
+    fn produce(
+        &self,
+        blob: impl Read,
+        limits: &Limits,
+        consumed: &AtomicU64,
+        may_go_on: &dyn Fn() -> io::Result<()>,
+    ) -> io::Result<()> {
         let counted = Counted {
             inner: blob,
             count: consumed,
         };
-        let (packing, mut src) = unpacked(BufReader::with_capacity(CHUNK, counted))?;
+        let buffered = BufReader::with_capacity(CHUNK, counted);
+        let (packing, mut src) = unpacked(buffered, may_go_on)?;
         let mut hasher = (packing != Packing::Gzip).then(Sha256::new);
         if !self.send(Message::Start {
             consumer_hashes: hasher.is_none(),

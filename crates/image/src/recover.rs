@@ -142,6 +142,7 @@ fn image(layout: &Layout, digest: &str) -> Result<(String, ImageRecord), String>
         version: VERSION,
         os: config.os.clone(),
         architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
         config: run_config(config),
         chain,
         manifests: vec![record],

@@ -99,6 +99,16 @@ impl Reference {
             .map(|tag| format!("{}:{tag}", self.name()))
     }
 
+    /// The reference without its tag where it has a digest too, which says all.
+    #[must_use]
+    pub fn pinned(&self) -> Self {
+        let mut pinned = self.clone();
+        if pinned.digest.is_some() {
+            pinned.tag = None;
+        }
+        pinned
+    }
+
     /// This repository at a digest, as CRI's `repo_digests` prints it.
     #[must_use]
     pub fn with_digest(&self, digest: &str) -> String {

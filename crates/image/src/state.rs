@@ -23,6 +23,8 @@ pub(crate) struct ImageRecord {
     pub(crate) version: u32,
     pub(crate) os: String,
     pub(crate) architecture: String,
+    #[serde(default)]
+    pub(crate) variant: Option<String>,
     pub(crate) config: ImageConfig,
     /// Chain ids, bottom first.
     pub(crate) chain: Vec<String>,

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    Error, FsInfo, Image, ImportOptions, LayerId, Progress,
+    Error, FsInfo, Image, ImportOptions, LayerId, Progress, PullOptions, Reference, Source,
     database::{self, Database},
     import, index,
     layout::{self, Layout},
@@ -98,6 +98,24 @@ impl Store {
         cancel: &AtomicBool,
     ) -> Result<Vec<Image>, Error> {
         import::import(self, src, opts, progress, cancel)
+    }
+
+    /// Pulls what `reference` means at `source`. One question suffices where it is here already;
+    /// otherwise what is missing is fetched, checked and unpacked. On success the image exists,
+    /// durably; on failure nothing is left.
+    ///
+    /// # Errors
+    /// The source fails ([`Error::Fetch`]), what comes is invalid, over a limit, has a wrong digest
+    /// or is for other platforms; the disk fails; or `cancel` was set.
+    pub fn pull(
+        &self,
+        reference: &Reference,
+        source: &dyn Source,
+        opts: &PullOptions,
+        progress: &(dyn Fn(Progress) + Sync),
+        cancel: &AtomicBool,
+    ) -> Result<Image, Error> {
+        import::pull(self, reference, source, opts, progress, cancel)
     }
 
     /// Finds an image by name, name with digest, manifest digest, id, or unique id prefix.

@@ -99,6 +99,15 @@ pub struct ImportOptions {
     pub limits: Limits,
 }
 
+/// How to pull an image.
+#[derive(Debug, Clone, Default)]
+pub struct PullOptions {
+    /// The machine that it is for; `None`: this one.
+    pub platform: Option<crate::Platform>,
+    /// What it may cost.
+    pub limits: Limits,
+}
+
 /// Bounds on what hostile input may cost. [`Default`] suits images found in practice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -144,7 +153,7 @@ impl Default for Limits {
     }
 }
 
-/// What an import is doing. Counts are cumulative; events of different layers interleave.
+/// What an import or pull is doing. Counts are cumulative; events of different layers interleave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -160,12 +169,12 @@ pub enum Progress {
         /// Its bytes.
         bytes: u64,
     },
-    /// The image is chosen and this many layers belong to it.
-    Layers {
-        /// Layers, those that are there already included.
-        total: usize,
+    /// The image is chosen and these layers belong to it, from the bottom.
+    Plan {
+        /// Blob digest and bytes of each.
+        layers: Vec<(String, u64)>,
     },
-    /// A layer is being unpacked.
+    /// A layer is being fetched, unpacked, or both.
     Unpack {
         /// The blob's digest.
         digest: String,

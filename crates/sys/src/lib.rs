@@ -21,3 +21,4 @@ pub mod signal_fd;
 pub mod socket;
 pub mod thread;
 pub mod wait;
+pub mod writeback;

@@ -9,4 +9,5 @@ pub mod guard;
 pub mod image;
 pub mod layer;
 pub mod leaks;
+pub mod registry;
 pub mod rootfs;

@@ -4,8 +4,8 @@
 //!  index.json -> [index ->]* manifest -> config, layers      OCI
 //!  manifest.json -> config, layers                           docker: a manifest is made for it
 //! ```
-//! Of several platforms the first that fits is taken; entries without a platform are judged by their
-//! configuration. Every size and digest that a descriptor promises is held against what was spooled.
+//! Of several platforms the one that fits best is taken; entries without a platform are judged by
+//! their configuration. Every size and digest that a descriptor promises is held against the content.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,11 +15,11 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Chosen, Layer, names,
-    pick::{Picked, blob, document, pick, platform},
+    pick::{Contents, Picked, Wanted, document, pick},
     spool::{Archive, Spooled},
 };
 use crate::{
-    Error, ImageConfig, Limits, Reference,
+    Error, ImageConfig, Limits, Platform, Reference, Remote,
     pipe::{Packing, digest_of},
     reference::is_digest,
     state::{Blob, ManifestRecord},
@@ -51,7 +51,12 @@ pub(super) fn choose(
     }
     let mut chosen = Vec::new();
     for group in groups {
-        let mut image = image(archive, &group, limits)?;
+        let wanted = Wanted {
+            platform: &Platform::host(),
+            limits,
+        };
+        let mut image = image(archive, &group.descriptors, &wanted)?;
+        image.names.clone_from(&group.names);
         if let Some(name) = name {
             check_pinned(name, &image.manifest)?;
             image.names = vec![name.clone()];
@@ -208,11 +213,16 @@ fn descriptor(media_type: MediaType, file: &Spooled) -> Descriptor {
     }
 }
 
-fn image(archive: &Archive, group: &Group, limits: &Limits) -> Result<Chosen, Error> {
+/// The image that the best of `descriptors` describes; it has no name yet.
+pub(super) fn image(
+    contents: &mut dyn Contents,
+    descriptors: &[Descriptor],
+    wanted: &Wanted<'_>,
+) -> Result<Chosen, Error> {
+    let limits = wanted.limits;
     let mut found = Vec::new();
-    let best = pick(archive, &group.descriptors, None, 0, limits, &mut found)?;
+    let best = pick(contents, descriptors, None, 0, wanted, &mut found)?;
     let Some(picked) = best else {
-        let (os, architecture) = platform();
         found.sort();
         found.dedup();
         return Err(Error::Platform {
@@ -221,7 +231,7 @@ fn image(archive: &Archive, group: &Group, limits: &Limits) -> Result<Chosen, Er
             } else {
                 found.join(", ")
             },
-            wanted: format!("{os}/{architecture}"),
+            wanted: wanted.platform.to_string(),
         });
     };
     let Picked {
@@ -252,11 +262,14 @@ fn image(archive: &Archive, group: &Group, limits: &Limits) -> Result<Chosen, Er
         .ok_or_else(|| Error::Invalid(format!("{} has a bad diff_id", manifest.config.digest)))?;
     let mut layers: Vec<Layer> = Vec::new();
     for (at, layer) in manifest.layers.iter().enumerate() {
-        let file = blob(archive, layer, "layer")?;
+        let from = contents.layer(layer)?;
         layers.push(Layer {
-            blob: layer.digest.clone(),
-            size: layer.size,
-            file: file.file.clone(),
+            blob: Remote {
+                digest: layer.digest.clone(),
+                size: layer.size,
+                urls: layer.urls.clone(),
+            },
+            from,
             diff_id: diff_ids[at].clone(),
             chain: chain[at].clone(),
             below: chain[..at].iter().rev().cloned().collect(),
@@ -267,11 +280,17 @@ fn image(archive: &Archive, group: &Group, limits: &Limits) -> Result<Chosen, Er
         size: d.size,
     };
     let (os, architecture) = (config.os.clone(), config.architecture.clone());
+    let platform = descriptor.platform.as_ref();
+    let variant = config
+        .variant
+        .clone()
+        .or_else(|| platform.and_then(|platform| platform.variant.clone()));
     Ok(Chosen {
-        names: group.names.clone(),
+        names: Vec::new(),
         id: manifest.config.digest.clone(),
         os,
         architecture,
+        variant,
         config: run_config(config),
         manifest: ManifestRecord {
             digest: descriptor.digest,
@@ -288,7 +307,7 @@ fn image(archive: &Archive, group: &Group, limits: &Limits) -> Result<Chosen, Er
 }
 
 /// A name with a digest must mean what was found.
-fn check_pinned(name: &Reference, manifest: &ManifestRecord) -> Result<(), Error> {
+pub(super) fn check_pinned(name: &Reference, manifest: &ManifestRecord) -> Result<(), Error> {
     let Some(digest) = name.digest() else {
         return Ok(());
     };

@@ -12,20 +12,30 @@
 //! power cut before it leaves no image, and what lies in tmp/ and .new-… is removed, by the guard
 //! here or by the next start.
 
+mod arriving;
 mod choose;
 mod layers;
 mod names;
 mod pick;
 mod publish;
+mod pull;
 mod spool;
 
-use std::{io::Read, path::PathBuf, sync::atomic::AtomicBool};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use crate::{
-    Error, Image, ImportOptions, Progress, Store, layout, pipe::Cancel, state::ManifestRecord,
+    Error, Image, ImportOptions, Progress, Remote, Store,
+    layout::{self, Layout},
+    pipe::Cancel,
+    state::ManifestRecord,
 };
 
 pub(crate) use choose::{chain_ids, run_config};
+pub(crate) use pull::pull;
 
 /// One image of an archive, decided but not in the store yet.
 #[derive(Debug)]
@@ -35,6 +45,7 @@ struct Chosen {
     id: String,
     os: String,
     architecture: String,
+    variant: Option<String>,
     config: crate::ImageConfig,
     manifest: ManifestRecord,
     layers: Vec<Layer>,
@@ -44,10 +55,8 @@ struct Chosen {
 #[derive(Debug, Clone)]
 struct Layer {
     /// The blob as it is packed.
-    blob: String,
-    size: u64,
-    /// The blob's file: spooled, or in the store.
-    file: PathBuf,
+    blob: Remote,
+    from: From,
     /// Digest of the unpacked tar.
     diff_id: String,
     /// This layer on all those below.
@@ -56,7 +65,16 @@ struct Layer {
     below: Vec<String>,
 }
 
-/// The passing directories of one import; removed when it ends, whichever way.
+/// Where a layer's blob is.
+#[derive(Debug, Clone)]
+enum From {
+    /// In this file: spooled, or in the store.
+    File(PathBuf),
+    /// At the registry.
+    Source,
+}
+
+/// The passing directories of one import or pull; removed when it ends, whichever way.
 #[derive(Debug)]
 struct Workspace {
     blobs: PathBuf,
@@ -73,6 +91,18 @@ impl Drop for Workspace {
     }
 }
 
+impl Workspace {
+    fn new(layout: &Layout) -> Result<Self, Error> {
+        let blobs = layout.passing("import");
+        let blobs = layout.tmp().join(blobs.file_name().unwrap_or_default());
+        layout::directory(&blobs)?;
+        Ok(Self {
+            blobs,
+            layers: Vec::new(),
+        })
+    }
+}
+
 pub(crate) fn import(
     store: &Store,
     src: &mut dyn Read,
@@ -83,13 +113,7 @@ pub(crate) fn import(
     let cancel = Cancel::new(cancel);
     let name = opts.name.as_deref().map(str::parse).transpose()?;
     let layout = store.layout();
-    let blobs = layout.passing("import");
-    let blobs = layout.tmp().join(blobs.file_name().unwrap_or_default());
-    layout::directory(&blobs)?;
-    let mut workspace = Workspace {
-        blobs,
-        layers: Vec::new(),
-    };
+    let mut workspace = Workspace::new(layout)?;
     let mut reserved = store.reserve();
 
     sys::failpoint!("image.import.spool.before");
@@ -107,17 +131,29 @@ pub(crate) fn import(
             limits: &opts.limits,
             progress,
             cancel: &cancel,
+            remote: None,
         },
         &chosen,
         &mut workspace.layers,
     )?;
     sys::failpoint!("image.import.unpacked");
+    finish(store, &archive, chosen, made, &dir, &cancel)
+}
+
+/// Steps 5 and 6: all content is on the disk before the store says that it is there.
+fn finish(
+    store: &Store,
+    archive: &spool::Archive,
+    chosen: Vec<Chosen>,
+    made: Vec<layers::Made>,
+    blobs: &Path,
+    cancel: &Cancel<'_>,
+) -> Result<Vec<Image>, Error> {
     if cancel.is_set() {
         return Err(Error::Cancelled);
     }
-
-    layout::sync_filesystem(&layout.layers())?;
-    layout::sync_filesystem(&dir)?;
+    layout::sync_filesystem(&store.layout().layers())?;
+    layout::sync_filesystem(blobs)?;
     sys::failpoint!("image.import.synced");
-    publish::publish(store, &archive, chosen, made)
+    publish::publish(store, archive, chosen, made)
 }

@@ -1,27 +1,38 @@
-//! Platforms: the first manifest that this machine can run, through indexes if need be.
+//! The manifest that fits a platform best, through indexes if need be.
 //!
 //! An index entry without a platform is judged by its configuration. What a descriptor promises
-//! (digest, size) is held against what was spooled before a document is believed.
+//! (digest, size) is held against the document before it is believed.
 
-use oci::image::{Descriptor, ImageConfig as ConfigDocument, Index, Manifest, MediaType, Platform};
+use oci::image::{self, Descriptor, ImageConfig as ConfigDocument, Index, Manifest, MediaType};
 use serde::de::DeserializeOwned;
 
-use super::spool::{Archive, Spooled};
-use crate::{Error, Limits, reference::is_digest};
+use super::From;
+use crate::{Error, Limits, Platform, reference::is_digest};
 
 /// Indexes in indexes: nobody needs more.
 const DEPTH_MAX: usize = 4;
 
-/// `(os, architecture)` of this machine in Go's naming.
-pub(super) fn platform() -> (&'static str, &'static str) {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        "loongarch64" => "loong64",
-        other => other,
-    };
-    (std::env::consts::OS, architecture)
+/// Where documents and layers are: an archive that was spooled, or a registry.
+pub(super) trait Contents {
+    /// A manifest or index, held against its descriptor; `what` names it in errors.
+    fn manifest(
+        &mut self,
+        descriptor: &Descriptor,
+        what: &str,
+        limits: &Limits,
+    ) -> Result<Vec<u8>, Error>;
+
+    /// An image's configuration, held against its descriptor.
+    fn config(&mut self, descriptor: &Descriptor, limits: &Limits) -> Result<Vec<u8>, Error>;
+
+    /// Where a layer's blob comes from.
+    fn layer(&mut self, descriptor: &Descriptor) -> Result<From, Error>;
+}
+
+/// What is looked for.
+pub(super) struct Wanted<'a> {
+    pub(super) platform: &'a Platform,
+    pub(super) limits: &'a Limits,
 }
 
 /// What fits, with its documents.
@@ -32,38 +43,47 @@ pub(super) struct Picked {
     pub(super) index: Option<String>,
 }
 
-/// The first descriptor that fits this machine, looking into indexes.
+/// The descriptor that fits the platform best, looking into indexes; of equals the first.
 pub(super) fn pick(
-    archive: &Archive,
+    contents: &mut dyn Contents,
     descriptors: &[Descriptor],
     index: Option<&str>,
     depth: usize,
-    limits: &Limits,
+    wanted: &Wanted<'_>,
     found: &mut Vec<String>,
 ) -> Result<Option<Picked>, Error> {
+    let limits = wanted.limits;
+    let mut ranked = Vec::new();
     for descriptor in descriptors {
-        if let Some(platform) = &descriptor.platform
-            && !fits(&platform.os, &platform.architecture)
-        {
+        let rank = match &descriptor.platform {
+            Some(platform) => wanted.platform.rank_of(platform),
+            None => Some(u32::MAX),
+        };
+        match (rank, &descriptor.platform) {
+            (Some(rank), _) => ranked.push((rank, descriptor)),
             // Attestations say "unknown": they are no images.
-            if platform.os != "unknown" {
+            (None, Some(platform)) if platform.os != "unknown" => {
                 found.push(show_platform(platform));
             }
-            continue;
+            (None, _) => {}
         }
-        let media_type = media_type(archive, descriptor, limits)?;
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    for (_, descriptor) in ranked {
+        let media_type = media_type(contents, descriptor, limits)?;
         if media_type.is_index() {
             if depth >= DEPTH_MAX {
                 return Err(Error::Invalid("its indexes are nested too deeply".into()));
             }
-            let inner: Index = read(archive, descriptor, limits.manifest_bytes, "index")?;
+            let data = contents.manifest(descriptor, "index", limits)?;
+            let inner: Index = document(&format!("index {}", descriptor.digest), &data)?;
             let outer = index.unwrap_or(&descriptor.digest);
             let picked = pick(
-                archive,
+                contents,
                 &inner.manifests,
                 Some(outer),
                 depth + 1,
-                limits,
+                wanted,
                 found,
             )?;
             if picked.is_some() {
@@ -71,7 +91,8 @@ pub(super) fn pick(
             }
             continue;
         }
-        let manifest: Manifest = read(archive, descriptor, limits.manifest_bytes, "manifest")?;
+        let data = contents.manifest(descriptor, "manifest", limits)?;
+        let manifest: Manifest = document(&format!("manifest {}", descriptor.digest), &data)?;
         if !manifest
             .config
             .known_media_type()
@@ -83,13 +104,20 @@ pub(super) fn pick(
             );
             return Err(Error::Invalid(text));
         }
-        let config: ConfigDocument = read(
-            archive,
-            &manifest.config,
-            limits.config_bytes,
-            "configuration",
-        )?;
-        if !fits(&config.os, &config.architecture) {
+        let data = contents.config(&manifest.config, limits)?;
+        let name = format!("configuration {}", manifest.config.digest);
+        let config: ConfigDocument = document(&name, &data)?;
+        let variant = config.variant.as_deref();
+        let said = descriptor.platform.is_some();
+        // What an index says of a variant is what its author chose it by; images that are built for
+        // several seldom say it in their configuration.
+        let variant = variant.filter(|_| !said);
+        let fits = wanted
+            .platform
+            .rank(&config.os, &config.architecture, variant)
+            .is_some()
+            || said && wanted.platform.same_kind(&config.os, &config.architecture);
+        if !fits {
             found.push(format!("{}/{}", config.os, config.architecture));
             continue;
         }
@@ -110,7 +138,7 @@ pub(super) fn pick(
 
 /// What a descriptor leads to. An absent or unknown type is read from the document itself.
 fn media_type(
-    archive: &Archive,
+    contents: &mut dyn Contents,
     descriptor: &Descriptor,
     limits: &Limits,
 ) -> Result<MediaType, Error> {
@@ -119,7 +147,8 @@ fn media_type(
     {
         return Ok(known);
     }
-    let value: serde_json::Value = read(archive, descriptor, limits.manifest_bytes, "document")?;
+    let data = contents.manifest(descriptor, "document", limits)?;
+    let value: serde_json::Value = document(&format!("document {}", descriptor.digest), &data)?;
     if value.get("manifests").is_some() {
         Ok(MediaType::OciIndex)
     } else if value.get("config").is_some() {
@@ -133,12 +162,7 @@ fn media_type(
     }
 }
 
-fn fits(os: &str, architecture: &str) -> bool {
-    let (own_os, own_architecture) = platform();
-    (os.is_empty() || os == own_os) && (architecture.is_empty() || architecture == own_architecture)
-}
-
-fn show_platform(platform: &Platform) -> String {
+fn show_platform(platform: &image::Platform) -> String {
     let variant = platform
         .variant
         .as_deref()
@@ -147,50 +171,13 @@ fn show_platform(platform: &Platform) -> String {
     format!("{}/{}{variant}", platform.os, platform.architecture)
 }
 
-pub(super) fn blob<'a>(
-    archive: &'a Archive,
-    descriptor: &Descriptor,
-    what: &str,
-) -> Result<&'a Spooled, Error> {
-    if !is_digest(&descriptor.digest) {
-        let text = format!("{what} digest {:?} is no sha256 digest", descriptor.digest);
-        return Err(Error::Invalid(text));
+/// The digest of a descriptor becomes a file's name and a part of a URL: nothing else will do.
+pub(super) fn check_digest(descriptor: &Descriptor, what: &str) -> Result<(), Error> {
+    if is_digest(&descriptor.digest) {
+        return Ok(());
     }
-    let Some(file) = archive.blob(&descriptor.digest) else {
-        let hint = if descriptor.urls.is_empty() {
-            ""
-        } else {
-            " (it must be fetched from a URL)"
-        };
-        let text = format!("{what} {} is not in the archive{hint}", descriptor.digest);
-        return Err(Error::Invalid(text));
-    };
-    if file.size != descriptor.size {
-        let text = format!(
-            "{what} {} has {} bytes, and its descriptor says {}",
-            descriptor.digest, file.size, descriptor.size
-        );
-        return Err(Error::Invalid(text));
-    }
-    if file.digest != descriptor.digest {
-        return Err(Error::Digest {
-            what: format!("{what} in the archive"),
-            expected: descriptor.digest.clone(),
-            actual: file.digest.clone(),
-        });
-    }
-    Ok(file)
-}
-
-fn read<T: DeserializeOwned>(
-    archive: &Archive,
-    descriptor: &Descriptor,
-    limit: u64,
-    what: &str,
-) -> Result<T, Error> {
-    let file = blob(archive, descriptor, what)?;
-    let name = format!("{what} {}", descriptor.digest);
-    document(&name, &file.read(&name, limit)?)
+    let text = format!("{what} digest {:?} is no sha256 digest", descriptor.digest);
+    Err(Error::Invalid(text))
 }
 
 pub(super) fn document<T: DeserializeOwned>(name: &str, data: &[u8]) -> Result<T, Error> {

@@ -12,8 +12,8 @@ use std::{
 
 use super::{Chosen, layers::Made, spool::Archive};
 use crate::{
-    Error, Image, Store, layout,
-    state::{ImageRecord, NameRecord, State, VERSION},
+    Error, Image, Platform, Reference, Store, layout,
+    state::{ImageRecord, ManifestRecord, NameRecord, State, VERSION},
 };
 
 /// Names that appeared in this step; taken away again unless the transaction succeeds.
@@ -106,6 +106,86 @@ pub(super) fn publish(
         .collect())
 }
 
+/// The image behind a digest, if it is whole here and for this platform; it gets the reference's
+/// names.
+pub(super) fn known(
+    store: &Store,
+    reference: &Reference,
+    digest: &str,
+    platform: &Platform,
+) -> Result<Option<Image>, Error> {
+    let fits = |state: &State| {
+        state.images.iter().find_map(|(id, image)| {
+            let manifest = image.manifests.iter().find(|manifest| {
+                manifest.digest == digest || manifest.index.as_deref() == Some(digest)
+            })?;
+            platform
+                .rank(&image.os, &image.architecture, image.variant.as_deref())
+                .map(|_| (id.clone(), manifest.clone()))
+        })
+    };
+    let named = |state: &State, id: &str, manifest: &ManifestRecord| {
+        let mut names = names(reference, manifest).into_iter();
+        names.all(|name| {
+            let record = state.names.get(&name);
+            record.is_some_and(|record| record.image == id && record.manifest == manifest.digest)
+        })
+    };
+    let state = store.state();
+    let Some((id, manifest)) = fits(&state) else {
+        return Ok(None);
+    };
+    // The usual case: nothing has changed, and nothing is written.
+    if named(&state, &id, &manifest) {
+        return Ok(state.image(&id, store.layout()));
+    }
+    let known = store.change(
+        |state| {
+            // A removal may have been faster.
+            let Some((id, manifest)) = fits(state) else {
+                return Ok(None);
+            };
+            let mut moved = vec![id.clone()];
+            moved.extend(name(state, reference, &id, &manifest));
+            for id in moved {
+                state.tidy(&id);
+            }
+            Ok(Some(id))
+        },
+        |_| (),
+    )?;
+    Ok(known.and_then(|id| store.state().image(&id, store.layout())))
+}
+
+/// All names that a reference gives to a manifest.
+fn names(reference: &Reference, manifest: &ManifestRecord) -> Vec<String> {
+    let mut names = vec![reference.with_digest(&manifest.digest)];
+    let index = manifest.index.iter();
+    names.extend(index.map(|index| reference.with_digest(index)));
+    names.extend(reference.tagged());
+    names
+}
+
+/// Names a manifest; answers the images that have lost a name by it.
+fn name(
+    state: &mut State,
+    reference: &Reference,
+    id: &str,
+    manifest: &ManifestRecord,
+) -> Vec<String> {
+    let mut moved = Vec::new();
+    for name in names(reference, manifest) {
+        let record = NameRecord {
+            image: id.to_owned(),
+            manifest: manifest.digest.clone(),
+        };
+        if let Some(old) = state.names.insert(name, record) {
+            moved.push(old.image);
+        }
+    }
+    moved
+}
+
 /// Twelve hex digits keep overlayfs's option string short; more where those are taken.
 fn free_name(layers: &Path, chain: &str) -> String {
     let hex = chain.trim_start_matches("sha256:");
@@ -120,24 +200,7 @@ fn free_name(layers: &Path, chain: &str) -> String {
 fn add(state: &mut State, image: Chosen) {
     let mut moved = vec![image.id.clone()];
     for reference in &image.names {
-        let mut names = vec![reference.with_digest(&image.manifest.digest)];
-        names.extend(
-            image
-                .manifest
-                .index
-                .iter()
-                .map(|index| reference.with_digest(index)),
-        );
-        names.extend(reference.tagged());
-        for name in names {
-            let record = NameRecord {
-                image: image.id.clone(),
-                manifest: image.manifest.digest.clone(),
-            };
-            if let Some(old) = state.names.insert(name, record) {
-                moved.push(old.image);
-            }
-        }
+        moved.extend(name(state, reference, &image.id, &image.manifest));
     }
     let old = state.images.remove(&image.id);
     let (mut manifests, pinned) = old.map_or((vec![], false), |old| (old.manifests, old.pinned));
@@ -147,6 +210,7 @@ fn add(state: &mut State, image: Chosen) {
         version: VERSION,
         os: image.os,
         architecture: image.architecture,
+        variant: image.variant,
         config: image.config,
         chain: image.layers.into_iter().map(|layer| layer.chain).collect(),
         manifests,

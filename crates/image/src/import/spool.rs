@@ -11,8 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use oci::image::Descriptor;
 use sha2::{Digest, Sha256};
 
+use super::{
+    From,
+    pick::{Contents, check_digest},
+};
 use crate::{
     Error, ImportOptions, Limits, Progress,
     layout::Layout,
@@ -88,6 +93,61 @@ impl Archive {
     }
 }
 
+impl Contents for Archive {
+    fn manifest(
+        &mut self,
+        descriptor: &Descriptor,
+        what: &str,
+        limits: &Limits,
+    ) -> Result<Vec<u8>, Error> {
+        let file = self.promised(descriptor, what)?;
+        let name = format!("{what} {}", descriptor.digest);
+        file.read(&name, limits.manifest_bytes)
+    }
+
+    fn config(&mut self, descriptor: &Descriptor, limits: &Limits) -> Result<Vec<u8>, Error> {
+        let file = self.promised(descriptor, "configuration")?;
+        let name = format!("configuration {}", descriptor.digest);
+        file.read(&name, limits.config_bytes)
+    }
+
+    fn layer(&mut self, descriptor: &Descriptor) -> Result<From, Error> {
+        let file = self.promised(descriptor, "layer")?;
+        Ok(From::File(file.file.clone()))
+    }
+}
+
+impl Archive {
+    /// A blob that is what its descriptor says.
+    fn promised(&self, descriptor: &Descriptor, what: &str) -> Result<&Spooled, Error> {
+        check_digest(descriptor, what)?;
+        let Some(file) = self.blob(&descriptor.digest) else {
+            let hint = if descriptor.urls.is_empty() {
+                ""
+            } else {
+                " (it must be fetched from a URL: pull the image instead)"
+            };
+            let text = format!("{what} {} is not in the archive{hint}", descriptor.digest);
+            return Err(Error::Invalid(text));
+        };
+        if file.size != descriptor.size {
+            let text = format!(
+                "{what} {} has {} bytes, and its descriptor says {}",
+                descriptor.digest, file.size, descriptor.size
+            );
+            return Err(Error::Invalid(text));
+        }
+        if file.digest != descriptor.digest {
+            return Err(Error::Digest {
+                what: format!("{what} in the archive"),
+                expected: descriptor.digest.clone(),
+                actual: file.digest.clone(),
+            });
+        }
+        Ok(file)
+    }
+}
+
 impl Spooled {
     /// How it is packed, by its first bytes.
     pub(super) fn packing(&self) -> Result<Packing, Error> {
@@ -124,7 +184,9 @@ pub(super) fn spool(
         progress,
         cancel,
     };
-    let (_, plain) = unpacked(BufReader::with_capacity(BUFFER, source)).map_err(read_failed)?;
+    let may_go_on = || may_go_on(cancel);
+    let (_, plain) = unpacked(BufReader::with_capacity(BUFFER, source), &may_go_on)
+        .map_err(read_failed)?;
     let bounded = plain.take(opts.limits.archive_bytes.saturating_add(1));
     let plain = BufReader::with_capacity(BUFFER, bounded);
     let mut reader = tar::Reader::new(plain, opts.limits.header_bytes);
@@ -174,6 +236,13 @@ pub(super) fn spool(
         return Err(Error::Invalid("it is empty, or no tar".into()));
     }
     Ok(archive)
+}
+
+fn may_go_on(cancel: &Cancel<'_>) -> std::io::Result<()> {
+    if cancel.is_set() {
+        return Err(std::io::Error::other(Stop::Cancelled));
+    }
+    Ok(())
 }
 
 fn check(entries: u64, total: u64, limits: &Limits) -> Result<(), Error> {
