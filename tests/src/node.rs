@@ -163,7 +163,14 @@ impl Node {
     /// A configuration of its own, so that the machine's plays no part.
     fn config(&self) -> PathBuf {
         let path = self.base.join("config.toml");
-        fs::write(&path, &self.configuration)
+        // Registries and credentials of the machine play no part either.
+        let text = format!(
+            "{}\n[registry]\nhost_dirs = [{:?}]\nauth_files = [{:?}]\nretries = 1\nstall_timeout = \"5s\"\n",
+            self.configuration,
+            self.base.join("registries"),
+            self.base.join("auth.json")
+        );
+        fs::write(&path, text)
             .unwrap_or_else(|error| panic!("cannot write config.toml: {error}"));
         path
     }
@@ -422,4 +429,23 @@ fn remove_cgroups(directory: &Path) {
         }
     }
     let _ = fs::remove_dir(directory);
+}
+
+impl Node {
+    /// A registry in this node's network, in the clear, that its daemon may use.
+    pub fn registry(&self) -> testing::registry::Server {
+        let server = self.within(testing::registry::Server::start);
+        let server = server.unwrap_or_else(|error| panic!("cannot start a registry: {error}"));
+        let text = format!("server = {:?}\n", server.url());
+        self.write_hosts(&server.host(), &text);
+        server
+    }
+
+    /// Writes the `hosts.toml` of a registry.
+    pub fn write_hosts(&self, registry: &str, text: &str) {
+        let dir = self.base.join("registries").join(registry);
+        fs::create_dir_all(&dir)
+            .and_then(|()| fs::write(dir.join("hosts.toml"), text))
+            .unwrap_or_else(|error| panic!("cannot write hosts.toml: {error}"));
+    }
 }

@@ -581,7 +581,7 @@ async fn without_a_daemon_each_command_says_what_to_do() {
 async fn words_of_other_tools_and_slips_are_answered() {
     let node = Node::new();
     for (words, code, part) in [
-        (&["pull", "busybox"][..], 2, "no registry client"),
+        (&["push", "busybox"][..], 2, "skopeo"),
         (&["restart", "web"], 2, "runs once"),
         (&["build", "."], 2, "coffer import"),
         (&["imgaes"], 2, "'images'"),

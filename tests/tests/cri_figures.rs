@@ -432,7 +432,6 @@ async fn what_is_not_there_says_its_name() {
     let (node, _) = Node::with_image().await;
     let client = node.client().await;
     let mut runtime = client.runtime.clone();
-    let mut images = client.images.clone();
     let answers = [
         (
             "CheckpointContainer",
@@ -452,13 +451,6 @@ async fn what_is_not_there_says_its_name() {
             "RestorePod",
             runtime
                 .restore_pod(v1::RestorePodRequest::default())
-                .await
-                .map(drop),
-        ),
-        (
-            "PullImage",
-            images
-                .pull_image(v1::PullImageRequest::default())
                 .await
                 .map(drop),
         ),

@@ -480,11 +480,7 @@ async fn bad_requests_are_refused_by_name() {
     let error = runtime.container_status(wire::ContainerStatusRequest { container_id: None });
     assert_eq!(error.await.unwrap_err().code(), Code::InvalidArgument);
     // Both versions say of a pull what they say, in the same words.
-    let spec = wire::ImageSpec { image: Some(image) };
-    let pull = wire::PullImageRequest {
-        image: Some(spec),
-        ..Default::default()
-    };
+    let pull = wire::PullImageRequest::default();
     let first = images.pull_image(pull).await.unwrap_err();
     let pull = cri_api::v1::PullImageRequest::default();
     let newer = node

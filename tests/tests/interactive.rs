@@ -434,11 +434,7 @@ async fn what_cannot_be_done_is_refused_by_a_sentence() {
         ),
         (&["run", "-v", "data:/x", IMAGE], 125, "volume by name"),
         (&["run", "-p", "70000:80", IMAGE], 125, "no port"),
-        (
-            &["run", "--pull", "always", IMAGE],
-            125,
-            "no registry client",
-        ),
+        (&["run", "--pull", "always", IMAGE], 125, "cannot pull"),
         (&["run", "--netwrk", "host", IMAGE], 125, "--network"),
         (&["run", "no-such-image"], 125, "coffer-demo"),
         (&["exec", "-it", "nobody", "sh"], 125, "no container named"),

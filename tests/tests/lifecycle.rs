@@ -389,12 +389,6 @@ async fn exec_over_its_time_is_deadline_exceeded_and_its_processes_end() {
 async fn what_is_not_there_yet_names_itself() {
     let node = Node::started().await;
     let client = node.client().await;
-    let pull = client
-        .images
-        .clone()
-        .pull_image(v1::PullImageRequest::default())
-        .await
-        .unwrap_err();
     let checkpoint = client
         .runtime
         .clone()
@@ -408,7 +402,6 @@ async fn what_is_not_there_yet_names_itself() {
         .await
         .unwrap_err();
     for (status, name) in [
-        (pull, "PullImage"),
         (checkpoint, "CheckpointContainer"),
         (restore, "RestorePod"),
     ] {

@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Explain(cmd::explain::Args),
     /// List images
     Images(cmd::images::Args),
+    /// Fetch images from their registries
+    Pull(cmd::pull::Args),
     /// Read images from an archive, standard input or an OCI layout
     #[command(visible_alias = "load")]
     Import(cmd::import::Args),
@@ -158,6 +160,7 @@ impl Command {
             Command::Explain(args) => cmd::explain::run(args, socket).await,
             Command::Images(args) => cmd::images::run(args, socket).await,
             Command::Import(args) => cmd::import::run(args, socket).await,
+            Command::Pull(args) => cmd::pull::run(args, socket).await,
             Command::Rmi(args) => cmd::rmi::run(args, socket).await,
             Command::Doctor(args) => cmd::doctor::run(args, socket).await,
             Command::Info(args) => cmd::info::run(args, socket).await,

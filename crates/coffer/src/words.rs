@@ -11,11 +11,16 @@ use clap::{
 use crate::{cli::Cli, exit, help, nearest, operands};
 
 /// Commands of podman, docker, nerdctl and crictl that are not here, and why.
-const FOREIGN: [(&[&str], &str); 9] = [
+const FOREIGN: [(&[&str], &str); 11] = [
     (
-        &["pull", "push", "login", "logout", "search"],
-        "this version has no registry client: `coffer import FILE` reads an archive",
+        &["push"],
+        "this version does not push; skopeo can, from oci:<root>/images:NAME",
     ),
+    (
+        &["login", "logout"],
+        "credentials are read from auth.json or config.json (`registry.auth_files`), as podman login and docker login write them; `coffer pull --creds` says them once",
+    ),
+    (&["search"], "registries have no common search: ask the registry's own site"),
     (
         &[
             "build", "commit", "tag", "save", "history", "export", "diff",
@@ -187,7 +192,7 @@ mod tests {
 
     #[test]
     fn words_of_other_tools_are_answered() {
-        for word in ["pull", "restart", "rename", "network", "build"] {
+        for word in ["push", "restart", "rename", "network", "build"] {
             let said = foreign(&error(&[word])).unwrap();
             assert!(said.contains(word) && said.lines().count() == 2, "{said}");
         }

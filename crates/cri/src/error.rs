@@ -157,6 +157,9 @@ pub enum Error {
     /// The image store.
     #[error(transparent)]
     Image(Arc<image::Error>),
+    /// The registry of an image, before anything was fetched.
+    #[error(transparent)]
+    Registry(Arc<registry::Error>),
     /// Files that could not be copied out of a container or into one.
     #[error(transparent)]
     Copy(Arc<image::copy::Error>),
@@ -190,6 +193,9 @@ pub enum Code {
     Unimplemented,
     Internal,
     Unavailable,
+    Unauthenticated,
+    PermissionDenied,
+    Cancelled,
 }
 
 impl Error {
@@ -209,6 +215,7 @@ impl Error {
             Error::File { source, .. } => file_code(source),
             Error::Sandbox(error) => sandbox_code(error),
             Error::Image(error) => image_code(error),
+            Error::Registry(error) => fetch_code(error.kind()),
             Error::Copy(error) => copy_code(error),
             Error::Spec(error) if error.is_callers_fault() => Code::InvalidArgument,
             Error::Spec(_) => Code::FailedPrecondition,
@@ -309,8 +316,23 @@ fn image_code(error: &image::Error) -> Code {
         image::Error::Limit(_) => Code::ResourceExhausted,
         image::Error::Io { source, .. } => file_code(source),
         image::Error::InUse(_) => Code::FailedPrecondition,
+        image::Error::Fetch(kind, _) => fetch_code(*kind),
+        image::Error::Cancelled => Code::Cancelled,
         error if error.is_invalid_input() => Code::InvalidArgument,
         _ => Code::Internal,
+    }
+}
+
+fn fetch_code(kind: image::FetchErrorKind) -> Code {
+    use image::FetchErrorKind as Kind;
+    match kind {
+        Kind::NotFound => Code::NotFound,
+        Kind::Unauthenticated => Code::Unauthenticated,
+        Kind::Denied => Code::PermissionDenied,
+        Kind::TimedOut => Code::DeadlineExceeded,
+        Kind::Invalid | Kind::Refused => Code::FailedPrecondition,
+        Kind::Cancelled => Code::Cancelled,
+        _ => Code::Unavailable,
     }
 }
 
@@ -329,6 +351,12 @@ impl From<network::Error> for Error {
 impl From<image::Error> for Error {
     fn from(error: image::Error) -> Error {
         Error::Image(Arc::new(error))
+    }
+}
+
+impl From<registry::Error> for Error {
+    fn from(error: registry::Error) -> Error {
+        Error::Registry(Arc::new(error))
     }
 }
 

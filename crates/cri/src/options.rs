@@ -34,6 +34,10 @@ pub struct Options {
     pub network: NetworkOptions,
     /// Where exec, attach and port-forward are served.
     pub stream: StreamOptions,
+    /// How image registries are asked.
+    pub registry: registry::Settings,
+    /// What an image may cost.
+    pub limits: image::Limits,
 }
 
 /// The network of pods that have one of their own.
@@ -148,6 +152,8 @@ impl Options {
             recovery_wait: Duration::from_millis(700),
             network: NetworkOptions::None,
             stream: StreamOptions::default(),
+            registry: registry::Settings::default(),
+            limits: image::Limits::default(),
         }
     }
 }

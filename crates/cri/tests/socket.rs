@@ -153,7 +153,6 @@ async fn calls_that_are_not_there_say_their_name() {
     let place = Place::new();
     let daemon = Daemon::start(&place).await;
     let mut runtime = daemon.runtime().await;
-    let mut images = daemon.images().await;
     let said = [
         (
             "CheckpointContainer",
@@ -173,13 +172,6 @@ async fn calls_that_are_not_there_say_their_name() {
             "RestorePod",
             runtime
                 .restore_pod(v1::RestorePodRequest::default())
-                .await
-                .err(),
-        ),
-        (
-            "PullImage",
-            images
-                .pull_image(v1::PullImageRequest::default())
                 .await
                 .err(),
         ),

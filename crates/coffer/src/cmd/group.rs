@@ -93,6 +93,8 @@ pub(crate) enum Image {
     /// List images
     #[command(visible_alias = "list")]
     Ls(cmd::images::Args),
+    /// Fetch images from their registries
+    Pull(cmd::pull::Args),
     /// Read images from an archive
     #[command(visible_alias = "load")]
     Import(cmd::import::Args),
@@ -108,6 +110,7 @@ impl Image {
         match self {
             Image::Ls(args) => cmd::images::run(args, socket).await,
             Image::Import(args) => cmd::import::run(args, socket).await,
+            Image::Pull(args) => cmd::pull::run(args, socket).await,
             Image::Rm(args) => cmd::rmi::run(args, socket).await,
             Image::Inspect(args) => cmd::inspect::run(args, Kind::Image, socket).await,
         }

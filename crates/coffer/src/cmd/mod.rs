@@ -18,6 +18,7 @@ pub(crate) mod man;
 pub(crate) mod pods;
 pub(crate) mod port_forward;
 pub(crate) mod ps;
+pub(crate) mod pull;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;

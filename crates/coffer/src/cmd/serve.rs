@@ -75,6 +75,8 @@ async fn serve(config: Config) -> Result<(), Error> {
     options.cgroup_root.clone_from(&config.cgroup_root);
     options.network = config.network.clone();
     options.stream = config.stream.clone();
+    options.registry = config.registry.clone();
+    options.limits = config.limits;
     options.agent_log_level = config.log_level.to_string().to_lowercase();
     let daemon = cri::Runtime::open(options)
         .await
@@ -140,7 +142,7 @@ fn log_to_stderr(level: tracing::Level) {
     } else {
         tracing::Level::WARN
     };
-    let ours = ["coffer", "cri", "image", "network", "sandbox", "sys"];
+    let ours = ["coffer", "cri", "image", "network", "registry", "sandbox", "sys"];
     let filter = Targets::new()
         .with_default(others.min(level))
         .with_targets(ours.map(|name| (name, level)));

@@ -23,12 +23,14 @@ pub(crate) enum Kind {
     Text,
     /// A whole number that is not negative.
     Number,
+    /// A list of strings.
+    List,
 }
 
 /// What holds when nobody says anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fallback {
-    /// This text; for a number, its digits.
+    /// This text; for a number, its digits; for a list, its parts with ", " between them.
     Is(&'static str),
     /// Found out when the daemon starts, as this phrase says.
     Found(&'static str),
@@ -40,6 +42,7 @@ impl Kind {
         match self {
             Kind::Text => "string",
             Kind::Number => "number",
+            Kind::List => "list of strings",
         }
     }
 
@@ -48,6 +51,9 @@ impl Kind {
         match self {
             Kind::Text => value.is_str(),
             Kind::Number => value.as_integer().is_some_and(|number| number >= 0),
+            Kind::List => value
+                .as_array()
+                .is_some_and(|list| list.iter().all(toml::Value::is_str)),
         }
     }
 }
@@ -66,6 +72,13 @@ impl Key {
     const fn number(name: &'static str, default: Fallback, doc: &'static str) -> Key {
         Key {
             kind: Kind::Number,
+            ..Key::text(name, default, doc)
+        }
+    }
+
+    const fn list(name: &'static str, default: Fallback, doc: &'static str) -> Key {
+        Key {
+            kind: Kind::List,
             ..Key::text(name, default, doc)
         }
     }
@@ -167,6 +180,54 @@ pub(crate) const KEYS: &[Key] = &[
         "How long an exec, attach or port-forward may pass no data before it is ended: a number with \
          `s`, `m` or `h`.",
     ),
+    Key::list(
+        "registry.host_dirs",
+        Fallback::Is("/etc/coffer/registries.d, /etc/containerd/certs.d, /etc/docker/certs.d"),
+        "Directories with `<registry>/hosts.toml` (containerd's format) or docker's certificates; the first \
+         that knows a registry counts, `_default` where none does.",
+    ),
+    Key::list(
+        "registry.auth_files",
+        Fallback::Is("/etc/coffer/auth.json, /root/.config/containers/auth.json, /root/.docker/config.json"),
+        "Files with credentials, as `podman login` and `docker login` write them; the first with some for an \
+         image counts. Credential helpers are not started.",
+    ),
+    Key::number(
+        "registry.retries",
+        Fallback::Is("4"),
+        "How often a request is tried again that failed for a reason that may pass (no connection, 429, 5xx).",
+    ),
+    Key::text(
+        "registry.stall_timeout",
+        Fallback::Is("30s"),
+        "How long a registry may take to answer, and the window in which `registry.min_rate` is measured: a \
+         number with `s`, `m` or `h`.",
+    ),
+    Key::number(
+        "registry.min_rate",
+        Fallback::Is("1024"),
+        "Bytes a second below which a transfer is ended as stalled; 0: any byte within the window will do.",
+    ),
+    Key::number(
+        "image.max_layers",
+        Fallback::Is("500"),
+        "Layers of one image; overlayfs takes 500.",
+    ),
+    Key::number(
+        "image.max_layer_bytes",
+        Fallback::Is("68719476736"),
+        "Bytes of one layer, unpacked; also the size of one sparse file.",
+    ),
+    Key::number(
+        "image.max_layer_entries",
+        Fallback::Is("2000000"),
+        "Entries (files, directories, links) of one layer.",
+    ),
+    Key::number(
+        "image.max_ratio",
+        Fallback::Is("200"),
+        "Bytes out for each byte in that a layer's compression may give, once 256 MiB are unpacked.",
+    ),
 ];
 
 #[cfg(test)]
@@ -183,7 +244,7 @@ mod tests {
             );
             assert!(key.doc.ends_with('.'), "{}: not a sentence", key.name);
             if let (Kind::Number, Fallback::Is(text)) = (key.kind, key.default) {
-                assert!(text.parse::<u32>().is_ok(), "{}: {text}", key.name);
+                assert!(text.parse::<u64>().is_ok(), "{}: {text}", key.name);
             }
         }
     }

@@ -47,6 +47,10 @@ pub(crate) struct Config {
     pub(crate) network: cri::NetworkOptions,
     /// The streaming server.
     pub(crate) stream: cri::StreamOptions,
+    /// How image registries are asked.
+    pub(crate) registry: cri::RegistryOptions,
+    /// What an image may cost.
+    pub(crate) limits: cri::ImageLimits,
 }
 
 impl Said {
@@ -150,6 +154,7 @@ impl Said {
         })?;
         let network = self.network()?;
         let stream = self.stream()?;
+        let (registry, limits) = (self.registry()?, self.limits()?);
         let agent = match self.said("agent") {
             Some(agent) => agent.into(),
             None => find_agent(beside)?,
@@ -163,6 +168,62 @@ impl Said {
             log_level,
             network,
             stream,
+            registry,
+            limits,
+        })
+    }
+
+    /// The strings of a list.
+    fn list(&self, name: &str) -> Vec<String> {
+        match self.0.get(name) {
+            Some(toml::Value::Array(list)) => list
+                .iter()
+                .filter_map(|value| value.as_str().map(str::to_owned))
+                .collect(),
+            _ => self.text(name).split(", ").map(str::to_owned).collect(),
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<u64, Error> {
+        let text = self.text(name);
+        text.parse()
+            .map_err(|_| Error::Usage(format!("{name} {text:?} is no number")))
+    }
+
+    fn registry(&self) -> Result<cri::RegistryOptions, Error> {
+        let paths = |name: &str| {
+            let list = self.list(name);
+            match list.iter().find(|path| !Path::new(path).is_absolute()) {
+                Some(path) => Err(Error::Usage(format!("{name}: {path:?} is no absolute path"))),
+                None => Ok(list.into_iter().map(PathBuf::from).collect()),
+            }
+        };
+        let stall = self.text("registry.stall_timeout");
+        let wrong = || {
+            let why = "not a duration such as 30s, 10m or 4h";
+            Error::Usage(format!("registry.stall_timeout {stall:?} is {why}"))
+        };
+        Ok(cri::RegistryOptions {
+            host_dirs: paths("registry.host_dirs")?,
+            auth_files: paths("registry.auth_files")?,
+            retries: u32::try_from(self.number("registry.retries")?).unwrap_or(u32::MAX),
+            stall: duration(&stall).ok_or_else(wrong)?,
+            min_rate: self.number("registry.min_rate")?,
+        })
+    }
+
+    fn limits(&self) -> Result<cri::ImageLimits, Error> {
+        let layers = self.number("image.max_layers")?;
+        if !(1..=500).contains(&layers) {
+            let text = format!("image.max_layers {layers} is not between 1 and 500");
+            return Err(Error::Usage(text));
+        }
+        Ok(cri::ImageLimits {
+            layers: usize::try_from(layers).unwrap_or(500),
+            layer_bytes: self.number("image.max_layer_bytes")?,
+            layer_entries: self.number("image.max_layer_entries")?,
+            ratio: self.number("image.max_ratio")?.max(1),
+            ..cri::ImageLimits::default()
         })
     }
 

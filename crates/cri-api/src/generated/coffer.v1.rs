@@ -149,6 +149,58 @@ pub struct CopyInResponse {
     pub bytes: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PullImageRequest {
+    /// Name with a tag or digest ("busybox:1.36", "registry.example/app@sha256:...").
+    #[prost(string, tag = "1")]
+    pub image: ::prost::alloc::string::String,
+    /// "linux/arm64/v8"; empty: the node's own.
+    #[prost(string, tag = "2")]
+    pub platform: ::prost::alloc::string::String,
+    /// Name and password, for the image's registry only. Both empty: what the node has in its files.
+    #[prost(string, tag = "3")]
+    pub username: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub password: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PullImageEvent {
+    #[prost(oneof = "pull_image_event::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<pull_image_event::Event>,
+}
+/// Nested message and enum types in `PullImageEvent`.
+pub mod pull_image_event {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Progress(super::PullProgress),
+        #[prost(message, tag = "2")]
+        Done(super::ImportedImage),
+    }
+}
+/// How far a pull is: all layers from the bottom.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PullProgress {
+    #[prost(message, repeated, tag = "1")]
+    pub layers: ::prost::alloc::vec::Vec<LayerProgress>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LayerProgress {
+    /// Digest of the layer as it is packed, "sha256:...".
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// Bytes of it in all, and of those that came.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// It is unpacked.
+    #[prost(bool, tag = "4")]
+    pub done: bool,
+    /// It was in the store already.
+    #[prost(bool, tag = "5")]
+    pub existed: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ImportImageRequest {
     #[prost(oneof = "import_image_request::Part", tags = "1, 2")]
     pub part: ::core::option::Option<import_image_request::Part>,
@@ -341,6 +393,30 @@ pub mod node_client {
                 .insert(GrpcMethod::new("coffer.v1.Node", "ImportImage"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Pulls an image from its registry. Answers with the layers as they come, several times a second
+        /// at most, and at the end exactly one `done`. A failure is the stream's status and leaves nothing
+        /// in the store. A client that goes away cancels the pull, unless another waits for the same image.
+        pub async fn pull_image(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PullImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PullImageEvent>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/coffer.v1.Node/PullImage");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("coffer.v1.Node", "PullImage"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// What a pod or container is doing: its stage, what it waits on and since when, the last error and
         /// the next try. NOT_FOUND if neither a pod nor a start that failed lately has that id or name.
         pub async fn explain(
@@ -487,6 +563,19 @@ pub mod node_server {
             tonic::Response<Self::ImportImageStream>,
             tonic::Status,
         >;
+        /// Server streaming response type for the PullImage method.
+        type PullImageStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::PullImageEvent, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Pulls an image from its registry. Answers with the layers as they come, several times a second
+        /// at most, and at the end exactly one `done`. A failure is the stream's status and leaves nothing
+        /// in the store. A client that goes away cancels the pull, unless another waits for the same image.
+        async fn pull_image(
+            &self,
+            request: tonic::Request<super::PullImageRequest>,
+        ) -> std::result::Result<tonic::Response<Self::PullImageStream>, tonic::Status>;
         /// What a pod or container is doing: its stage, what it waits on and since when, the last error and
         /// the next try. NOT_FOUND if neither a pod nor a start that failed lately has that id or name.
         async fn explain(
@@ -652,6 +741,52 @@ pub mod node_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/coffer.v1.Node/PullImage" => {
+                    #[allow(non_camel_case_types)]
+                    struct PullImageSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::ServerStreamingService<super::PullImageRequest>
+                    for PullImageSvc<T> {
+                        type Response = super::PullImageEvent;
+                        type ResponseStream = T::PullImageStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PullImageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::pull_image(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PullImageSvc(inner);
+                        let codec = tonic::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

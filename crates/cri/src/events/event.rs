@@ -38,6 +38,8 @@ pub(crate) enum Action {
     Remove,
     /// An image was imported.
     Import,
+    /// An image was pulled from its registry.
+    Pull,
     /// It was there when a snapshot was taken.
     Exists,
 }
@@ -53,6 +55,7 @@ impl Action {
             Action::Stop => "stop",
             Action::Remove => "remove",
             Action::Import => "import",
+            Action::Pull => "pull",
             Action::Exists => "exists",
         }
     }

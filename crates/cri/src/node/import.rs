@@ -52,17 +52,22 @@ fn event_to_wire(event: ImportEvent) -> ImportImageEvent {
         ImportEvent::Done(images) => Event::Done(ImportDone {
             images: images
                 .into_iter()
-                .map(|image| ImportedImage {
-                    id: image.id,
-                    names: if image.repo_tags.is_empty() {
-                        image.repo_digests
-                    } else {
-                        image.repo_tags
-                    },
-                    size: image.size,
-                })
+                .map(image_to_wire)
                 .collect(),
         }),
     };
     ImportImageEvent { event: Some(event) }
+}
+
+/// An image that is there now, with the names by which it can be used.
+pub(super) fn image_to_wire(image: image::Image) -> ImportedImage {
+    ImportedImage {
+        id: image.id,
+        names: if image.repo_tags.is_empty() {
+            image.repo_digests
+        } else {
+            image.repo_tags
+        },
+        size: image.size,
+    }
 }

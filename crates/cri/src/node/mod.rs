@@ -5,14 +5,15 @@ mod copy;
 mod events;
 mod explain;
 mod import;
+mod pull;
 mod signal;
 
 use std::pin::Pin;
 
 use cri_api::node::{
     CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, Event, EventsRequest,
-    ExplainRequest, ExplainResponse, ImportImageEvent, ImportImageRequest, SignalContainerRequest,
-    SignalContainerResponse,
+    ExplainRequest, ExplainResponse, ImportImageEvent, ImportImageRequest, PullImageEvent,
+    PullImageRequest, SignalContainerRequest, SignalContainerResponse,
     node_server::{self, NodeServer},
 };
 use tokio_stream::Stream;
@@ -37,6 +38,7 @@ pub(crate) fn service(service: &Service, request: usize) -> NodeServer<Node> {
 #[tonic::async_trait]
 impl node_server::Node for Node {
     type ImportImageStream = Answers<ImportImageEvent>;
+    type PullImageStream = Answers<PullImageEvent>;
     type EventsStream = Answers<Event>;
     type CopyOutStream = Answers<CopyOutResponse>;
 
@@ -45,6 +47,13 @@ impl node_server::Node for Node {
         request: Request<Streaming<ImportImageRequest>>,
     ) -> Answer<Self::ImportImageStream> {
         import::import(&self.0, request.into_inner()).await
+    }
+
+    async fn pull_image(
+        &self,
+        request: Request<PullImageRequest>,
+    ) -> Answer<Self::PullImageStream> {
+        pull::pull(&self.0, request.into_inner())
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {

@@ -43,10 +43,11 @@ impl Service {
         events: mpsc::Sender<Result<ImportEvent, Error>>,
     ) {
         let (images, bus) = (Arc::clone(&self.images), self.events.clone());
+        let limits = self.limits;
         tokio::task::spawn_blocking(move || {
             let options = ImportOptions {
                 name: (!name.is_empty()).then_some(name),
-                ..Default::default()
+                limits,
             };
             let cancel = AtomicBool::new(false);
             let told = std::sync::atomic::AtomicU64::new(0);

@@ -25,6 +25,7 @@ mod plan_network;
 mod pod_stats;
 mod pod_status;
 mod port_forward;
+mod pull_image;
 mod remove_container;
 mod remove_image;
 mod remove_pod;
@@ -55,6 +56,7 @@ pub(crate) use exec::Exec;
 pub(crate) use exec_sync::process as process_document;
 pub(crate) use image_fs_info::FsUsage;
 pub(crate) use import_image::ImportEvent;
+pub(crate) use pull_image::PullRequest;
 pub(crate) use pod_stats::PodStatsView;
 pub(crate) use pod_status::PodView;
 pub(crate) use stats::StatsView;
@@ -70,6 +72,7 @@ use crate::{
     layout::{self, Layout},
     options::{NetworkOptions, Options},
     pod_network::pod_cidr,
+    pulls::Pulls,
     spec::{HostFacts, NodeSettings},
     state::{Container, Pod},
     streaming::Streaming,
@@ -95,6 +98,12 @@ pub(crate) struct Inner {
     pub(crate) pods: Index<Pod>,
     pub(crate) containers: Index<Container>,
     pub(crate) images: Arc<image::Store>,
+    /// Asks image registries.
+    pub(crate) registry: registry::Registry,
+    /// What an image may cost.
+    pub(crate) limits: image::Limits,
+    /// Pulls under way.
+    pub(crate) pulls: Pulls,
     pub(crate) streaming: Streaming,
     /// The built-in network; `None`: pods of their own have loopback alone.
     pub(crate) network: Option<Arc<network::Network>>,
@@ -154,6 +163,9 @@ impl Service {
                 containers: Index::new(events.clone()),
                 events,
                 images: Arc::new(images),
+                registry: registry::Registry::new(options.registry),
+                limits: options.limits,
+                pulls: Pulls::default(),
                 streaming,
                 network,
                 running_pods: Inflight::default(),

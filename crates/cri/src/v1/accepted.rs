@@ -52,6 +52,10 @@ pub const ACCEPTED_WITHOUT_EFFECT: &[(&str, &str)] = &[
         "it is that of the first process when it was started; processes that run keep theirs",
     ),
     (
+        "PullImageRequest.sandbox_config",
+        "every pod of this node takes the node's platform and the same unpacked form",
+    ),
+    (
         "UpdateContainerResourcesRequest.annotations",
         "information for other tools",
     ),

@@ -18,6 +18,7 @@ use crate::{
         PodSecurity, PortMapping, Propagation, Protocol, Resources, SecurityProfile,
     },
     error::Error,
+    service::PullRequest,
 };
 
 /// `config` of RunPodSandbox.
@@ -279,6 +280,30 @@ pub(super) fn image_spec(field: &str, spec: Option<wire::ImageSpec>) -> Result<I
         image_ref: spec.image_ref,
     };
     checks::image_spec(field, spec)
+}
+
+/// What is to be pulled, and as whom.
+pub(super) fn pull(request: wire::PullImageRequest) -> Result<PullRequest, Error> {
+    let spec = image_spec("image", request.image)?;
+    if request
+        .sandbox_config
+        .is_some_and(|config| config.windows.is_some())
+    {
+        return Err(unsupported("sandbox_config.windows", "this is a Linux node"));
+    }
+    let auth = request.auth.unwrap_or_default();
+    Ok(PullRequest {
+        image: spec.image,
+        platform: None,
+        auth: registry::Said {
+            username: auth.username,
+            password: auth.password,
+            auth: auth.auth,
+            identity_token: auth.identity_token,
+            registry_token: auth.registry_token,
+            server_address: auth.server_address,
+        },
+    })
 }
 
 fn mount(at: usize, mount: wire::Mount) -> Result<Mount, Error> {

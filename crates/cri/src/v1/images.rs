@@ -19,8 +19,6 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl ImageService for Images {
-    super::unimplemented::unimplemented_image_rpcs!();
-
     type StreamImagesStream = Chunks<wire::StreamImagesResponse>;
 
     async fn stream_images(
@@ -66,6 +64,19 @@ impl ImageService for Images {
             image.as_ref(),
             request.verbose,
         )))
+    }
+
+    async fn pull_image(
+        &self,
+        request: Request<wire::PullImageRequest>,
+    ) -> Answer<wire::PullImageResponse> {
+        let request = request.into_inner();
+        let pull = convert::pull(request).map_err(|e| status::from(&e))?;
+        told(self.0.pull_image(pull, None).await, |image| {
+            wire::PullImageResponse {
+                image_ref: image.id,
+            }
+        })
     }
 
     async fn remove_image(

@@ -39,5 +39,8 @@ fn code(code: Code) -> Grpc {
         Code::Unimplemented => Grpc::Unimplemented,
         Code::Internal => Grpc::Internal,
         Code::Unavailable => Grpc::Unavailable,
+        Code::Unauthenticated => Grpc::Unauthenticated,
+        Code::PermissionDenied => Grpc::PermissionDenied,
+        Code::Cancelled => Grpc::Cancelled,
     }
 }

@@ -50,13 +50,4 @@ macro_rules! unimplemented_runtime_rpcs {
     };
 }
 
-/// The calls of ImageService.
-macro_rules! unimplemented_image_rpcs {
-    () => {
-        crate::v1::unimplemented::unimplemented_rpcs! {
-            pull_image: PullImageRequest => cri_api::v1::PullImageResponse, "PullImage";
-        }
-    };
-}
-
-pub(super) use {unimplemented_image_rpcs, unimplemented_rpcs, unimplemented_runtime_rpcs};
+pub(super) use {unimplemented_rpcs, unimplemented_runtime_rpcs};

@@ -17,7 +17,7 @@ use crate::{
         Propagation, Protocol, Resources,
     },
     error::Error,
-    service::{Attach, Exec},
+    service::{Attach, Exec, PullRequest},
 };
 
 const SECURITY: &str = "config.linux.security_context";
@@ -180,6 +180,24 @@ pub(super) fn image_spec(field: &str, spec: Option<wire::ImageSpec>) -> Result<I
         ..ImageSpec::default()
     };
     checks::image_spec(field, spec)
+}
+
+/// What is to be pulled, and as whom.
+pub(super) fn pull(request: wire::PullImageRequest) -> Result<PullRequest, Error> {
+    let spec = image_spec("image", request.image)?;
+    let auth = request.auth.unwrap_or_default();
+    Ok(PullRequest {
+        image: spec.image,
+        platform: None,
+        auth: registry::Said {
+            username: auth.username.unwrap_or_default(),
+            password: auth.password.unwrap_or_default(),
+            auth: auth.auth.unwrap_or_default(),
+            identity_token: auth.identity_token.unwrap_or_default(),
+            registry_token: auth.registry_token.unwrap_or_default(),
+            server_address: auth.server_address.unwrap_or_default(),
+        },
+    })
 }
 
 fn mount(mount: wire::Mount) -> Mount {

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use super::{answer, convert};
 use crate::{
     service::Service,
-    v1::{status, unimplemented},
+    v1::status,
 };
 
 /// The adapter.
@@ -45,9 +45,12 @@ impl ImageService for Images {
 
     async fn pull_image(
         &self,
-        _: Request<wire::PullImageRequest>,
+        request: Request<wire::PullImageRequest>,
     ) -> Answer<wire::PullImageResponse> {
-        Err(unimplemented::answer("PullImage"))
+        let pull = convert::pull(request.into_inner()).map_err(|e| status::from(&e))?;
+        let pulled = self.0.pull_image(pull, None).await;
+        pulled.map_err(|e| status::from(&e))?;
+        Ok(Response::new(wire::PullImageResponse {}))
     }
 
     async fn remove_image(

@@ -25,10 +25,13 @@ pub(crate) enum Network {
 /// Whether an image is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Pull {
+    /// When it is not here
     Missing,
+    /// Never
     Never,
+    /// Always; nothing is fetched that is here already
+    #[value(alias = "newer")]
     Always,
-    Newer,
 }
 
 /// Arguments of `run`.
@@ -193,9 +196,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "OPTION", value_parser = words::security, help_heading = "Security")]
     pub(super) security_opt: Vec<SecurityOption>,
 
-    /// Fetch the image: missing or never mean the same while there is no registry client
-    #[arg(long, value_enum, hide = true)]
-    pub(super) pull: Option<Pull>,
+    /// When to fetch the image from its registry
+    #[arg(long, value_enum, default_value = "missing")]
+    pub(super) pull: Pull,
     #[command(flatten)]
     pub(super) unsaid: Unsaid,
 

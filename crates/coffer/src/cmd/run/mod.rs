@@ -19,11 +19,12 @@ use std::{path::Path, time::Duration};
 
 pub(crate) use self::args::Args;
 use self::{
+    args::Pull,
     attend::{Outcome, Started},
     interrupts::Interrupts,
 };
 use crate::{
-    client::Daemon,
+    client::{Daemon, PullWanted},
     error::Error,
     exit,
     launch::Pid,
@@ -44,7 +45,7 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
 async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
     plan::check(&args)?;
     let daemon = Daemon::connect(socket).await?;
-    let image = find_image(&daemon, &args.image).await?;
+    let image = find_image(&daemon, &args.image, args.pull).await?;
     // From here on Ctrl-C waits until there is something that can be stopped.
     let mut interrupts = (!args.detach).then(Interrupts::catch).transpose()?;
     let (pod, made) = match &args.pod {
@@ -92,21 +93,47 @@ async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
     }
 }
 
-async fn find_image(daemon: &Daemon, name: &str) -> Result<Image, Error> {
-    if let Some(image) = daemon.image(name).await? {
+async fn find_image(daemon: &Daemon, name: &str, policy: Pull) -> Result<Image, Error> {
+    if policy != Pull::Always
+        && let Some(image) = daemon.image(name).await?
+    {
         return Ok(image);
     }
-    let names: Vec<String> = daemon
-        .images()
-        .await?
-        .into_iter()
-        .flat_map(|image| image.names)
-        .collect();
-    let unknown = resolve::unknown("image", name, names);
-    Err(Error::State {
-        message: unknown.to_string(),
-        hint: "`coffer import FILE` reads one from an archive".to_owned(),
-    })
+    let pulled = match policy {
+        Pull::Never => None,
+        Pull::Missing | Pull::Always => {
+            let wanted = PullWanted {
+                image: name.to_owned(),
+                ..PullWanted::default()
+            };
+            Some(super::pull::pull(daemon, wanted, false).await)
+        }
+    };
+    match pulled {
+        Some(Ok(pulled)) => {
+            if let Some(image) = daemon.image(&pulled.id).await? {
+                return Ok(image);
+            }
+            Err(Error::State {
+                message: format!("image {name} was removed right after it was pulled"),
+                hint: "run the command again".to_owned(),
+            })
+        }
+        Some(Err(error)) if policy == Pull::Always => Err(error),
+        failed => {
+            let images = daemon.images().await?.into_iter();
+            let names = images.flat_map(|image| image.names).collect();
+            let unknown = resolve::unknown("image", name, names);
+            let message = match failed {
+                Some(Err(error)) => format!("{unknown}; {error}"),
+                _ => unknown.to_string(),
+            };
+            Err(Error::State {
+                message,
+                hint: "`coffer import FILE` reads one from an archive".to_owned(),
+            })
+        }
+    }
 }
 
 /// A pod that is there and can take a container.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    args::{Args, Network, Pull},
+    args::{Args, Network},
     words::{self, SecurityOption},
 };
 use crate::{
@@ -21,12 +21,6 @@ pub(super) fn check(args: &Args) -> Result<(), Error> {
         return Err(Error::State {
             message: format!("{flag} is not available: CRI has no word for it"),
             hint: instead.to_owned(),
-        });
-    }
-    if matches!(args.pull, Some(Pull::Always | Pull::Newer)) {
-        return Err(Error::State {
-            message: "--pull can't fetch: there is no registry client yet".to_owned(),
-            hint: "`coffer import FILE` reads an image from an archive".to_owned(),
         });
     }
     let wants_name = |pid: &Pid| matches!(pid, Pid::Of(_));
@@ -247,10 +241,8 @@ mod tests {
         assert!(refusal(&["--tmpfs", "/tmp", "image"]).contains("--tmpfs"));
         assert!(refusal(&["-P", "image"]).contains("-P"));
         assert!(refusal(&["--restart", "always", "image"]).contains("--restart"));
-        assert!(refusal(&["--pull", "always", "image"]).contains("registry"));
         assert!(refusal(&["--pid", "container:web", "image"]).contains("--pod"));
         assert!(refusal(&["--network", "none", "-p", "1:1", "image"]).contains("-p"));
-        assert!(check(&said(&["--pull", "missing", "image"])).is_ok());
     }
 
     #[test]

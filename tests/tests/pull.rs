@@ -1,0 +1,279 @@
+//! Images from registries, through the whole daemon: both versions of CRI, the command line, clients
+//! that go away, and a daemon that is killed on the way.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use cri_api::v1;
+use system_tests::{
+    Node, configs,
+    said::{fails, ok, stderr},
+};
+use testing::{
+    image::{Built, busybox},
+    registry::{Auth, Fault, Server},
+};
+use tonic::{Code, Status};
+
+fn built() -> Built {
+    busybox().unwrap().build().unwrap()
+}
+
+async fn pull(node: &Node, image: &str, auth: Option<v1::AuthConfig>) -> Result<String, Status> {
+    let client = node.client().await;
+    let request = v1::PullImageRequest {
+        image: spec(image),
+        auth,
+        sandbox_config: None,
+    };
+    let answer = client.images.clone().pull_image(request).await?;
+    Ok(answer.into_inner().image_ref)
+}
+
+fn spec(image: &str) -> Option<v1::ImageSpec> {
+    Some(v1::ImageSpec {
+        image: image.to_owned(),
+        ..Default::default()
+    })
+}
+
+async fn status(node: &Node, image: &str) -> Option<v1::Image> {
+    let client = node.client().await;
+    let request = v1::ImageStatusRequest {
+        image: spec(image),
+        verbose: false,
+    };
+    let answer = client.images.clone().image_status(request).await.unwrap();
+    answer.into_inner().image
+}
+
+/// Nothing of a pull lies around.
+fn assert_no_image(node: &Node) {
+    for dir in ["images/tmp", "images/blobs/sha256", "layers"] {
+        let entries = fs::read_dir(node.root().join(dir)).unwrap();
+        let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(names.is_empty(), "{dir}: {names:?}");
+    }
+}
+
+/// Waits until the registry was asked for something.
+async fn until_asked(server: &Server, part: &str) {
+    for tries in 0.. {
+        if server.asked().iter().any(|line| line.contains(part)) {
+            return;
+        }
+        assert!(tries < 1000, "{part} was not asked for: {:?}", server.asked());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_kubelet_pulls_and_finds_the_image_by_all_its_names() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let built = built();
+    let name = server.put("lib/busybox", "1", &built);
+    let id = pull(&node, &name, None).await.unwrap();
+    assert_eq!(id, built.config);
+    let repository = name.rsplit_once(':').unwrap().0.to_owned();
+    let digest = format!("{repository}@{}", built.manifest);
+    for word in [&name, &digest, &id] {
+        let image = status(&node, word).await.unwrap_or_else(|| panic!("{word}"));
+        assert_eq!(image.id, id);
+        assert_eq!(image.repo_tags, [name.clone()]);
+        assert_eq!(image.repo_digests, [digest.clone()]);
+        assert_eq!(image.size, built.size);
+    }
+    server.forget();
+    assert_eq!(pull(&node, &name, None).await.unwrap(), id);
+    assert_eq!(server.asked().len(), 1, "one question: {:?}", server.asked());
+
+    let client = node.client().await;
+    let pod = configs::host_pod("one", &node.logs());
+    let config = configs::shell("main", &id, configs::FOREVER);
+    let (_, container) = client.run(&pod, &config).await.unwrap();
+    let (code, out) = client.exec(&container, &["/bin/echo", "runs"]).await.unwrap();
+    assert_eq!((code, out.as_str()), (0, "runs\n"));
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn each_failure_has_its_code_and_no_secret_is_logged() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let built = built();
+    let name = server.put("lib/busybox", "1", &built);
+    let host = server.host();
+    for (image, code, part) in [
+        (format!("{host}/lib/none:1"), Code::NotFound, "404"),
+        ("127.0.0.1:1/lib/x:1".to_owned(), Code::Unavailable, "127.0.0.1:1"),
+        ("UPPER".to_owned(), Code::InvalidArgument, "lower case"),
+        (String::new(), Code::InvalidArgument, "image"),
+    ] {
+        let error = pull(&node, &image, None).await.unwrap_err();
+        assert_eq!(error.code(), code, "{image}: {error:?}");
+        assert!(error.message().contains(part), "{image}: {error:?}");
+    }
+    server.auth(Auth::Token {
+        user: "canary-user".into(),
+        password: "canary-secret".into(),
+    });
+    let auth = |password: &str| {
+        Some(v1::AuthConfig {
+            username: "canary-user".into(),
+            password: password.into(),
+            ..Default::default()
+        })
+    };
+    let wrong = auth("canary-wrong");
+    for auth in [None, wrong] {
+        let error = pull(&node, &name, auth).await.unwrap_err();
+        assert_eq!(error.code(), Code::Unauthenticated, "{error:?}");
+        assert!(!error.message().contains("canary"), "{error:?}");
+    }
+    let bad = v1::AuthConfig {
+        auth: "canary!".into(),
+        ..Default::default()
+    };
+    let error = pull(&node, &name, Some(bad)).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
+    assert_no_image(&node);
+    pull(&node, &name, auth("canary-secret")).await.unwrap();
+    // Who may not ask does not get what others have brought here.
+    let error = pull(&node, &name, None).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unauthenticated, "{error:?}");
+    let log = node.daemon_log();
+    assert!(!log.contains("canary"), "{log}");
+    assert!(!log.contains("token-0"), "{log}");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn the_command_line_pulls_and_run_fetches_what_is_missing() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let built = built();
+    let name = server.put("lib/busybox", "1", &built);
+    fails(&node, &["run", "--rm", "--pull", "never", &name, "true"], 125, &["no image named"]);
+    let out = ok(&node, &["run", "--rm", "--network", "host", &name, "echo", "fetched"]);
+    assert_eq!(out, "fetched\n");
+    ok(&node, &["rmi", &name]);
+    let output = node.coffer(&["pull", &name]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("unpacked"), "{}", stderr(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.starts_with(&format!("pulled {name} (")), "{text}");
+    assert_eq!(ok(&node, &["pull", "-q", &name]).trim(), built.config);
+    let json: serde_json::Value =
+        serde_json::from_str(&ok(&node, &["pull", "-o", "json", &name])).unwrap();
+    assert_eq!(json[0]["id"], built.config.as_str());
+    let none = format!("{}/lib/none:1", server.host());
+    fails(&node, &["pull", &none], 1, &["cannot pull", "404", &server.url()]);
+    fails(&node, &["pull", "--creds", "x", &name], 2, &["--creds"]);
+    fails(&node, &["pull", "--platform", "linux", &name], 1, &["platform"]);
+    fails(&node, &["pull", "--platform", "linux/s390x", &name], 1, &["linux/s390x"]);
+    let events = ok(&node, &["events", "--since", "0", "--until", "now"]);
+    assert!(events.contains("pull"), "{events}");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn the_last_client_that_goes_cancels_and_not_the_first() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let built = built();
+    let name = server.put("lib/busybox", "1", &built);
+    let layer = built.layers[0].clone();
+    let path = format!("GET /v2/lib/busybox/blobs/{layer}");
+
+    // One client alone.
+    server.fault(&path, 1, Fault::Hang { after: 1000 });
+    let (alone, image) = (node.client().await, name.clone());
+    let alone = tokio::spawn(async move {
+        let request = v1::PullImageRequest {
+            image: spec(&image),
+            ..Default::default()
+        };
+        alone.images.clone().pull_image(request).await.map(drop)
+    });
+    until_asked(&server, &path).await;
+    alone.abort();
+    let began = Instant::now();
+    while fs::read_dir(node.root().join("images/tmp")).unwrap().count() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(4), "the pull goes on for nobody");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_no_image(&node);
+
+    // Two clients of one image: one fetch, and the second gets it when the first has gone.
+    server.forget();
+    server.fault(&path, 1, Fault::Slow { rate: 4_000_000 });
+    let both = [node.client().await, node.client().await].map(|client| {
+        let image = name.clone();
+        tokio::spawn(async move {
+            let request = v1::PullImageRequest {
+                image: spec(&image),
+                ..Default::default()
+            };
+            let answer = client.images.clone().pull_image(request).await;
+            answer.map(|answer| answer.into_inner().image_ref)
+        })
+    });
+    until_asked(&server, &path).await;
+    let [first, second] = both;
+    // Both have joined when both have asked what the name means.
+    while server.asked().iter().filter(|line| line.starts_with("HEAD")).count() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    first.abort();
+    assert_eq!(second.await.unwrap().unwrap(), built.config);
+    let fetched = server.asked().iter().filter(|line| **line == path).count();
+    assert_eq!(fetched, 1, "{:?}", server.asked());
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_daemon_killed_at_any_step_of_a_pull_has_the_image_whole_or_not_at_all() {
+    for point in [
+        "image.pull.chosen",
+        "image.pull.unpacked",
+        "image.import.synced",
+        "image.publish.renamed",
+        "image.publish.synced",
+        "image.database.commit.before",
+        "image.database.commit.after",
+        "image.index.after",
+        "image.publish.done",
+    ] {
+        let mut node = Node::new();
+        node.start_with(&[("COFFER_FAILPOINTS", &format!("{point}=kill"))])
+            .await;
+        let server = node.registry();
+        let built = built();
+        let name = server.put("lib/busybox", "1", &built);
+        pull(&node, &name, None).await.expect_err(point);
+        node.wait();
+        node.start().await;
+        let there = status(&node, &name).await.is_some();
+        let committed = matches!(
+            point,
+            "image.database.commit.after" | "image.index.after" | "image.publish.done"
+        );
+        assert_eq!(there, committed, "{point}");
+        if !there {
+            assert_no_image(&node);
+        }
+        pull(&node, &name, None).await.unwrap();
+        let out = ok(&node, &["run", "--rm", "--network", "host", &name, "echo", "whole"]);
+        assert_eq!(out, "whole\n", "{point}");
+        node.finish().await;
+    }
+}
