@@ -170,8 +170,7 @@ impl Node {
             self.base.join("registries"),
             self.base.join("auth.json")
         );
-        fs::write(&path, text)
-            .unwrap_or_else(|error| panic!("cannot write config.toml: {error}"));
+        fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write config.toml: {error}"));
         path
     }
 

@@ -462,7 +462,7 @@ async fn answers_have_the_first_forms_types() {
 
 #[tokio::test]
 async fn bad_requests_are_refused_by_name() {
-    let (node, image) = Node::with_image().await;
+    let (node, _) = Node::with_image().await;
     let (mut runtime, mut images) = clients(&node).await;
     let nothing = runtime.run_pod_sandbox(wire::RunPodSandboxRequest { config: None });
     let error = nothing.await.unwrap_err();

@@ -401,10 +401,7 @@ async fn what_is_not_there_yet_names_itself() {
         .restore_pod(v1::RestorePodRequest::default())
         .await
         .unwrap_err();
-    for (status, name) in [
-        (checkpoint, "CheckpointContainer"),
-        (restore, "RestorePod"),
-    ] {
+    for (status, name) in [(checkpoint, "CheckpointContainer"), (restore, "RestorePod")] {
         assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
         assert!(status.message().contains(name), "{}", status.message());
     }

@@ -516,7 +516,8 @@ impl Daemon {
             username: wanted.username,
             password: wanted.password,
         };
-        let mut client = NodeClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        let mut client =
+            NodeClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
         let answer = client.pull_image(request).await;
         let mut events = answer.map_err(of(what))?.into_inner();
         while let Some(event) = events.message().await.map_err(of(what))? {

@@ -20,7 +20,10 @@ const FOREIGN: [(&[&str], &str); 11] = [
         &["login", "logout"],
         "credentials are read from auth.json or config.json (`registry.auth_files`), as podman login and docker login write them; `coffer pull --creds` says them once",
     ),
-    (&["search"], "registries have no common search: ask the registry's own site"),
+    (
+        &["search"],
+        "registries have no common search: ask the registry's own site",
+    ),
     (
         &[
             "build", "commit", "tag", "save", "history", "export", "diff",

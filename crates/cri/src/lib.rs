@@ -44,8 +44,8 @@ mod watch;
 
 pub use error::{Code, Error};
 pub use explain::{Explanation, offline};
-pub use lock::LockError;
 pub use image::Limits as ImageLimits;
+pub use lock::LockError;
 pub use options::{NetworkOptions, NetworkWords, Options, StreamOptions};
 pub use registry::Settings as RegistryOptions;
 pub use runtime::{OpenError, Runtime};

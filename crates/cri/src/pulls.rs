@@ -75,7 +75,10 @@ impl Pulls {
     pub(crate) fn join(&self, key: &Key) -> Seat {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(key) {
-            let mut waiting = flight.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = flight
+                .waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if *waiting > 0 {
                 *waiting += 1;
                 drop(waiting);
@@ -188,7 +191,10 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let flights = self.pulls.0.lock().unwrap_or_else(PoisonError::into_inner);
         let flight = &self.flight;
-        let mut waiting = flight.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = flight
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *waiting -= 1;
         if *waiting == 0 {
             flight.cancel.store(true, Ordering::Relaxed);
@@ -246,7 +252,10 @@ mod tests {
             shared: true,
         });
         let view = seat.view().borrow().clone();
-        assert_eq!((view[0].done, view[0].existed, view[0].bytes), (true, true, 10));
+        assert_eq!(
+            (view[0].done, view[0].existed, view[0].bytes),
+            (true, true, 10)
+        );
         assert_eq!((view[1].done, view[1].bytes), (false, 5));
     }
 }

@@ -53,7 +53,10 @@ impl Platform {
             return Some(u32::MAX);
         }
         let (architecture, variant) = normal(architecture, variant.unwrap_or_default());
-        let (own, wanted) = normal(&self.architecture, self.variant.as_deref().unwrap_or_default());
+        let (own, wanted) = normal(
+            &self.architecture,
+            self.variant.as_deref().unwrap_or_default(),
+        );
         let os_fits = os.is_empty() || os.eq_ignore_ascii_case(&self.os);
         if !os_fits || !(architecture.is_empty() || architecture == own) {
             return None;
@@ -75,8 +78,7 @@ impl Platform {
     pub(crate) fn same_kind(&self, os: &str, architecture: &str) -> bool {
         let (found, _) = normal(architecture, "");
         let (own, _) = normal(&self.architecture, "");
-        (os.is_empty() || os.eq_ignore_ascii_case(&self.os))
-            && (found.is_empty() || found == own)
+        (os.is_empty() || os.eq_ignore_ascii_case(&self.os)) && (found.is_empty() || found == own)
     }
 
     /// [`rank`](Self::rank) of a descriptor's platform.
@@ -119,7 +121,9 @@ fn level() -> Option<String> {
         ($($feature:tt),*) => { $(std::arch::is_x86_feature_detected!($feature))&&* };
     }
     let second = has!("cmpxchg16b", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3");
-    let third = has!("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "lzcnt", "movbe");
+    let third = has!(
+        "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "lzcnt", "movbe"
+    );
     let fourth = has!("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl");
     let level = match (second, third, fourth) {
         (true, true, true) => "v4",
@@ -192,13 +196,25 @@ mod tests {
     #[test]
     fn the_nearest_variant_that_runs_is_taken() {
         for (asked, offered, best) in [
-            ("linux/arm64", &["linux/arm/v7", "linux/arm64/v8"][..], Some(1)),
+            (
+                "linux/arm64",
+                &["linux/arm/v7", "linux/arm64/v8"][..],
+                Some(1),
+            ),
             ("linux/arm64/v8", &["linux/arm64", "linux/amd64"], Some(0)),
             ("linux/aarch64", &["linux/arm64"], Some(0)),
-            ("linux/arm/v6", &["linux/arm/v7", "linux/arm/v5", "linux/arm/v6"], Some(2)),
+            (
+                "linux/arm/v6",
+                &["linux/arm/v7", "linux/arm/v5", "linux/arm/v6"],
+                Some(2),
+            ),
             ("linux/arm/v7", &["linux/arm/v5", "linux/arm/v6"], Some(1)),
             ("linux/arm/v5", &["linux/arm/v6", "linux/arm"], None),
-            ("linux/amd64/v2", &["linux/amd64", "linux/amd64/v2", "linux/amd64/v3"], Some(1)),
+            (
+                "linux/amd64/v2",
+                &["linux/amd64", "linux/amd64/v2", "linux/amd64/v3"],
+                Some(1),
+            ),
             ("linux/amd64/v1", &["linux/amd64/v3"], None),
             ("linux/riscv64", &["linux/amd64", "linux/riscv64"], Some(1)),
             ("linux/s390x", &["windows/s390x"], None),
@@ -210,19 +226,34 @@ mod tests {
                 let rank = platform.rank(parts[0], parts[1], parts.get(2).copied())?;
                 Some((rank, at))
             });
-            assert_eq!(ranks.min().map(|(_, at)| at), best, "{asked} of {offered:?}");
+            assert_eq!(
+                ranks.min().map(|(_, at)| at),
+                best,
+                "{asked} of {offered:?}"
+            );
         }
     }
 
     #[test]
     fn only_two_or_three_words_are_a_platform() {
-        for bad in ["", "linux", "linux/", "/arm64", "a/b/c/d", "linux/arm 64", "linux/a\n"] {
+        for bad in [
+            "",
+            "linux",
+            "linux/",
+            "/arm64",
+            "a/b/c/d",
+            "linux/arm 64",
+            "linux/a\n",
+        ] {
             assert!(bad.parse::<Platform>().is_err(), "{bad:?}");
         }
         assert_eq!(
             "Linux/ARM/7".parse::<Platform>().unwrap().to_string(),
             "linux/arm/v7"
         );
-        assert!(Platform::host().rank("linux", "amd64", None).is_some() || cfg!(not(target_arch = "x86_64")));
+        assert!(
+            Platform::host().rank("linux", "amd64", None).is_some()
+                || cfg!(not(target_arch = "x86_64"))
+        );
     }
 }

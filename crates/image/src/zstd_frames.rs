@@ -279,7 +279,9 @@ mod tests {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
         encoder.window_log(window_log).unwrap();
         if sized {
-            encoder.set_pledged_src_size(Some(data.len() as u64)).unwrap();
+            encoder
+                .set_pledged_src_size(Some(data.len() as u64))
+                .unwrap();
             encoder.include_contentsize(true).unwrap();
         }
         encoder.write_all(data).unwrap();
@@ -295,7 +297,9 @@ mod tests {
 
     #[test]
     fn frames_follow_one_another_and_skippable_ones_are_skipped() {
-        let data: Vec<u8> = (0..300_000u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let data: Vec<u8> = (0..300_000u32)
+            .flat_map(|n| (n / 7).to_le_bytes())
+            .collect();
         let mut stream = Vec::from([0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
         stream.extend(packed(&data, 20, true));
         stream.extend(packed(b"", 20, true));
@@ -316,7 +320,10 @@ mod tests {
         }
         let mut tail = stream;
         tail.extend(b"tail");
-        assert_eq!(all(&tail, 64).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            all(&tail, 64).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
     }
 
     #[test]

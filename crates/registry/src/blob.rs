@@ -159,7 +159,9 @@ impl<'a> Blob<'a> {
             match self.session.wait(self.stopped, read) {
                 Ok(Some(mut chunk)) => {
                     self.response = Some(response);
-                    let skip = chunk.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+                    let skip = chunk
+                        .len()
+                        .min(usize::try_from(self.skip).unwrap_or(usize::MAX));
                     self.skip -= skip as u64;
                     let _ = chunk.split_to(skip);
                     if chunk.is_empty() {

@@ -125,7 +125,10 @@ mod tests {
                 r#"Negotiate, BEARER realm=https://a/t , scope="a\"b,c" ,Basic realm=x"#,
                 vec![bearer("https://a/t", "", "a\"b,c"), Challenge::Basic],
             ),
-            (r#"Digest realm="x", nonce="y", Basic realm="z""#, vec![Challenge::Basic]),
+            (
+                r#"Digest realm="x", nonce="y", Basic realm="z""#,
+                vec![Challenge::Basic],
+            ),
             (r#"Bearer service="no realm""#, vec![]),
             (r#"Bearer realm="never closed"#, vec![]),
             ("", vec![]),

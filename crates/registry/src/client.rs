@@ -134,7 +134,9 @@ impl Inner {
             .parse()
             .map_err(|_| refused(format!("{url:?} is no address")))?;
         if url.scheme() != "https" {
-            return Err(refused(format!("{url} is not fetched: it is no https address")));
+            return Err(refused(format!(
+                "{url} is not fetched: it is no https address"
+            )));
         }
         let endpoint = Endpoint::plain(url.clone());
         self.ask(&Ask {

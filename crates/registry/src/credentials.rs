@@ -139,8 +139,14 @@ mod tests {
         for (fields, means) in [
             (["", "", "", "", ""], None),
             (["u", "p", "", "", ""], Some(user("u", "p"))),
-            (["u", "p", "dTpw", "i", ""], Some(Credentials::Identity("i".into()))),
-            (["u", "p", "", "i", "r"], Some(Credentials::Bearer("r".into()))),
+            (
+                ["u", "p", "dTpw", "i", ""],
+                Some(Credentials::Identity("i".into())),
+            ),
+            (
+                ["u", "p", "", "i", "r"],
+                Some(Credentials::Bearer("r".into())),
+            ),
             (["", "", "dTpwOnE=", "", ""], Some(user("u", "p:q"))),
             (["", "", "dTpwOnE", "", ""], Some(user("u", "p:q"))),
             (["", "", "dTpwAAA=", "", ""], Some(user("u", "p"))),

@@ -49,12 +49,18 @@ pub(crate) fn find(path: &Path, name: &str) -> Result<Option<Credentials>, Strin
     let mut text = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(file, SIZE_MAX + 1), &mut text).map_err(failed)?;
     if text.len() as u64 > SIZE_MAX {
-        return Err(format!("{} is larger than {SIZE_MAX} bytes", path.display()));
+        return Err(format!(
+            "{} is larger than {SIZE_MAX} bytes",
+            path.display()
+        ));
     }
     // The position and kind of the slip, never the text around it.
     let document: Document = serde_json::from_slice(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        format!("{} is no valid JSON (line {line}, column {column})", path.display())
+        format!(
+            "{} is no valid JSON (line {line}, column {column})",
+            path.display()
+        )
     })?;
     pick(&document, name).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -51,7 +51,11 @@ impl Error {
             .collect();
         Self::new(
             kind,
-            format!("{what}: {} endpoints failed: {}", tried.len(), answers.join("; ")),
+            format!(
+                "{what}: {} endpoints failed: {}",
+                tried.len(),
+                answers.join("; ")
+            ),
         )
     }
 }

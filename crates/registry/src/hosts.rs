@@ -351,7 +351,10 @@ mod tests {
         let [first, second, server] = found.as_slice() else {
             panic!("{found:?}")
         };
-        assert_eq!((first.pull, first.resolve, first.push), (true, false, false));
+        assert_eq!(
+            (first.pull, first.resolve, first.push),
+            (true, false, false)
+        );
         assert_eq!(
             first.url("library/x", "blobs/d").as_str(),
             "https://z.example/v2/mirror/library/x/blobs/d"
@@ -397,8 +400,18 @@ mod tests {
             fs::create_dir_all(dir.join(name)).unwrap();
             fs::write(dir.join(name).join(file), text).unwrap();
         };
-        put(a.path(), "_default", "hosts.toml", "server = \"https://default.example\"");
-        put(b.path(), "localhost_5000_", "hosts.toml", "server = \"http://localhost:5000\"");
+        put(
+            a.path(),
+            "_default",
+            "hosts.toml",
+            "server = \"https://default.example\"",
+        );
+        put(
+            b.path(),
+            "localhost_5000_",
+            "hosts.toml",
+            "server = \"http://localhost:5000\"",
+        );
         put(b.path(), "tls.example", "ca.crt", "");
         let dirs = [a.path().to_owned(), b.path().to_owned()];
         let of = |registry: &str| endpoints(&dirs, registry).unwrap();

@@ -68,7 +68,12 @@ impl Session {
     ///
     /// # Errors
     /// The registry cannot be asked, or does not take it; a file cannot be read; or `stopped`.
-    pub fn push(&self, content: &Content, watch: &Watch, stopped: Stopped<'_>) -> Result<(), Error> {
+    pub fn push(
+        &self,
+        content: &Content,
+        watch: &Watch,
+        stopped: Stopped<'_>,
+    ) -> Result<(), Error> {
         let at = self
             .endpoints
             .iter()
@@ -242,7 +247,12 @@ fn stream(file: PathBuf, digest: String, total: u64, sent: &Arc<AtomicU64>, watc
                 None => tokio::fs::File::open(&file).await?,
             };
             let mut chunk = Vec::with_capacity(CHUNK);
-            if (&mut open).take(CHUNK as u64).read_to_end(&mut chunk).await? == 0 {
+            if (&mut open)
+                .take(CHUNK as u64)
+                .read_to_end(&mut chunk)
+                .await?
+                == 0
+            {
                 return Ok::<_, std::io::Error>(None);
             }
             let bytes = sent.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;

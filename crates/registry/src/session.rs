@@ -297,8 +297,7 @@ impl Session {
             match read {
                 Ok(data) => return Ok(Document { media_type, data }),
                 Err(error)
-                    if error.kind() == Kind::Unavailable
-                        && tries < self.inner.settings.retries =>
+                    if error.kind() == Kind::Unavailable && tries < self.inner.settings.retries =>
                 {
                     tries += 1;
                 }

@@ -112,7 +112,8 @@ impl Tokens {
                     scope: scope.as_deref().unwrap_or(&key.scope),
                 };
                 let client = client(&request.realm)?;
-                let token = tokio::time::timeout(wait, request.token(&client, credentials.as_ref()));
+                let token =
+                    tokio::time::timeout(wait, request.token(&client, credentials.as_ref()));
                 let token = token.await.map_err(|_| {
                     let host = request.realm.host_str().unwrap_or_default();
                     let text = format!("the token server {host} has not answered in {wait:?}");
@@ -123,7 +124,9 @@ impl Tokens {
             }
             (None, Some(Credentials::Password { user, password })) => {
                 if !challenges.contains(&Challenge::Basic) {
-                    return Err(denied("401 Unauthorized, with no challenge that is known here"));
+                    return Err(denied(
+                        "401 Unauthorized, with no challenge that is known here",
+                    ));
                 }
                 (basic(user, password), None)
             }
@@ -133,7 +136,9 @@ impl Tokens {
                 ));
             }
             (None, None) => {
-                return Err(denied("401 Unauthorized: it wants credentials, and there are none"));
+                return Err(denied(
+                    "401 Unauthorized: it wants credentials, and there are none",
+                ));
             }
         };
         let mut header: HeaderValue = text
@@ -147,7 +152,8 @@ impl Tokens {
 
 /// The token server: https, unless the registry itself is asked in the clear.
 fn realm_of(realm: &str, endpoint: &Url) -> Result<Url, Error> {
-    let refused = |why: &str| Error::new(Kind::Refused, format!("its token server {realm:?} {why}"));
+    let refused =
+        |why: &str| Error::new(Kind::Refused, format!("its token server {realm:?} {why}"));
     let url: Url = realm.parse().map_err(|_| refused("is no address"))?;
     match url.scheme() {
         "https" => Ok(url),
@@ -173,9 +179,9 @@ struct Answer {
 impl Answer {
     fn value(&self) -> Result<&str, Error> {
         let token = self.token.as_deref().filter(|token| !token.is_empty());
-        token.or(self.access_token.as_deref()).ok_or_else(|| {
-            Error::new(Kind::Invalid, "the token server's answer holds no token")
-        })
+        token
+            .or(self.access_token.as_deref())
+            .ok_or_else(|| Error::new(Kind::Invalid, "the token server's answer holds no token"))
     }
 }
 
@@ -226,7 +232,10 @@ impl Request<'_> {
         };
         let host = self.realm.host_str().unwrap_or_default().to_owned();
         let said = |error: Error| {
-            Error::new(error.kind(), format!("ask the token server {host}: {error}"))
+            Error::new(
+                error.kind(),
+                format!("ask the token server {host}: {error}"),
+            )
         };
         let mut answer = request.send().await.map_err(transport).map_err(said)?;
         let status = answer.status();
@@ -240,7 +249,10 @@ impl Request<'_> {
                 Some(_) => "does not take the credentials",
                 None => "gives no token without credentials",
             };
-            return Err(Error::new(kind, format!("the token server {host} {hint} ({status})")));
+            return Err(Error::new(
+                kind,
+                format!("the token server {host} {hint} ({status})"),
+            ));
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(transport).map_err(said)? {
@@ -250,7 +262,11 @@ impl Request<'_> {
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body)
-            .map_err(|_| Error::new(Kind::Invalid, format!("the token server {host} answers no JSON")))
+        serde_json::from_slice(&body).map_err(|_| {
+            Error::new(
+                Kind::Invalid,
+                format!("the token server {host} answers no JSON"),
+            )
+        })
     }
 }

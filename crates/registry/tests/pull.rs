@@ -121,8 +121,10 @@ fn builder() -> Builder {
     let mut state = 7u64;
     let noise: Vec<u8> = (0..400_000)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) as u8
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_le_bytes()[5]
         })
         .collect();
     Builder::new("lib/app:1")
@@ -170,8 +172,15 @@ fn an_image_comes_whole_in_every_packing_and_again_in_one_question() {
         let pull = || node.pull_with(&registry, &name, &said, &cancel, &progress);
         let image = pull().unwrap();
         assert_eq!(image.id, built.config);
-        assert_eq!(image.repo_tags, [name.clone()]);
-        assert_eq!(image.repo_digests, [format!("{}@{}", name.rsplit_once(':').unwrap().0, built.manifest)]);
+        assert_eq!(image.repo_tags, std::slice::from_ref(&name));
+        assert_eq!(
+            image.repo_digests,
+            [format!(
+                "{}@{}",
+                name.rsplit_once(':').unwrap().0,
+                built.manifest
+            )]
+        );
         assert_eq!(image.size, built.size);
         assert_eq!(planned.lock().unwrap().len(), 3);
         assert_eq!(*done.lock().unwrap(), 3);
@@ -188,11 +197,18 @@ fn one_blob_that_is_two_layers_is_fetched_once() {
     let (node, server) = (Node::new(), Server::start().unwrap());
     node.knows(&server);
     let same = || Layer::new().file("same", 0o644, b"same");
-    let builder = Builder::new("a/b:1").layer(same()).layer(same()).layer(same());
+    let builder = Builder::new("a/b:1")
+        .layer(same())
+        .layer(same())
+        .layer(same());
     let name = server.put("a/b", "1", &builder.build().unwrap());
     let image = node.pull(&name).unwrap();
     assert_eq!(image.layers.len(), 3);
-    let blobs = server.asked().iter().filter(|line| line.contains("/blobs/")).count();
+    let blobs = server
+        .asked()
+        .iter()
+        .filter(|line| line.contains("/blobs/"))
+        .count();
     assert_eq!(blobs, 2, "configuration and layer: {:?}", server.asked());
 }
 
@@ -208,8 +224,19 @@ fn a_tag_that_moves_shares_what_stays() {
     let image = node.pull(&name).unwrap();
     assert_eq!(image.layers[1..], old.layers);
     let asked = server.asked();
-    assert_eq!(asked.iter().filter(|line| line.contains("/blobs/")).count(), 2, "{asked:?}");
-    assert!(node.store.get(&old.id).unwrap().unwrap().repo_tags.is_empty());
+    assert_eq!(
+        asked.iter().filter(|line| line.contains("/blobs/")).count(),
+        2,
+        "{asked:?}"
+    );
+    assert!(
+        node.store
+            .get(&old.id)
+            .unwrap()
+            .unwrap()
+            .repo_tags
+            .is_empty()
+    );
 }
 
 #[test]
@@ -236,7 +263,11 @@ fn the_platform_is_chosen_from_an_index_and_a_digest_pins() {
 
     let repository = name.rsplit_once(':').unwrap().0;
     let pinned = node.pull(&format!("{repository}:other@{digest}")).unwrap();
-    assert_eq!(pinned.repo_tags, [name.clone()], "a tag beside a digest is only a comment");
+    assert_eq!(
+        pinned.repo_tags,
+        std::slice::from_ref(&name),
+        "a tag beside a digest is only a comment"
+    );
 
     let wrong = format!("{repository}@{}", other.manifest);
     let error = node.pull(&wrong).unwrap_err();
@@ -277,14 +308,20 @@ fn a_registry_that_errs_is_asked_again_and_told_of_in_the_end() {
     server.fault("/manifests/", 1, busy("1"));
     let began = Instant::now();
     node.pull(&name).unwrap();
-    assert!(began.elapsed() >= Duration::from_secs(1), "Retry-After counts");
+    assert!(
+        began.elapsed() >= Duration::from_secs(1),
+        "Retry-After counts"
+    );
 
     let failing = Fault::Answer {
         status: "503 Service Unavailable",
         headers: Vec::new(),
         body: br#"{"errors":[{"code":"DOWN","message":"for tea"}]}"#.to_vec(),
     };
-    for (fault, part) in [(failing, "503 Service Unavailable (DOWN for tea)"), (busy("3600"), "429")] {
+    for (fault, part) in [
+        (failing, "503 Service Unavailable (DOWN for tea)"),
+        (busy("3600"), "429"),
+    ] {
         let (node, server) = (Node::new(), Server::start().unwrap());
         node.knows(&server);
         let name = server.put("lib/app", "1", &built());
@@ -292,7 +329,10 @@ fn a_registry_that_errs_is_asked_again_and_told_of_in_the_end() {
         let error = node.pull(&name).unwrap_err();
         assert_eq!(kind(&error), Some(Kind::Unavailable));
         let text = error.to_string();
-        assert!(text.contains(part) || text.contains(&server.url()), "{text}");
+        assert!(
+            text.contains(part) || text.contains(&server.url()),
+            "{text}"
+        );
         node.assert_empty();
     }
 }
@@ -314,18 +354,63 @@ fn lies_and_nonsense_are_refused_and_leave_nothing() {
         body: Vec::new(),
     };
     for (what, part, fault, said) in [
-        ("other bytes", layer.as_str(), Fault::Body(vec![0; 400_000]), "bytes"),
-        ("a longer body", &layer, Fault::Body(vec![0; 900_000]), "more than"),
-        ("a body cut short", &layer, Fault::Body(vec![0x1f, 0x8b]), "descriptor says"),
+        (
+            "other bytes",
+            layer.as_str(),
+            Fault::Body(vec![0; 400_000]),
+            "bytes",
+        ),
+        (
+            "a longer body",
+            &layer,
+            Fault::Body(vec![0; 900_000]),
+            "more than",
+        ),
+        (
+            "a body cut short",
+            &layer,
+            Fault::Body(vec![0x1f, 0x8b]),
+            "descriptor says",
+        ),
         ("a wrong length", &layer, Fault::LongLength { more: 10 }, ""),
         ("HTML for a layer", &layer, html.clone(), "descriptor says"),
-        ("another configuration", &config, Fault::Body(b"{}".to_vec()), "descriptor says"),
+        (
+            "another configuration",
+            &config,
+            Fault::Body(b"{}".to_vec()),
+            "descriptor says",
+        ),
         ("HTML for a manifest", manifest, html, "HTML"),
-        ("another manifest", manifest, Fault::Body(b"{}".to_vec()), "digest"),
-        ("a huge manifest", manifest, Fault::Body(vec![b' '; 5 << 20]), "more than"),
-        ("a loop", "manifests", to("/v2/lib/app/manifests/1"), "redirects more than"),
-        ("a redirect out of http", "manifests", to("file:///etc/passwd"), "redirects"),
-        ("a redirect to nowhere", &layer, to("http://127.0.0.1:1/x"), "127.0.0.1"),
+        (
+            "another manifest",
+            manifest,
+            Fault::Body(b"{}".to_vec()),
+            "digest",
+        ),
+        (
+            "a huge manifest",
+            manifest,
+            Fault::Body(vec![b' '; 5 << 20]),
+            "more than",
+        ),
+        (
+            "a loop",
+            "manifests",
+            to("/v2/lib/app/manifests/1"),
+            "redirects more than",
+        ),
+        (
+            "a redirect out of http",
+            "manifests",
+            to("file:///etc/passwd"),
+            "redirects",
+        ),
+        (
+            "a redirect to nowhere",
+            &layer,
+            to("http://127.0.0.1:1/x"),
+            "127.0.0.1",
+        ),
     ] {
         let (node, server) = (Node::new(), Server::start().unwrap());
         node.knows(&server);
@@ -341,9 +426,18 @@ fn lies_and_nonsense_are_refused_and_leave_nothing() {
 #[test]
 fn a_manifest_that_is_two_things_or_of_old_is_refused() {
     for (data, part) in [
-        (r#"{"schemaVersion":2,"manifests":[],"layers":[],"config":{}}"#, "at once"),
-        (r#"{"schemaVersion":1,"name":"x","fsLayers":[]}"#, "schema 1"),
-        (r#"{"schemaVersion":2,"mediaType":"application/x-helm"}"#, "no image"),
+        (
+            r#"{"schemaVersion":2,"manifests":[],"layers":[],"config":{}}"#,
+            "at once",
+        ),
+        (
+            r#"{"schemaVersion":1,"name":"x","fsLayers":[]}"#,
+            "schema 1",
+        ),
+        (
+            r#"{"schemaVersion":2,"mediaType":"application/x-helm"}"#,
+            "no image",
+        ),
         ("[]", "manifest"),
         ("not json", "manifest"),
     ] {
@@ -359,7 +453,11 @@ fn a_manifest_that_is_two_things_or_of_old_is_refused() {
 
 #[test]
 fn a_transfer_that_stalls_is_ended() {
-    for fault in [Fault::Hang { after: 100_000 }, Fault::Slow { rate: 300 }, Fault::Mute] {
+    for fault in [
+        Fault::Hang { after: 100_000 },
+        Fault::Slow { rate: 300 },
+        Fault::Mute,
+    ] {
         let (node, server) = (Node::new(), Server::start().unwrap());
         node.knows(&server);
         let built = built();
@@ -386,7 +484,12 @@ fn a_cancelled_pull_ends_at_once_and_leaves_nothing() {
         ..node.settings.clone()
     });
     let began = Instant::now();
-    let asked = || server.asked().iter().any(|line| line.contains(&built.layers[1]));
+    let asked = || {
+        server
+            .asked()
+            .iter()
+            .any(|line| line.contains(&built.layers[1]))
+    };
     let error = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !asked() && began.elapsed() < Duration::from_secs(10) {
@@ -482,7 +585,11 @@ fn wrong_or_missing_credentials_are_told_without_the_secret() {
 #[test]
 fn credentials_stay_with_their_host() {
     // The registry redirects its blobs elsewhere, and elsewhere asks who we are.
-    let (node, server, other) = (Node::new(), Server::start().unwrap(), Server::start().unwrap());
+    let (node, server, other) = (
+        Node::new(),
+        Server::start().unwrap(),
+        Server::start().unwrap(),
+    );
     node.knows(&server);
     let built = built();
     let name = server.put("lib/app", "1", &built);
@@ -499,7 +606,12 @@ fn credentials_stay_with_their_host() {
     };
     server.fault(&built.layers[1], 100, redirect.clone());
     node.pull_as(&name, &password("u", "p")).unwrap();
-    assert!(other.seen().iter().all(|seen| seen.authorization().is_none()));
+    assert!(
+        other
+            .seen()
+            .iter()
+            .all(|seen| seen.authorization().is_none())
+    );
 
     let node = Node::new();
     node.knows(&server);
@@ -509,7 +621,12 @@ fn credentials_stay_with_their_host() {
     });
     let error = node.pull_as(&name, &password("u", "p")).unwrap_err();
     assert_eq!(kind(&error), Some(Kind::Unauthenticated), "{error}");
-    assert!(other.seen().iter().all(|seen| seen.authorization().is_none()));
+    assert!(
+        other
+            .seen()
+            .iter()
+            .all(|seen| seen.authorization().is_none())
+    );
 
     // A mirror does not get what is for the registry, and what is for another place nobody gets.
     let (node, mirror) = (Node::new(), Server::start().unwrap());
@@ -517,8 +634,18 @@ fn credentials_stay_with_their_host() {
     let text = format!("server = {:?}\n[host.{:?}]\n", server.url(), mirror.url());
     node.hosts(&server.host(), &text);
     node.pull_as(&name, &password("u", "p")).unwrap();
-    assert!(mirror.seen().iter().all(|seen| seen.authorization().is_none()));
-    assert!(mirror.seen().iter().all(|seen| seen.target.contains("?ns=")));
+    assert!(
+        mirror
+            .seen()
+            .iter()
+            .all(|seen| seen.authorization().is_none())
+    );
+    assert!(
+        mirror
+            .seen()
+            .iter()
+            .all(|seen| seen.target.contains("?ns="))
+    );
     let elsewhere = Said {
         server_address: "https://elsewhere.example/v1/".into(),
         ..password("u", "p")
@@ -527,7 +654,12 @@ fn credentials_stay_with_their_host() {
     node.knows(&server);
     server.forget();
     node.pull_as(&name, &elsewhere).unwrap_err();
-    assert!(server.seen().iter().all(|seen| seen.authorization().is_none()));
+    assert!(
+        server
+            .seen()
+            .iter()
+            .all(|seen| seen.authorization().is_none())
+    );
 }
 
 #[test]
@@ -539,7 +671,10 @@ fn files_hold_credentials_too() {
         user: "u".into(),
         password: "p".into(),
     });
-    let auth = format!(r#"{{"auths": {{"{}/lib": {{"auth": "dTpw"}}}}}}"#, server.host());
+    let auth = format!(
+        r#"{{"auths": {{"{}/lib": {{"auth": "dTpw"}}}}}}"#,
+        server.host()
+    );
     fs::write(&node.settings.auth_files[0], auth).unwrap();
     node.pull(&name).unwrap();
 }
@@ -549,17 +684,28 @@ fn mirrors_are_asked_first_and_each_answer_is_told() {
     let (node, mirror) = (Node::new(), Server::start().unwrap());
     let built = built();
     mirror.put("lib/app", "1", &built);
-    let text = format!("server = \"http://127.0.0.1:1\"\n[host.{:?}]\n", mirror.url());
+    let text = format!(
+        "server = \"http://127.0.0.1:1\"\n[host.{:?}]\n",
+        mirror.url()
+    );
     node.hosts("registry.example", &text);
     let image = node.pull("registry.example/lib/app:1").unwrap();
     assert_eq!(image.repo_tags, ["registry.example/lib/app:1"]);
 
     let error = node.pull("registry.example/lib/none:1").unwrap_err();
     let text = error.to_string();
-    for part in [mirror.url().as_str(), "404 Not Found", "http://127.0.0.1:1: "] {
+    for part in [
+        mirror.url().as_str(),
+        "404 Not Found",
+        "http://127.0.0.1:1: ",
+    ] {
         assert!(text.contains(part), "{text}");
     }
-    assert_eq!(kind(&error), Some(Kind::Unavailable), "the registry itself was not heard");
+    assert_eq!(
+        kind(&error),
+        Some(Kind::Unavailable),
+        "the registry itself was not heard"
+    );
 
     // A mirror that breaks off is followed by the registry, from where it broke.
     let (node, server) = (Node::new(), Server::start().unwrap());
@@ -568,7 +714,12 @@ fn mirrors_are_asked_first_and_each_answer_is_told() {
     node.hosts("registry.example", &text);
     mirror.fault(&built.layers[1], 100, Fault::Reset { after: 0 });
     node.pull("registry.example/lib/app:1").unwrap();
-    assert!(server.asked().iter().any(|line| line.contains(&built.layers[1])));
+    assert!(
+        server
+            .asked()
+            .iter()
+            .any(|line| line.contains(&built.layers[1]))
+    );
 }
 
 #[test]
@@ -589,7 +740,11 @@ fn tls_wants_an_authority_and_a_client_certificate_where_asked() {
     let text = format!("server = {:?}\nca = \"ca.crt\"", server.url());
     fs::write(dir.join("hosts.toml"), &text).unwrap();
     node.pull(&name).unwrap();
-    fs::write(dir.join("hosts.toml"), format!("server = {:?}\nskip_verify = true", server.url())).unwrap();
+    fs::write(
+        dir.join("hosts.toml"),
+        format!("server = {:?}\nskip_verify = true", server.url()),
+    )
+    .unwrap();
     node.pull(&name).unwrap();
 
     let authority = Authority::new().unwrap().asking_clients();
@@ -602,7 +757,10 @@ fn tls_wants_an_authority_and_a_client_certificate_where_asked() {
     let text = format!("server = {:?}\nca = {ca:?}\n", server.url());
     node.hosts(&server.host(), &text);
     node.pull(&name).unwrap_err();
-    node.hosts(&server.host(), &format!("{text}client = [[{cert:?}, {key:?}]]"));
+    node.hosts(
+        &server.host(),
+        &format!("{text}client = [[{cert:?}, {key:?}]]"),
+    );
     node.pull(&name).unwrap();
 
     // In the clear without leave, and TLS where there is none.
@@ -644,7 +802,11 @@ fn a_push_sends_what_is_lacking_and_can_be_pulled_again() {
         password: "p".into(),
     });
     server.put_blob(&blob(&built.layers[0]));
-    server.fault("PUT /v2/lib/app/blobs/uploads/", 1, Fault::Reset { after: 0 });
+    server.fault(
+        "PUT /v2/lib/app/blobs/uploads/",
+        1,
+        Fault::Reset { after: 0 },
+    );
     let name = format!("{}/lib/app:2", server.host());
     let existed = Arc::new(Mutex::new(0));
     let count = Arc::clone(&existed);

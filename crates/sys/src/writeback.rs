@@ -10,12 +10,5 @@ pub fn start(file: &File, start: u64, length: u64) {
         return;
     };
     // SAFETY: takes numbers only, and the descriptor is open for the call.
-    unsafe {
-        libc::sync_file_range(
-            file.as_raw_fd(),
-            start,
-            length,
-            libc::SYNC_FILE_RANGE_WRITE,
-        )
-    };
+    unsafe { libc::sync_file_range(file.as_raw_fd(), start, length, libc::SYNC_FILE_RANGE_WRITE) };
 }

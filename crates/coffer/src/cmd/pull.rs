@@ -26,7 +26,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
     /// Name and password for the registry, in place of those that the node has in its files
-    #[arg(long, value_name = "USER:PASSWORD", env = "COFFER_CREDS", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "USER:PASSWORD",
+        env = "COFFER_CREDS",
+        hide_env_values = true
+    )]
     creds: Option<String>,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
@@ -81,7 +86,9 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
                 names: image.names,
                 size: image.size,
             };
-            let mut pulled = pulled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut pulled = pulled
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             pulled.push(told);
             Ok(())
         }
@@ -97,7 +104,11 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
 }
 
 /// Pulls one image and shows how far it is.
-pub(crate) async fn pull(daemon: &Daemon, wanted: PullWanted, silent: bool) -> Result<Pulled, Error> {
+pub(crate) async fn pull(
+    daemon: &Daemon,
+    wanted: PullWanted,
+    silent: bool,
+) -> Result<Pulled, Error> {
     let what = format!("pull {}", wanted.image);
     let mut shown = Shown::new(silent);
     let answer = daemon

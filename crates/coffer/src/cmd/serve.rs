@@ -142,7 +142,9 @@ fn log_to_stderr(level: tracing::Level) {
     } else {
         tracing::Level::WARN
     };
-    let ours = ["coffer", "cri", "image", "network", "registry", "sandbox", "sys"];
+    let ours = [
+        "coffer", "cri", "image", "network", "registry", "sandbox", "sys",
+    ];
     let filter = Targets::new()
         .with_default(others.min(level))
         .with_targets(ours.map(|name| (name, level)));

@@ -188,7 +188,9 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::list(
         "registry.auth_files",
-        Fallback::Is("/etc/coffer/auth.json, /root/.config/containers/auth.json, /root/.docker/config.json"),
+        Fallback::Is(
+            "/etc/coffer/auth.json, /root/.config/containers/auth.json, /root/.docker/config.json",
+        ),
         "Files with credentials, as `podman login` and `docker login` write them; the first with some for an \
          image counts. Credential helpers are not started.",
     ),

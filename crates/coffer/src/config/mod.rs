@@ -194,7 +194,9 @@ impl Said {
         let paths = |name: &str| {
             let list = self.list(name);
             match list.iter().find(|path| !Path::new(path).is_absolute()) {
-                Some(path) => Err(Error::Usage(format!("{name}: {path:?} is no absolute path"))),
+                Some(path) => Err(Error::Usage(format!(
+                    "{name}: {path:?} is no absolute path"
+                ))),
                 None => Ok(list.into_iter().map(PathBuf::from).collect()),
             }
         };

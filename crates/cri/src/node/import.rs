@@ -50,10 +50,7 @@ fn event_to_wire(event: ImportEvent) -> ImportImageEvent {
         ImportEvent::Read(bytes) => Event::Progress(ImportProgress { bytes }),
         ImportEvent::Layer(digest, existed) => Event::Layer(LayerUnpacked { digest, existed }),
         ImportEvent::Done(images) => Event::Done(ImportDone {
-            images: images
-                .into_iter()
-                .map(image_to_wire)
-                .collect(),
+            images: images.into_iter().map(image_to_wire).collect(),
         }),
     };
     ImportImageEvent { event: Some(event) }

@@ -19,7 +19,11 @@ use crate::{
 /// Between two reports of progress.
 const STEP: Duration = Duration::from_millis(100);
 
-pub(super) fn pull(service: &Service, request: PullImageRequest) -> Answer<Answers<PullImageEvent>> {
+#[expect(clippy::result_large_err, reason = "the transport's own type")]
+pub(super) fn pull(
+    service: &Service,
+    request: PullImageRequest,
+) -> Answer<Answers<PullImageEvent>> {
     let service = service.clone();
     let request = PullRequest {
         image: request.image,

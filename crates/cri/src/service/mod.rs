@@ -56,9 +56,9 @@ pub(crate) use exec::Exec;
 pub(crate) use exec_sync::process as process_document;
 pub(crate) use image_fs_info::FsUsage;
 pub(crate) use import_image::ImportEvent;
-pub(crate) use pull_image::PullRequest;
 pub(crate) use pod_stats::PodStatsView;
 pub(crate) use pod_status::PodView;
+pub(crate) use pull_image::PullRequest;
 pub(crate) use stats::StatsView;
 pub(crate) use status::StatusView;
 

@@ -289,7 +289,10 @@ pub(super) fn pull(request: wire::PullImageRequest) -> Result<PullRequest, Error
         .sandbox_config
         .is_some_and(|config| config.windows.is_some())
     {
-        return Err(unsupported("sandbox_config.windows", "this is a Linux node"));
+        return Err(unsupported(
+            "sandbox_config.windows",
+            "this is a Linux node",
+        ));
     }
     let auth = request.auth.unwrap_or_default();
     Ok(PullRequest {

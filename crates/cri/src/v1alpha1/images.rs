@@ -4,10 +4,7 @@ use cri_api::v1alpha1::{self as wire, image_service_server::ImageService};
 use tonic::{Request, Response, Status};
 
 use super::{answer, convert};
-use crate::{
-    service::Service,
-    v1::status,
-};
+use crate::{service::Service, v1::status};
 
 /// The adapter.
 #[derive(Debug, Clone)]

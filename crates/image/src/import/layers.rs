@@ -155,8 +155,7 @@ fn tasks<'a>(job: &Job<'_>, chosen: &'a [Chosen], passing: &mut Vec<PathBuf>) ->
                 .collect(),
         });
         for (index, layer) in image.layers.iter().enumerate() {
-            let fetches =
-                matches!(layer.from, From::Source) && fetched.insert(&layer.blob.digest);
+            let fetches = matches!(layer.from, From::Source) && fetched.insert(&layer.blob.digest);
             let there = job.known.contains_key(&layer.chain) || !seen.insert(&layer.chain);
             if there && !fetches {
                 let digest = layer.blob.digest.clone();

@@ -260,7 +260,11 @@ fn media_type(data: &[u8], header: &str) -> Result<String, Error> {
             .is_ok_and(|known| known.is_index() || known.is_manifest())
     };
     let header = header.split(';').next().unwrap_or_default().trim();
-    if value.get("schemaVersion").and_then(serde_json::Value::as_u64) == Some(1) {
+    if value
+        .get("schemaVersion")
+        .and_then(serde_json::Value::as_u64)
+        == Some(1)
+    {
         let text = "it is a Docker schema 1 manifest, which has no verifiable layers; push it again \
                     with a current tool";
         return Err(Error::Invalid(text.into()));

@@ -185,8 +185,8 @@ pub(super) fn spool(
         cancel,
     };
     let may_go_on = || may_go_on(cancel);
-    let (_, plain) = unpacked(BufReader::with_capacity(BUFFER, source), &may_go_on)
-        .map_err(read_failed)?;
+    let (_, plain) =
+        unpacked(BufReader::with_capacity(BUFFER, source), &may_go_on).map_err(read_failed)?;
     let bounded = plain.take(opts.limits.archive_bytes.saturating_add(1));
     let plain = BufReader::with_capacity(BUFFER, bounded);
     let mut reader = tar::Reader::new(plain, opts.limits.header_bytes);

@@ -190,11 +190,17 @@ fn manifest(server: &Shared, seen: &Seen, repository: &str, word: &str, body: Ve
     let mark = if word.contains(':') { '@' } else { ':' };
     let name = format!("{repository}{mark}{word}");
     if seen.method == "PUT" {
-        let kind = seen.headers.get("content-type").cloned().unwrap_or_default();
+        let kind = seen
+            .headers
+            .get("content-type")
+            .cloned()
+            .unwrap_or_default();
         let digest = digest(&body);
         let mut state = server.state();
         let by_digest = format!("{repository}@{digest}");
-        state.manifests.insert(by_digest, (kind.clone(), body.clone()));
+        state
+            .manifests
+            .insert(by_digest, (kind.clone(), body.clone()));
         state.manifests.insert(name, (kind, body));
         return Answer::new("201 Created").header("docker-content-digest", &digest);
     }
@@ -212,10 +218,13 @@ fn blob(server: &Shared, seen: &Seen, digest: &str, no_range: bool) -> Answer {
     let Some(data) = server.state().blobs.get(digest).cloned() else {
         return unknown("BLOB_UNKNOWN");
     };
-    let start = seen
-        .headers
-        .get("range")
-        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    let start = seen.headers.get("range").and_then(|range| {
+        range
+            .strip_prefix("bytes=")?
+            .strip_suffix('-')?
+            .parse()
+            .ok()
+    });
     match start {
         Some(start) if !no_range && start < data.len() => {
             let range = format!("bytes {start}-{}/{}", data.len() - 1, data.len());
@@ -263,7 +272,10 @@ fn uploaded(
 fn stranger(server: &Shared, seen: &Seen) -> Option<Answer> {
     let auth = server.state().auth.clone();
     let basic = |user: &str, password: &str| {
-        format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
+        format!(
+            "Basic {}",
+            BASE64.encode(format!("{user}:{password}").as_bytes())
+        )
     };
     let bearer = format!("Bearer token-{}", server.state().tokens);
     let (wanted, challenge) = match auth {

@@ -39,7 +39,10 @@ pub(super) fn request(stream: &mut impl BufRead) -> io::Result<Option<(Seen, Vec
 
 fn body(stream: &mut impl BufRead, headers: &BTreeMap<String, String>) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
-    if headers.get("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
+    if headers
+        .get("transfer-encoding")
+        .is_some_and(|coding| coding.contains("chunked"))
+    {
         loop {
             let size = line(stream)?.unwrap_or_default();
             let size = u64::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;

@@ -65,8 +65,7 @@ impl Authority {
     }
 
     fn issue(&self) -> io::Result<(String, KeyPair)> {
-        let mut params =
-            CertificateParams::new(vec!["localhost".to_owned()]).map_err(failed)?;
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).map_err(failed)?;
         let loopback = SanType::IpAddress(Ipv4Addr::LOCALHOST.into());
         params.subject_alt_names.push(loopback);
         let key = KeyPair::generate().map_err(failed)?;
@@ -77,8 +76,7 @@ impl Authority {
     pub(super) fn server(&self) -> io::Result<Arc<ServerConfig>> {
         let (certificate, key) = self.issue()?;
         let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(failed)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).map_err(failed)?;
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).map_err(failed)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -88,10 +86,9 @@ impl Authority {
             roots
                 .add(CertificateDer::from_pem_slice(self.pem().as_bytes()).map_err(failed)?)
                 .map_err(failed)?;
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                    .build()
-                    .map_err(failed)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(failed)?;
             builder.with_client_cert_verifier(verifier)
         } else {
             builder.with_no_client_auth()
