@@ -308,8 +308,12 @@ async fn a_daemon_killed_at_any_step_of_a_pull_has_the_image_whole_or_not_at_all
         "image.publish.done",
     ] {
         let mut node = Node::new();
-        // The database is written once at the start too.
-        let count = if point.contains("database") { 2 } else { 1 };
+        // The start writes too: what recovery found, and what nothing needs any more.
+        let count = match point {
+            point if point.contains("database") => 3,
+            "image.index.after" => 2,
+            _ => 1,
+        };
         node.start_with(&[("COFFER_FAILPOINTS", &format!("{point}={count}*kill"))])
             .await;
         let server = node.registry();
@@ -335,4 +339,77 @@ async fn a_daemon_killed_at_any_step_of_a_pull_has_the_image_whole_or_not_at_all
         assert_eq!(out, "whole\n", "{point}");
         node.finish().await;
     }
+}
+
+#[tokio::test]
+async fn images_get_names_go_to_registries_and_into_archives() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let built = built();
+    let name = server.put("lib/busybox", "1", &built);
+    ok(&node, &["pull", "-q", &name]);
+    let other = format!("{}/mine/box:2", server.host());
+    ok(&node, &["tag", &name, &other]);
+    fails(&node, &["tag", "nothing", "a:1"], 1, &["no image named"]);
+    fails(&node, &["tag", &name, "UPPER"], 1, &["lower case"]);
+
+    server.auth(Auth::Token {
+        user: "canary-user".into(),
+        password: "canary-secret".into(),
+    });
+    fails(
+        &node,
+        &["push", &other],
+        1,
+        &["cannot push", "401 Unauthorized"],
+    );
+    let creds = ["push", "--creds", "canary-user:canary-secret", &other];
+    assert_eq!(ok(&node, &creds), format!("pushed {other}\n"));
+    assert!(server.manifest("mine/box", "2").is_some());
+    assert!(!node.daemon_log().contains("canary"));
+
+    // Another tool reads the archive and the store, and the archive comes back as the same image.
+    let file = node.base.join("both.tar");
+    let path = file.to_str().unwrap();
+    ok(&node, &["export", "-o", path, &name, &other]);
+    for (from, wanted) in [
+        (format!("oci-archive:{path}:{other}"), &built.manifest),
+        (
+            format!("oci:{}:{name}", node.root().join("images").display()),
+            &built.manifest,
+        ),
+    ] {
+        let output = std::process::Command::new("skopeo")
+            .args(["inspect", "--raw", &from])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{from}: {}", stderr(&output));
+        assert_eq!(testing::image::digest(&output.stdout), *wanted, "{from}");
+    }
+    let output = std::process::Command::new("skopeo")
+        .args([
+            "inspect",
+            "--config",
+            &format!("docker-archive:{path}:{name}"),
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    fails(
+        &node,
+        &["export", "-o", path, "nothing"],
+        1,
+        &["no image named"],
+    );
+    ok(&node, &["rmi", &built.config]);
+    assert_no_image(&node);
+    ok(&node, &["import", path]);
+    assert_eq!(status(&node, &other).await.unwrap().id, built.config);
+    let again = node.base.join("again.tar");
+    ok(
+        &node,
+        &["export", "-o", again.to_str().unwrap(), &name, &other],
+    );
+    assert!(fs::read(&file).unwrap() == fs::read(&again).unwrap());
+    node.finish().await;
 }

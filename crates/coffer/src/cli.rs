@@ -82,6 +82,13 @@ pub(crate) enum Command {
     Images(cmd::images::Args),
     /// Fetch images from their registries
     Pull(cmd::pull::Args),
+    /// Send an image to its registry
+    Push(cmd::push::Args),
+    /// Give an image more names
+    Tag(cmd::tag::Args),
+    /// Write images into an archive
+    #[command(visible_alias = "save")]
+    Export(cmd::export::Args),
     /// Read images from an archive, standard input or an OCI layout
     #[command(visible_alias = "load")]
     Import(cmd::import::Args),
@@ -161,6 +168,9 @@ impl Command {
             Command::Images(args) => cmd::images::run(args, socket).await,
             Command::Import(args) => cmd::import::run(args, socket).await,
             Command::Pull(args) => cmd::pull::run(args, socket).await,
+            Command::Push(args) => cmd::push::run(args, socket).await,
+            Command::Tag(args) => cmd::tag::run(args, socket).await,
+            Command::Export(args) => cmd::export::run(args, socket).await,
             Command::Rmi(args) => cmd::rmi::run(args, socket).await,
             Command::Doctor(args) => cmd::doctor::run(args, socket).await,
             Command::Info(args) => cmd::info::run(args, socket).await,

@@ -36,6 +36,10 @@ const MAX_ANSWER: usize = 64 << 20;
 /// CRI's own limit for most calls is two minutes; ours leaves time for the daemon's answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(150);
 
+mod registry;
+
+pub(crate) use registry::{PullWanted, Pulled, PushWanted, Transfer};
+
 /// A connection to the daemon; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Daemon {
@@ -51,45 +55,6 @@ pub(crate) enum ImportEvent {
     Layer { digest: String, existed: bool },
     /// All is there: id, names and size of each image.
     Done(Vec<(String, Vec<String>, u64)>),
-}
-
-/// What is to be pulled.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PullWanted {
-    /// Name with a tag or digest.
-    pub(crate) image: String,
-    /// Empty: the node's own.
-    pub(crate) platform: String,
-    /// Empty: what the node has in its files.
-    pub(crate) username: String,
-    /// The same.
-    pub(crate) password: String,
-}
-
-/// How far a layer is.
-#[derive(Debug, Clone)]
-pub(crate) struct PullLayer {
-    /// Digest of its blob.
-    pub(crate) digest: String,
-    /// Its bytes.
-    pub(crate) total: u64,
-    /// Those that came.
-    pub(crate) bytes: u64,
-    /// It is unpacked.
-    pub(crate) done: bool,
-    /// It was there before.
-    pub(crate) existed: bool,
-}
-
-/// An image that was pulled.
-#[derive(Debug, Clone)]
-pub(crate) struct Pulled {
-    /// Its id.
-    pub(crate) id: String,
-    /// Names by which it can be used.
-    pub(crate) names: Vec<String>,
-    /// Bytes of its content.
-    pub(crate) size: u64,
 }
 
 /// What the daemon says of its own accord: a map of JSON.
@@ -501,51 +466,6 @@ impl Daemon {
             .await;
         let stats = answer.map_err(of("read statistics"))?.into_inner().stats;
         Ok(stats.into_iter().map(convert::stats).collect())
-    }
-
-    /// Pulls an image and passes on how far it is. Dropping the future cancels the pull.
-    pub(crate) async fn pull(
-        &self,
-        what: &str,
-        wanted: PullWanted,
-        mut heard: impl FnMut(Vec<PullLayer>),
-    ) -> Result<Pulled, Error> {
-        let request = node::PullImageRequest {
-            image: wanted.image,
-            platform: wanted.platform,
-            username: wanted.username,
-            password: wanted.password,
-        };
-        let mut client =
-            NodeClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
-        let answer = client.pull_image(request).await;
-        let mut events = answer.map_err(of(what))?.into_inner();
-        while let Some(event) = events.message().await.map_err(of(what))? {
-            match event.event {
-                Some(node::pull_image_event::Event::Progress(progress)) => {
-                    let layer = |layer: node::LayerProgress| PullLayer {
-                        digest: layer.digest,
-                        total: layer.total,
-                        bytes: layer.bytes,
-                        done: layer.done,
-                        existed: layer.existed,
-                    };
-                    heard(progress.layers.into_iter().map(layer).collect());
-                }
-                Some(node::pull_image_event::Event::Done(image)) => {
-                    return Ok(Pulled {
-                        id: image.id,
-                        names: image.names,
-                        size: image.size,
-                    });
-                }
-                None => {}
-            }
-        }
-        Err(Error::Answer {
-            what: what.to_owned(),
-            missing: "an end",
-        })
     }
 
     /// Sends an archive, piece by piece, and passes on what the daemon says.

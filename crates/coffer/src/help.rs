@@ -27,7 +27,10 @@ pub(crate) const GROUPS: [(&str, &[&str]); 4] = [
             "ps", "pods", "logs", "top", "stats", "events", "inspect", "explain",
         ],
     ),
-    ("Images", &["images", "import", "rmi"]),
+    (
+        "Images",
+        &["images", "pull", "push", "tag", "import", "export", "rmi"],
+    ),
     (
         "This node",
         &["doctor", "info", "version", "serve", "completion", "man"],

@@ -11,11 +11,7 @@ use clap::{
 use crate::{cli::Cli, exit, help, nearest, operands};
 
 /// Commands of podman, docker, nerdctl and crictl that are not here, and why.
-const FOREIGN: [(&[&str], &str); 11] = [
-    (
-        &["push"],
-        "this version does not push; skopeo can, from oci:<root>/images:NAME",
-    ),
+const FOREIGN: [(&[&str], &str); 10] = [
     (
         &["login", "logout"],
         "credentials are read from auth.json or config.json (`registry.auth_files`), as podman login and docker login write them; `coffer pull --creds` says them once",
@@ -25,10 +21,8 @@ const FOREIGN: [(&[&str], &str); 11] = [
         "registries have no common search: ask the registry's own site",
     ),
     (
-        &[
-            "build", "commit", "tag", "save", "history", "export", "diff",
-        ],
-        "images are made elsewhere: `coffer import FILE` reads an archive, `coffer import --name` names it",
+        &["build", "commit", "history", "diff"],
+        "images are made elsewhere: `coffer import FILE` reads an archive, `coffer pull` a registry",
     ),
     (
         &["create", "runp"],
@@ -195,7 +189,7 @@ mod tests {
 
     #[test]
     fn words_of_other_tools_are_answered() {
-        for word in ["push", "restart", "rename", "network", "build"] {
+        for word in ["login", "restart", "rename", "network", "build"] {
             let said = foreign(&error(&[word])).unwrap();
             assert!(said.contains(word) && said.lines().count() == 2, "{said}");
         }

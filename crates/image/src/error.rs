@@ -27,6 +27,12 @@ pub enum Error {
         /// What the reader said.
         source: io::Error,
     },
+    /// The archive could not be written.
+    #[error("write the image archive")]
+    Write {
+        /// What the writer said.
+        source: io::Error,
+    },
     /// What comes is no image, or says something that cannot be.
     #[error("the image is invalid: {0}")]
     Invalid(String),

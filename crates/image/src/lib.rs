@@ -29,6 +29,7 @@
 pub mod copy;
 mod database;
 mod error;
+mod export;
 mod import;
 mod index;
 mod layout;
@@ -48,6 +49,7 @@ pub mod user;
 mod zstd_frames;
 
 pub use error::Error;
+pub use export::Content;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use rootfs::{FileKind, rootfs_kind, rootfs_read};

@@ -8,15 +8,16 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt, fs,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
 
 use crate::{
-    Error, FsInfo, Image, ImportOptions, LayerId, Progress, PullOptions, Reference, Source,
+    Content, Error, FsInfo, Image, ImportOptions, LayerId, Progress, PullOptions, Reference,
+    Source,
     database::{self, Database},
-    import, index,
+    export, import, index,
     layout::{self, Layout},
     recover,
     state::State,
@@ -218,6 +219,42 @@ impl Store {
             },
             |_| (),
         )
+    }
+
+    /// Gives the image behind `name_or_id` one more name; a name that another image has is taken
+    /// from it. `Ok(false)` if there is no such image.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), `name` has a digest that is not the image's, or the database fails.
+    pub fn tag(&self, name_or_id: &str, name: &Reference) -> Result<bool, Error> {
+        import::tag(self, name_or_id, name)
+    }
+
+    /// Hands `work` the files of an image, which stay for its duration; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn with_content<T>(
+        &self,
+        name_or_id: &str,
+        work: impl FnOnce(&Content) -> T,
+    ) -> Result<Option<T>, Error> {
+        export::with_content(self, name_or_id, work)
+    }
+
+    /// Writes images, under the names by which they are asked for, as one archive that `import`,
+    /// podman, docker, skopeo and containerd read. The same images give the same bytes.
+    /// `Ok(Some(name))`: there is none of that name, and nothing was written.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); a blob on the disk has decayed; `out` fails; or `cancel` was set.
+    pub fn export(
+        &self,
+        names: &[String],
+        out: &mut dyn Write,
+        cancel: &AtomicBool,
+    ) -> Result<Option<String>, Error> {
+        export::export(self, names, out, cancel)
     }
 
     pub(crate) fn layout(&self) -> &Layout {

@@ -60,7 +60,7 @@ const KEYS: [Key<Event>; 5] = [
         names: &["event", "action"],
         fits: |event, value| event.action == value,
         values: &[
-            "create", "start", "die", "oom", "stop", "remove", "import", "pull",
+            "create", "start", "die", "oom", "stop", "remove", "import", "pull", "tag",
         ],
     },
     Key {

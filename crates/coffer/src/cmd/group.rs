@@ -95,6 +95,13 @@ pub(crate) enum Image {
     Ls(cmd::images::Args),
     /// Fetch images from their registries
     Pull(cmd::pull::Args),
+    /// Send an image to its registry
+    Push(cmd::push::Args),
+    /// Give an image more names
+    Tag(cmd::tag::Args),
+    /// Write images into an archive
+    #[command(visible_alias = "save")]
+    Export(cmd::export::Args),
     /// Read images from an archive
     #[command(visible_alias = "load")]
     Import(cmd::import::Args),
@@ -111,6 +118,9 @@ impl Image {
             Image::Ls(args) => cmd::images::run(args, socket).await,
             Image::Import(args) => cmd::import::run(args, socket).await,
             Image::Pull(args) => cmd::pull::run(args, socket).await,
+            Image::Push(args) => cmd::push::run(args, socket).await,
+            Image::Tag(args) => cmd::tag::run(args, socket).await,
+            Image::Export(args) => cmd::export::run(args, socket).await,
             Image::Rm(args) => cmd::rmi::run(args, socket).await,
             Image::Inspect(args) => cmd::inspect::run(args, Kind::Image, socket).await,
         }

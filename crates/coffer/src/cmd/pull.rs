@@ -10,7 +10,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
-    client::{Daemon, PullLayer, PullWanted, Pulled},
+    client::{Daemon, PullWanted, Pulled, Transfer},
     error::Error,
     human,
     out::{self, Format},
@@ -53,16 +53,7 @@ struct Told {
 
 pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     let wanted = |image: &str| -> Result<PullWanted, Error> {
-        let (username, password) = match &args.creds {
-            None => Default::default(),
-            Some(creds) => match creds.split_once(':') {
-                Some((user, password)) => (user.to_owned(), password.to_owned()),
-                None => {
-                    let text = "--creds is a name and a password with a colon between them";
-                    return Err(Error::Usage(text.to_owned()));
-                }
-            },
-        };
+        let (username, password) = credentials(args.creds.as_deref())?;
         Ok(PullWanted {
             image: image.to_owned(),
             platform: args.platform.clone().unwrap_or_default(),
@@ -101,6 +92,18 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
         _ => {}
     }
     Ok(code)
+}
+
+/// Name and password of `--creds`.
+pub(crate) fn credentials(said: Option<&str>) -> Result<(String, String), Error> {
+    let Some(said) = said else {
+        return Ok(Default::default());
+    };
+    let parts = said.split_once(':').ok_or_else(|| {
+        let text = "--creds is a name and a password with a colon between them";
+        Error::Usage(text.to_owned())
+    })?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
 }
 
 /// Pulls one image and shows how far it is.
@@ -169,7 +172,7 @@ impl Shown {
         }
     }
 
-    fn layers(&mut self, layers: &[PullLayer]) {
+    fn layers(&mut self, layers: &[Transfer]) {
         if self.silent {
             return;
         }

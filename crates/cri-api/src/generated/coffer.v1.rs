@@ -163,6 +163,63 @@ pub struct PullImageRequest {
     pub password: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PushImageRequest {
+    /// Name or id of an image that is here.
+    #[prost(string, tag = "1")]
+    pub image: ::prost::alloc::string::String,
+    /// Name at the registry; empty: `image`.
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
+    /// Name and password, for that registry only. Both empty: what the node has in its files.
+    #[prost(string, tag = "3")]
+    pub username: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub password: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PushImageEvent {
+    #[prost(oneof = "push_image_event::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<push_image_event::Event>,
+}
+/// Nested message and enum types in `PushImageEvent`.
+pub mod push_image_event {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Event {
+        /// One blob: `bytes` of `total` are sent, or `done`: it is there, and `existed` if it was before.
+        #[prost(message, tag = "1")]
+        Progress(super::LayerProgress),
+        /// The name under which it is there now.
+        #[prost(string, tag = "2")]
+        Done(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TagImageRequest {
+    /// Name or id of an image.
+    #[prost(string, tag = "1")]
+    pub image: ::prost::alloc::string::String,
+    /// The new name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TagImageResponse {
+    #[prost(message, optional, tag = "1")]
+    pub image: ::core::option::Option<ImportedImage>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExportImagesRequest {
+    /// Names or ids; the archive has them under these names.
+    #[prost(string, repeated, tag = "1")]
+    pub images: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExportImagesResponse {
+    /// At most 256 KiB of the tar.
+    #[prost(bytes = "vec", tag = "1")]
+    pub chunk: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PullImageEvent {
     #[prost(oneof = "pull_image_event::Event", tags = "1, 2")]
     pub event: ::core::option::Option<pull_image_event::Event>,
@@ -417,6 +474,78 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("coffer.v1.Node", "PullImage"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Pushes an image that is here to its registry: what the registry lacks, then the manifest. Answers
+        /// with what is sent and at the end exactly one `done`. A client that goes away ends it.
+        pub async fn push_image(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PushImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PushImageEvent>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/coffer.v1.Node/PushImage");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("coffer.v1.Node", "PushImage"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Gives an image one more name, which is taken from another image if one has it. NOT_FOUND: no
+        /// such image.
+        pub async fn tag_image(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TagImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TagImageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/coffer.v1.Node/TagImage");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("coffer.v1.Node", "TagImage"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends images as one OCI archive that docker reads too, in pieces. NOT_FOUND: one is not there,
+        /// and nothing is sent.
+        pub async fn export_images(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportImagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ExportImagesResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/coffer.v1.Node/ExportImages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("coffer.v1.Node", "ExportImages"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// What a pod or container is doing: its stage, what it waits on and since when, the last error and
         /// the next try. NOT_FOUND if neither a pod nor a start that failed lately has that id or name.
         pub async fn explain(
@@ -576,6 +705,42 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::PullImageRequest>,
         ) -> std::result::Result<tonic::Response<Self::PullImageStream>, tonic::Status>;
+        /// Server streaming response type for the PushImage method.
+        type PushImageStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::PushImageEvent, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Pushes an image that is here to its registry: what the registry lacks, then the manifest. Answers
+        /// with what is sent and at the end exactly one `done`. A client that goes away ends it.
+        async fn push_image(
+            &self,
+            request: tonic::Request<super::PushImageRequest>,
+        ) -> std::result::Result<tonic::Response<Self::PushImageStream>, tonic::Status>;
+        /// Gives an image one more name, which is taken from another image if one has it. NOT_FOUND: no
+        /// such image.
+        async fn tag_image(
+            &self,
+            request: tonic::Request<super::TagImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TagImageResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ExportImages method.
+        type ExportImagesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ExportImagesResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Sends images as one OCI archive that docker reads too, in pieces. NOT_FOUND: one is not there,
+        /// and nothing is sent.
+        async fn export_images(
+            &self,
+            request: tonic::Request<super::ExportImagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ExportImagesStream>,
+            tonic::Status,
+        >;
         /// What a pod or container is doing: its stage, what it waits on and since when, the last error and
         /// the next try. NOT_FOUND if neither a pod nor a start that failed lately has that id or name.
         async fn explain(
@@ -776,6 +941,141 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PullImageSvc(inner);
+                        let codec = tonic::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/coffer.v1.Node/PushImage" => {
+                    #[allow(non_camel_case_types)]
+                    struct PushImageSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::ServerStreamingService<super::PushImageRequest>
+                    for PushImageSvc<T> {
+                        type Response = super::PushImageEvent;
+                        type ResponseStream = T::PushImageStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PushImageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::push_image(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PushImageSvc(inner);
+                        let codec = tonic::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/coffer.v1.Node/TagImage" => {
+                    #[allow(non_camel_case_types)]
+                    struct TagImageSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::TagImageRequest>
+                    for TagImageSvc<T> {
+                        type Response = super::TagImageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TagImageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::tag_image(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TagImageSvc(inner);
+                        let codec = tonic::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/coffer.v1.Node/ExportImages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportImagesSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::ServerStreamingService<super::ExportImagesRequest>
+                    for ExportImagesSvc<T> {
+                        type Response = super::ExportImagesResponse;
+                        type ResponseStream = T::ExportImagesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportImagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::export_images(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportImagesSvc(inner);
                         let codec = tonic::codec::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

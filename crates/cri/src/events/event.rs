@@ -40,6 +40,8 @@ pub(crate) enum Action {
     Import,
     /// An image was pulled from its registry.
     Pull,
+    /// An image got one more name.
+    Tag,
     /// It was there when a snapshot was taken.
     Exists,
 }
@@ -56,6 +58,7 @@ impl Action {
             Action::Remove => "remove",
             Action::Import => "import",
             Action::Pull => "pull",
+            Action::Tag => "tag",
             Action::Exists => "exists",
         }
     }

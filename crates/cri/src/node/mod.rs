@@ -5,6 +5,7 @@ mod copy;
 mod events;
 mod explain;
 mod import;
+mod names;
 mod pull;
 mod signal;
 
@@ -12,8 +13,9 @@ use std::pin::Pin;
 
 use cri_api::node::{
     CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, Event, EventsRequest,
-    ExplainRequest, ExplainResponse, ImportImageEvent, ImportImageRequest, PullImageEvent,
-    PullImageRequest, SignalContainerRequest, SignalContainerResponse,
+    ExplainRequest, ExplainResponse, ExportImagesRequest, ExportImagesResponse, ImportImageEvent,
+    ImportImageRequest, PullImageEvent, PullImageRequest, PushImageEvent, PushImageRequest,
+    SignalContainerRequest, SignalContainerResponse, TagImageRequest, TagImageResponse,
     node_server::{self, NodeServer},
 };
 use tokio_stream::Stream;
@@ -38,6 +40,8 @@ pub(crate) fn service(service: &Service, request: usize) -> NodeServer<Node> {
 #[tonic::async_trait]
 impl node_server::Node for Node {
     type ImportImageStream = Answers<ImportImageEvent>;
+    type PushImageStream = Answers<PushImageEvent>;
+    type ExportImagesStream = Answers<ExportImagesResponse>;
     type PullImageStream = Answers<PullImageEvent>;
     type EventsStream = Answers<Event>;
     type CopyOutStream = Answers<CopyOutResponse>;
@@ -54,6 +58,25 @@ impl node_server::Node for Node {
         request: Request<PullImageRequest>,
     ) -> Answer<Self::PullImageStream> {
         pull::pull(&self.0, request.into_inner())
+    }
+
+    async fn push_image(
+        &self,
+        request: Request<PushImageRequest>,
+    ) -> Answer<Self::PushImageStream> {
+        let events = names::push(&self.0, request.into_inner());
+        Ok(Response::new(events))
+    }
+
+    async fn tag_image(&self, request: Request<TagImageRequest>) -> Answer<TagImageResponse> {
+        names::tag(&self.0, request.into_inner()).await
+    }
+
+    async fn export_images(
+        &self,
+        request: Request<ExportImagesRequest>,
+    ) -> Answer<Self::ExportImagesStream> {
+        names::export(&self.0, request.into_inner()).await
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {

@@ -19,7 +19,7 @@
 
 mod into;
 mod out;
-mod writer;
+pub(crate) mod writer;
 
 pub use into::{Copied, CopyInto, copy_in};
 pub use out::copy_out;

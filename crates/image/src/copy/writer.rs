@@ -11,23 +11,23 @@ const LARGE: u64 = 0o77_777_777_777;
 
 /// What an entry's header says.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head<'a> {
-    pub(super) kind: Kind,
-    pub(super) path: &'a [u8],
-    pub(super) link: &'a [u8],
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) size: u64,
+pub(crate) struct Head<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) path: &'a [u8],
+    pub(crate) link: &'a [u8],
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
     /// Seconds since the epoch.
-    pub(super) mtime: i64,
-    pub(super) dev: (u32, u32),
+    pub(crate) mtime: i64,
+    pub(crate) dev: (u32, u32),
     /// The value of `security.capability`; empty: none.
-    pub(super) capability: &'a [u8],
+    pub(crate) capability: &'a [u8],
 }
 
 /// Writes the header of an entry; `size` bytes and [`pad`] follow.
-pub(super) fn head(out: &mut dyn Write, head: &Head<'_>) -> io::Result<()> {
+pub(crate) fn head(out: &mut dyn Write, head: &Head<'_>) -> io::Result<()> {
     let mut records = Vec::new();
     if head.path.len() > 100 {
         record(&mut records, "path", head.path);
@@ -85,7 +85,7 @@ pub(super) fn head(out: &mut dyn Write, head: &Head<'_>) -> io::Result<()> {
 }
 
 /// Writes the zeros after `size` bytes of content.
-pub(super) fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
+pub(crate) fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
     let used = usize::try_from(size % BLOCK as u64).unwrap_or(0);
     if used > 0 {
         out.write_all(&[0; BLOCK][used..])?;
@@ -94,7 +94,7 @@ pub(super) fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
 }
 
 /// Writes the end of the archive.
-pub(super) fn end(out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn end(out: &mut dyn Write) -> io::Result<()> {
     out.write_all(&[0; 2 * BLOCK])
 }
 

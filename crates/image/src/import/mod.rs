@@ -35,6 +35,7 @@ use crate::{
 };
 
 pub(crate) use choose::{chain_ids, run_config};
+pub(crate) use publish::tag;
 pub(crate) use pull::pull;
 
 /// One image of an archive, decided but not in the store yet.

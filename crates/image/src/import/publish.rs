@@ -157,6 +157,41 @@ pub(super) fn known(
     Ok(known.and_then(|id| store.state().image(&id, store.layout())))
 }
 
+/// Gives an image one more name.
+pub(crate) fn tag(store: &Store, text: &str, reference: &Reference) -> Result<bool, Error> {
+    let reference = reference.pinned();
+    store.change(
+        |state| {
+            let Some(id) = state.find(text)?.map(str::to_owned) else {
+                return Ok(false);
+            };
+            let said = text.parse::<Reference>().ok();
+            let said = said.and_then(|said| match said.digest() {
+                Some(digest) => Some(said.with_digest(digest)),
+                None => said.tagged(),
+            });
+            let wanted = said.and_then(|name| state.names.get(&name));
+            let wanted = wanted.map(|record| record.manifest.clone());
+            let image = state.images.get(&id);
+            let manifest = image.and_then(|image| match &wanted {
+                Some(digest) => image.manifests.iter().find(|one| one.digest == *digest),
+                None => image.manifests.last(),
+            });
+            let Some(manifest) = manifest.cloned() else {
+                return Ok(false);
+            };
+            super::choose::check_pinned(&reference, &manifest)?;
+            let mut moved = vec![id.clone()];
+            moved.extend(name(state, &reference, &id, &manifest));
+            for id in moved {
+                state.tidy(&id);
+            }
+            Ok(true)
+        },
+        |_| (),
+    )
+}
+
 /// All names that a reference gives to a manifest.
 fn names(reference: &Reference, manifest: &ManifestRecord) -> Vec<String> {
     let mut names = vec![reference.with_digest(&manifest.digest)];
