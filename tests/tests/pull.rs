@@ -220,7 +220,7 @@ async fn the_command_line_pulls_and_run_fetches_what_is_missing() {
         1,
         &["linux/s390x"],
     );
-    let events = ok(&node, &["events", "--no-stream"]);
+    let events = ok(&node, &["events", "--since", "1h", "--no-stream"]);
     assert!(events.contains("pull"), "{events}");
     node.finish().await;
 }

@@ -1,8 +1,9 @@
 //! `coffer export`: images as one archive that podman, docker, skopeo and `coffer import` read.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{self, IsTerminal, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -52,7 +53,13 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     let mut part = args.output.clone().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
-    let mut file = File::create(&part).map_err(failed)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(&part)
+        .map_err(failed)?;
     let sent = daemon
         .export(&args.images, |chunk| file.write_all(chunk).map_err(failed))
         .await
