@@ -299,6 +299,11 @@ fn stats_count_what_was_used() {
     eventually("only the sleeper is left", || {
         cgroup.pids().unwrap() == [sleeper.pid()]
     });
+    // The kernel adds up the counters of its CPUs every two seconds (since 5.16).
+    eventually("what is used is counted", || {
+        let memory = cgroup.stats().unwrap().memory.unwrap();
+        memory.rss > 0 && memory.page_faults > 0
+    });
     let stats = cgroup.stats().unwrap();
     let cpu = stats.cpu.unwrap();
     assert!(cpu.total_ns > 10_000_000, "{cpu:?}");

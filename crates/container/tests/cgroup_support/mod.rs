@@ -106,13 +106,22 @@ pub fn run_in(cgroup: &Cgroup, script: &str) -> TestChild {
         .map(|p| format!("echo 0 > {}/cgroup.procs", p.display()))
         .collect();
     let script = format!("{} && {script}", dirs.join(" && "));
-    let child = Command::new("/bin/sh")
+    let mut child = Command::new("/bin/sh")
         .args(["-c", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    // It moves from hierarchy to hierarchy: in the last one it is in all, unless it has ended.
+    let pid = child.id().to_string();
+    let inside = |dir: &std::path::PathBuf| {
+        let procs = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        procs.lines().any(|line| line == pid)
+    };
+    eventually("the child is inside or gone", || {
+        cgroup.paths().values().all(|dir| inside(dir)) || child.try_wait().unwrap().is_some()
+    });
     TestChild(child)
 }
 
