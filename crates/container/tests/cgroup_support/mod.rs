@@ -120,7 +120,7 @@ pub fn run_in(cgroup: &Cgroup, script: &str) -> TestChild {
         procs.lines().any(|line| line == pid)
     };
     eventually("the child is inside or gone", || {
-        cgroup.paths().values().all(|dir| inside(dir)) || child.try_wait().unwrap().is_some()
+        cgroup.paths().values().all(inside) || child.try_wait().unwrap().is_some()
     });
     TestChild(child)
 }
