@@ -138,26 +138,7 @@ impl Error {
     /// The error with all its causes in one line, for a place that shows one line only.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
-    }
-
-    pub(crate) fn fetch(error: FetchError) -> Self {
-        if error.kind() == FetchErrorKind::Cancelled {
-            return Self::Cancelled;
-        }
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        Self::Fetch(error.kind(), text)
+        sentence(self)
     }
 
     pub(crate) fn io(
@@ -167,4 +148,23 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { act, path, source }
     }
+}
+
+impl From<FetchError> for Error {
+    fn from(error: FetchError) -> Self {
+        match error.kind() {
+            FetchErrorKind::Cancelled => Self::Cancelled,
+            kind => Self::Fetch(kind, sentence(&error)),
+        }
+    }
+}
+
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

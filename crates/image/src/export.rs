@@ -12,16 +12,16 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use oci::image::{Descriptor, Index, MediaType, Platform};
+use oci::image::{Descriptor, Index, MediaType};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Reference, Store,
+    Error, Store,
     copy::writer::{self, Head},
-    index::REF_NAME,
+    index::{self, REF_NAME},
     pipe::digest_of,
-    state::{ManifestRecord, State},
+    state::Meant,
     tar::Kind,
 };
 
@@ -40,15 +40,6 @@ pub struct Content {
     pub blobs: Vec<(String, u64, PathBuf)>,
 }
 
-/// What an archive says of one image.
-struct Named {
-    name: Option<String>,
-    manifest: ManifestRecord,
-    os: String,
-    architecture: String,
-    variant: Option<String>,
-}
-
 /// Hands `work` the files of an image, which stay for its duration; `None` if there is no such image.
 pub(crate) fn with_content<T>(
     store: &Store,
@@ -56,11 +47,12 @@ pub(crate) fn with_content<T>(
     work: impl FnOnce(&Content) -> T,
 ) -> Result<Option<T>, Error> {
     let mut reserved = store.reserve();
-    let Some(named) = named(&store.state(), name)? else {
+    let state = store.state();
+    let Some(meant) = state.meant(name)? else {
         return Ok(None);
     };
     let mut blobs = Vec::new();
-    for (digest, size) in named.manifest.all() {
+    for (digest, size) in meant.manifest.all() {
         // A removal may have been faster.
         if !reserved.blob(digest, size) {
             return Ok(None);
@@ -68,42 +60,10 @@ pub(crate) fn with_content<T>(
         blobs.push((digest.to_owned(), size, store.layout().blob(digest)));
     }
     Ok(Some(work(&Content {
-        manifest: named.manifest.digest.clone(),
-        media_type: named.manifest.media_type.clone(),
+        manifest: meant.manifest.digest.clone(),
+        media_type: meant.manifest.media_type.clone(),
         blobs,
     })))
-}
-
-/// The manifest that a name leads to, under that name; an id has none.
-fn named(state: &State, text: &str) -> Result<Option<Named>, Error> {
-    let Some(id) = state.find(text)? else {
-        return Ok(None);
-    };
-    let Some(image) = state.images.get(id) else {
-        return Ok(None);
-    };
-    let name = text.parse::<Reference>().ok().and_then(|reference| {
-        let name = match reference.digest() {
-            Some(digest) => Some(reference.with_digest(digest)),
-            None => reference.tagged(),
-        };
-        name.filter(|name| state.names.contains_key(name))
-    });
-    let said = name.as_ref().and_then(|name| state.names.get(name));
-    let manifest = match said {
-        Some(record) => image
-            .manifests
-            .iter()
-            .find(|manifest| manifest.digest == record.manifest),
-        None => image.manifests.last(),
-    };
-    Ok(manifest.map(|manifest| Named {
-        name,
-        manifest: manifest.clone(),
-        os: image.os.clone(),
-        architecture: image.architecture.clone(),
-        variant: image.variant.clone(),
-    }))
 }
 
 #[derive(Serialize)]
@@ -127,7 +87,7 @@ pub(crate) fn export(
     let mut images = Vec::new();
     let mut blobs: BTreeMap<String, u64> = BTreeMap::new();
     for name in names {
-        let Some(image) = named(&state, name)? else {
+        let Some(image) = state.meant(name)? else {
             return Ok(Some(name.clone()));
         };
         for (digest, size) in image.manifest.all() {
@@ -213,34 +173,20 @@ fn blob_name(digest: &str) -> String {
     format!("blobs/{}", digest.replace(':', "/"))
 }
 
-fn descriptor(image: &Named) -> Descriptor {
-    let mut annotations = BTreeMap::new();
-    if let Some(name) = &image.name {
-        annotations.insert(REF_NAME.to_owned(), name.clone());
-        annotations.insert(CONTAINERD_NAME.to_owned(), name.clone());
-    }
-    Descriptor {
-        media_type: image.manifest.media_type.clone(),
-        digest: image.manifest.digest.clone(),
-        size: image.manifest.size,
-        annotations,
-        platform: Some(Platform {
-            architecture: image.architecture.clone(),
-            os: image.os.clone(),
-            variant: image.variant.clone(),
-            ..Platform::default()
-        }),
-        ..Descriptor::default()
-    }
+fn descriptor(meant: &Meant<'_>) -> Descriptor {
+    let name = meant.name.into_iter();
+    let keys = [REF_NAME, CONTAINERD_NAME];
+    let annotations = name.flat_map(|name| keys.map(|key| (key.to_owned(), name.clone())));
+    index::descriptor(meant.image, meant.manifest, annotations.collect())
 }
 
 /// Docker's list: one entry for each manifest, with all its tags.
-fn docker(images: &[Named]) -> Vec<DockerEntry> {
+fn docker(images: &[Meant<'_>]) -> Vec<DockerEntry> {
     let mut entries: Vec<(&str, DockerEntry)> = Vec::new();
     for image in images {
         let tag = image
             .name
-            .iter()
+            .into_iter()
             .filter(|name| !name.contains('@'))
             .cloned();
         let digest = image.manifest.digest.as_str();

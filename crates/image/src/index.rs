@@ -11,7 +11,7 @@ use oci::image::{Descriptor, Index, MediaType, Platform};
 use crate::{
     Error,
     layout::Layout,
-    state::{ImageRecord, State},
+    state::{ImageRecord, ManifestRecord, State},
 };
 
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -29,10 +29,10 @@ pub(crate) fn derive(state: &State) -> Index {
                 continue;
             }
             named = true;
-            manifests.extend(descriptor(image, &record.manifest, Some(name)));
+            manifests.extend(entry(image, &record.manifest, Some(name)));
         }
         if !named && let Some(manifest) = image.manifests.last() {
-            manifests.extend(descriptor(image, &manifest.digest, None));
+            manifests.extend(entry(image, &manifest.digest, None));
         }
     }
     Index {
@@ -52,7 +52,7 @@ fn has_tag(state: &State, id: &str, repository: &str) -> bool {
     names.any(|(_, record)| record.image == id)
 }
 
-fn descriptor(image: &ImageRecord, digest: &str, name: Option<&String>) -> Option<Descriptor> {
+fn entry(image: &ImageRecord, digest: &str, name: Option<&String>) -> Option<Descriptor> {
     let manifest = image
         .manifests
         .iter()
@@ -64,7 +64,16 @@ fn descriptor(image: &ImageRecord, digest: &str, name: Option<&String>) -> Optio
     if image.pinned {
         annotations.insert(PINNED.to_owned(), "true".to_owned());
     }
-    Some(Descriptor {
+    Some(descriptor(image, manifest, annotations))
+}
+
+/// An index's entry for a manifest of an image.
+pub(crate) fn descriptor(
+    image: &ImageRecord,
+    manifest: &ManifestRecord,
+    annotations: BTreeMap<String, String>,
+) -> Descriptor {
+    Descriptor {
         media_type: manifest.media_type.clone(),
         digest: manifest.digest.clone(),
         size: manifest.size,
@@ -76,7 +85,7 @@ fn descriptor(image: &ImageRecord, digest: &str, name: Option<&String>) -> Optio
             ..Platform::default()
         }),
         ..Descriptor::default()
-    })
+    }
 }
 
 /// Writes the document if the one on disk says something else.

@@ -109,6 +109,14 @@ impl Reference {
         pinned
     }
 
+    /// The name under which the store keeps it: with a digest the tag is only a comment.
+    pub(crate) fn key(&self) -> Option<String> {
+        match &self.digest {
+            Some(digest) => Some(self.with_digest(digest)),
+            None => self.tagged(),
+        }
+    }
+
     /// This repository at a digest, as CRI's `repo_digests` prints it.
     #[must_use]
     pub fn with_digest(&self, digest: &str) -> String {

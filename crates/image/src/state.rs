@@ -72,6 +72,16 @@ pub(crate) struct LayerRecord {
     pub(crate) inodes: u64,
 }
 
+/// What a text means: see [`State::meant`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Meant<'a> {
+    pub(crate) id: &'a str,
+    /// The name by which it was found; an id or a manifest's digest is none.
+    pub(crate) name: Option<&'a String>,
+    pub(crate) image: &'a ImageRecord,
+    pub(crate) manifest: &'a ManifestRecord,
+}
+
 impl ManifestRecord {
     /// All blobs, the manifest's own included.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -124,12 +134,33 @@ impl State {
     }
 
     fn by_reference(&self, reference: &Reference) -> Option<&str> {
-        // With a digest the tag is only a comment.
-        let name = match reference.digest() {
-            Some(digest) => reference.with_digest(digest),
-            None => reference.tagged()?,
+        let record = self.names.get(&reference.key()?);
+        record.map(|record| record.image.as_str())
+    }
+
+    /// The manifest that a text means: that of its name, else the newest of its image.
+    pub(crate) fn meant(&self, text: &str) -> Result<Option<Meant<'_>>, Error> {
+        let Some((id, image)) = self
+            .find(text)?
+            .and_then(|id| self.images.get_key_value(id))
+        else {
+            return Ok(None);
         };
-        self.names.get(&name).map(|record| record.image.as_str())
+        let key = text.parse::<Reference>().ok().and_then(|name| name.key());
+        let named = key.and_then(|key| self.names.get_key_value(&key));
+        let manifest = match named {
+            Some((_, record)) => image
+                .manifests
+                .iter()
+                .find(|manifest| manifest.digest == record.manifest),
+            None => image.manifests.last(),
+        };
+        Ok(manifest.map(|manifest| Meant {
+            id,
+            name: named.map(|(name, _)| name),
+            image,
+            manifest,
+        }))
     }
 
     fn by_prefix(&self, hex: &str) -> Result<Option<&str>, Error> {

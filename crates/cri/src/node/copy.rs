@@ -5,11 +5,10 @@ use cri_api::node::{
 };
 use image::copy::CopyInto;
 use tokio::sync::mpsc;
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Response, Status, Streaming};
 
 use super::{Answer, Answers, chunks};
-use crate::{error::Error, service::Service, v1::status};
+use crate::{service::Service, v1::status};
 
 /// Chunks of at most 1 MiB on their way, in either direction: a bound on memory.
 const CHUNKS: usize = 4;
@@ -28,21 +27,7 @@ pub(super) async fn copy_out(
         .copy_out(&container_id, path.into(), follow_link, to_client)
         .await;
     started.map_err(|error| status::from(&error))?;
-    let mut chunks = ReceiverStream::new(from_container);
-    // What fails before the first byte is the call's own failure.
-    let first = match chunks.next().await {
-        Some(Err(error)) => return Err(status::from(&error)),
-        first => first,
-    };
-    let chunks = tokio_stream::iter(first).chain(chunks);
-    Ok(Response::new(Box::pin(chunks.map(told))))
-}
-
-#[expect(clippy::result_large_err, reason = "the transport's own type")]
-fn told(chunk: Result<Vec<u8>, Error>) -> Result<CopyOutResponse, Status> {
-    chunk
-        .map(|chunk| CopyOutResponse { chunk })
-        .map_err(|error| status::from(&error))
+    chunks::answer(from_container, |chunk| CopyOutResponse { chunk }).await
 }
 
 pub(super) async fn copy_in(

@@ -14,16 +14,11 @@ use cri_api::node::{
 };
 use registry::{Pushed, Said};
 use tokio::sync::mpsc;
-use tokio_stream::{
-    StreamExt,
-    wrappers::{ReceiverStream, UnboundedReceiverStream},
-};
-use tonic::{Response, Status};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::{Answer, Answers, import::image_to_wire};
+use super::{Answer, Answers, chunks, import::image_to_wire};
 use crate::{
     checks::invalid,
-    error::Error,
     service::{PushRequest, Service},
     v1::status,
 };
@@ -51,21 +46,7 @@ pub(super) async fn export(
     }
     let (to_client, from_store) = mpsc::channel(WAITING);
     service.export_images(request.images, to_client);
-    let mut chunks = ReceiverStream::new(from_store);
-    // What fails before the first byte is the call's own failure.
-    let first = match chunks.next().await {
-        Some(Err(error)) => return Err(status::from(&error)),
-        first => first,
-    };
-    let chunks = tokio_stream::iter(first).chain(chunks);
-    Ok(Response::new(Box::pin(chunks.map(chunk_to_wire))))
-}
-
-#[expect(clippy::result_large_err, reason = "the transport's own type")]
-fn chunk_to_wire(chunk: Result<Vec<u8>, Error>) -> Result<ExportImagesResponse, Status> {
-    chunk
-        .map(|chunk| ExportImagesResponse { chunk })
-        .map_err(|error| status::from(&error))
+    chunks::answer(from_store, |chunk| ExportImagesResponse { chunk }).await
 }
 
 pub(super) fn push(service: &Service, request: PushImageRequest) -> Answers<PushImageEvent> {

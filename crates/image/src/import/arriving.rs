@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use sha2::{Digest, Sha256};
@@ -14,6 +14,7 @@ use crate::{
     Error,
     pipe::{Cancel, digest_of},
     source::{FetchError, FetchErrorKind, Remote, Source, Stopped},
+    store::lock,
 };
 
 /// Bytes after which the kernel is asked to begin writing.
@@ -48,7 +49,7 @@ impl<'a> Arriving<'a> {
             .mode(0o644)
             .open(&path)
             .map_err(Error::io("create", &path))?;
-        let from = source.blob(blob, stopped).map_err(Error::fetch)?;
+        let from = source.blob(blob, stopped).map_err(Error::from)?;
         Ok(Self {
             blob,
             from,
@@ -138,16 +139,12 @@ pub(super) fn fetch(mut arriving: Arriving<'_>, tick: &dyn Fn(u64)) -> Result<()
 /// What a read of a source failed with.
 pub(crate) fn fetch_failed(error: io::Error) -> Error {
     match error.downcast::<FetchError>() {
-        Ok(error) => Error::fetch(error),
-        Err(error) => Error::fetch(FetchError::new(FetchErrorKind::Unavailable, error)),
+        Ok(error) => error.into(),
+        Err(error) => FetchError::new(FetchErrorKind::Unavailable, error).into(),
     }
 }
 
 /// Whether the work is to end, as sources ask it.
 pub(crate) fn stopped<'a>(cancel: &'a Cancel<'a>) -> impl Fn() -> bool + Sync + 'a {
     move || cancel.is_set()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

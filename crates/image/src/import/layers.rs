@@ -15,7 +15,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -32,6 +32,7 @@ use crate::{
     pipe::{Cancel, Stop, pipe},
     stack::Stack,
     state::{self, LayerRecord},
+    store::lock,
     unpack,
 };
 
@@ -137,10 +138,6 @@ pub(super) fn unpack_all(
         Some(error) => Err(error),
         None => Ok(made.into_inner().unwrap_or_else(PoisonError::into_inner)),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Each missing layer and blob once, bottom up; what is shared is reported at once.

@@ -162,22 +162,10 @@ pub(crate) fn tag(store: &Store, text: &str, reference: &Reference) -> Result<bo
     let reference = reference.pinned();
     store.change(
         |state| {
-            let Some(id) = state.find(text)?.map(str::to_owned) else {
-                return Ok(false);
-            };
-            let said = text.parse::<Reference>().ok();
-            let said = said.and_then(|said| match said.digest() {
-                Some(digest) => Some(said.with_digest(digest)),
-                None => said.tagged(),
-            });
-            let wanted = said.and_then(|name| state.names.get(&name));
-            let wanted = wanted.map(|record| record.manifest.clone());
-            let image = state.images.get(&id);
-            let manifest = image.and_then(|image| match &wanted {
-                Some(digest) => image.manifests.iter().find(|one| one.digest == *digest),
-                None => image.manifests.last(),
-            });
-            let Some(manifest) = manifest.cloned() else {
+            let Some((id, manifest)) = state
+                .meant(text)?
+                .map(|meant| (meant.id.to_owned(), meant.manifest.clone()))
+            else {
                 return Ok(false);
             };
             super::choose::check_pinned(&reference, &manifest)?;

@@ -44,7 +44,7 @@ pub(crate) fn pull(
     // it from here either.
     let digest = source
         .digest(&stopped(&cancel))
-        .map_err(Error::fetch)?
+        .map_err(Error::from)?
         .or_else(|| reference.digest().map(str::to_owned));
     if let Some(digest) = &digest
         && let Some(image) = publish::known(store, &reference, digest, &platform)?
@@ -128,7 +128,7 @@ impl Contact<'_> {
         let fetched = self
             .source
             .manifest(digest, limits.manifest_bytes, &stopped)
-            .map_err(Error::fetch)?;
+            .map_err(Error::from)?;
         check_size(&fetched.data, limits.manifest_bytes, "the manifest")?;
         let actual = digest_of(Sha256::new_with_prefix(&fetched.data));
         if let Some(expected) = digest
@@ -208,7 +208,7 @@ impl Contents for Contact<'_> {
             let fetched = contact
                 .source
                 .manifest(Some(&descriptor.digest), limit, &stopped)
-                .map_err(Error::fetch)?;
+                .map_err(Error::from)?;
             Ok(fetched.data)
         })
     }
@@ -222,7 +222,7 @@ impl Contents for Contact<'_> {
                 size: descriptor.size,
                 urls: Vec::new(),
             };
-            let from = contact.source.blob(&blob, &stopped).map_err(Error::fetch)?;
+            let from = contact.source.blob(&blob, &stopped).map_err(Error::from)?;
             let mut data = Vec::new();
             std::io::Read::read_to_end(
                 &mut std::io::Read::take(from, descriptor.size.saturating_add(1)),
