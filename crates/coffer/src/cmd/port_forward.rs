@@ -88,19 +88,9 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     let (failures, mut failed) = mpsc::channel(16);
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(0),
-            _ = terminate.recv() => return Ok(0),
-            connection = accepted.recv() => {
-                let Some((connection, number)) = connection else { return Ok(0) };
-                let port = Port { pod: pod.id.clone(), name: pod.name.clone(), number };
-                let (daemon, failures) = (daemon.clone(), failures.clone());
-                tokio::spawn(async move {
-                    if let Err(error) = forward::carry(&daemon, &port, connection).await {
-                        let _ = failures.send(error).await;
-                    }
-                });
-            }
-            error = failed.recv() => if let Some(error) = error {
+            // A failure that was heard of is told before anything else.
+            biased;
+            Some(error) = failed.recv() => {
                 // A port that nobody serves is one connection's trouble; a pod that has gone is ours.
                 if !still_there(&daemon, &pod).await? {
                     return Err(Error::State {
@@ -109,6 +99,20 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
                     });
                 }
                 crate::report(&error);
+            }
+            _ = interrupt.recv() => return Ok(0),
+            _ = terminate.recv() => return Ok(0),
+            connection = accepted.recv() => {
+                let Some((mut connection, number)) = connection else { return Ok(0) };
+                let port = Port { pod: pod.id.clone(), name: pod.name.clone(), number };
+                let (daemon, failures) = (daemon.clone(), failures.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = forward::carry(&daemon, &port, &mut connection).await {
+                        let _ = failures.send(error).await;
+                    }
+                    // Only now: who sees the connection close may already press Ctrl-C.
+                    drop(connection);
+                });
             }
         }
     }

@@ -33,14 +33,15 @@ pub(crate) struct Port {
     pub(crate) number: u16,
 }
 
-/// Carries one connection until both sides are done.
+/// Carries one connection until both sides are done. Closing it is left to the caller, who may want to
+/// tell of a failure first.
 ///
 /// # Errors
 /// The daemon's for the call; [`Error::State`] with what the far side said.
 pub(crate) async fn carry(
     daemon: &Daemon,
     port: &Port,
-    connection: TcpStream,
+    connection: &mut TcpStream,
 ) -> Result<(), Error> {
     let url = daemon
         .port_forward_url(&port.pod, &port.name, port.number)
@@ -48,7 +49,7 @@ pub(crate) async fn carry(
     let what = format!("forward port {} of pod {}", port.number, port.name);
     let socket = Socket::open(&what, &url).await?;
     let _ = connection.set_nodelay(true);
-    let (mut from_us, mut to_us) = connection.into_split();
+    let (mut from_us, mut to_us) = connection.split();
     let (mut sink, mut stream) = socket.stream.split();
     let sending = async {
         let mut buffer = vec![0; CHUNK];
@@ -93,7 +94,10 @@ pub(crate) async fn carry(
                 _ => {}
             }
         }
-        let _ = to_us.shutdown().await;
+        // Trouble is told before the connection ends.
+        if trouble.is_empty() {
+            let _ = to_us.shutdown().await;
+        }
         trouble
     };
     let mut receiving = std::pin::pin!(receiving);

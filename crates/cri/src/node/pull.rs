@@ -43,6 +43,8 @@ enum At {
         pull: futures::future::BoxFuture<'static, Result<image::Image, crate::error::Error>>,
         view: watch::Receiver<View>,
     },
+    /// The layers' last state has been told.
+    Ending(Result<PullImageEvent, Status>),
     Ended,
 }
 
@@ -53,24 +55,30 @@ fn events(
     let (to, view) = watch::channel(View::new());
     let pull = Box::pin(async move { service.pull_image(request, Some(to)).await });
     unfold(At::Pulling { pull, view }, |at| async move {
-        let At::Pulling { mut pull, mut view } = at else {
-            return None;
+        let (mut pull, mut view) = match at {
+            At::Pulling { pull, view } => (pull, view),
+            At::Ending(done) => return Some((done, At::Ended)),
+            At::Ended => return None,
         };
-        let event = tokio::select! {
-            // The end is told once, after the last progress that was seen.
+        tokio::select! {
+            // The end is told once, after what became of the layers: a quick pull has no other report.
             done = &mut pull => {
                 let done = done
-                    .map(|image| Event::Done(image_to_wire(image)))
+                    .map(|image| wire(Event::Done(image_to_wire(image))))
                     .map_err(|error| status::from(&error));
-                return Some((done.map(wire), At::Ended));
+                if done.is_err() || view.borrow().is_empty() {
+                    return Some((done, At::Ended));
+                }
+                Some((Ok(progress(&mut view)), At::Ending(done)))
             }
-            () = next(&mut view) => {
-                let layers = view.borrow_and_update().iter().map(layer).collect();
-                Event::Progress(PullProgress { layers })
-            }
-        };
-        Some((Ok(wire(event)), At::Pulling { pull, view }))
+            () = next(&mut view) => Some((Ok(progress(&mut view)), At::Pulling { pull, view })),
+        }
     })
+}
+
+fn progress(view: &mut watch::Receiver<View>) -> PullImageEvent {
+    let layers = view.borrow_and_update().iter().map(layer).collect();
+    wire(Event::Progress(PullProgress { layers }))
 }
 
 /// The next change, not sooner than a step from now.

@@ -110,7 +110,7 @@ impl Service {
             let session = registry.session(&asked, &request.auth, Access::Pull, handle)?;
             let digest = session
                 .digest(&|| stopped.load(Ordering::Relaxed))
-                .map_err(fetch)?;
+                .map_err(image::Error::from)?;
             Ok::<_, Error>((Arc::new(session), digest))
         })
         .await?;
@@ -139,6 +139,10 @@ impl Service {
                 ended = seat.wait() => ended,
                 () = forward(&seat, view.as_ref()) => seat.wait().await,
             };
+            // What came between the last look and the end: of a quick pull that is all.
+            if let Some(view) = &view {
+                view.send_replace(seat.view().borrow().clone());
+            }
             if seat.leads {
                 return ended;
             }
@@ -169,7 +173,8 @@ impl Job {
             };
             let progress = |progress| flight.tell(progress);
             let service = &self.service;
-            let known = service.images.list().unwrap_or_default();
+            let name = self.reference.pinned().to_string();
+            let known = service.images.get(&name).ok().flatten();
             let result = service.images.pull(
                 &self.reference,
                 &source,
@@ -178,7 +183,7 @@ impl Job {
                 flight.cancel(),
             );
             if let Ok(image) = &result
-                && !known.contains(image)
+                && known.as_ref() != Some(image)
             {
                 let name = self.reference.to_string();
                 service.events.image(Action::Pull, &image.id, &name);
@@ -200,9 +205,4 @@ async fn forward(seat: &Seat, to: Option<&watch::Sender<View>>) {
         }
     }
     std::future::pending().await
-}
-
-fn fetch(error: FetchError) -> Error {
-    let text = error.to_string();
-    Error::from(image::Error::Fetch(error.kind(), text))
 }
