@@ -12,7 +12,7 @@ TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
 # Root tests wait more than they compute.
 NEXTEST := cargo nextest run --workspace $(FAILPOINTS)
 
-.PHONY: help setup setup-build build demo test lint unit system bench measure deny clean
+.PHONY: help setup setup-build build demo guest test lint unit system bench measure deny clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ build: setup-build ## Release binaries coffer, coffer-agent and coffer-oci in ./
 demo: build ## A pod from a real image that lives through a SIGKILL of its daemon
 	@scripts/setup.sh demo
 	@scripts/demo.sh
+
+guest: setup ## A kernel for virtual machines in target/guest; docs/guest.md runs scripts in them
+	cargo build --workspace --bins --locked $(FAILPOINTS)
+	$(TEST_BINS)/guest --cache $(TARGET_DIR)/guest build
 
 test: setup lint ## Lints, unit tests, goldens, root tests, whole-system tests
 	cargo build --workspace --bins --locked $(FAILPOINTS)

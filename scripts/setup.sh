@@ -10,6 +10,8 @@ build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
 demo=(busybox-static iproute2)
 # procps: `ps`, for coffer-oci ps. fish, zsh: completions are tried in the shells themselves.
 test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh)
+# Virtual machines: the emulator, strip, setpriv.
+test+=(qemu-system-x86 binutils util-linux)
 bench=("${build[@]}" "${demo[@]}" crun runc podman)
 
 case "${1:-}" in
