@@ -92,7 +92,12 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
                         set(&tree, &path, MountAttr::new(0, 0, *propagation), true)?;
                         tree
                     }
-                    Some(Rootfs::Mount(fd)) => fd,
+                    Some(Rootfs::Mount(fd)) => {
+                        // Taken from a shared mount it would be shared, and could not be pivoted to.
+                        let name = Path::new("the root filesystem");
+                        set(&fd, name, MountAttr::new(0, 0, *propagation), true)?;
+                        fd
+                    }
                     None => return Err(Error::Protocol),
                 };
                 fds.own(root)?
