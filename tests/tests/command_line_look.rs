@@ -186,6 +186,7 @@ async fn logs_are_bounded_by_number_and_time_and_merged() {
     assert_eq!(last.lines().collect::<Vec<_>>(), lines[lines.len() - 2..]);
     assert_eq!(ok(&node, &["logs", "-n", "0", "web"]), "");
     assert_eq!(ok(&node, &["logs", "--tail", "all", "web"]), text);
+    assert_eq!(ok(&node, &["logs", "--tail", "-1", "web"]), text);
     assert_eq!(ok(&node, &["logs", "--tail", "999", "web"]), text);
 
     let stamped = ok(&node, &["logs", "-t", "web"]);
@@ -211,6 +212,12 @@ async fn logs_are_bounded_by_number_and_time_and_merged() {
     fails(
         &node,
         &["logs", "--tail", "few", "web"],
+        2,
+        &["number of lines"],
+    );
+    fails(
+        &node,
+        &["logs", "--tail", "-2", "web"],
         2,
         &["number of lines"],
     );
@@ -480,7 +487,17 @@ async fn everything_about_an_object_and_the_node() {
         (&info["containers"], &info["containers_running"]),
         (&2.into(), &1.into())
     );
-    assert!(ok(&node, &["info"]).contains("RuntimeReady"));
+    let shown = ok(&node, &["info"]);
+    let mut names: Vec<&str> = shown
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.contains(&"RuntimeReady"), "{shown}");
+    assert_eq!(ok(&node, &["info", "--format", "table"]), shown);
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "something is said twice: {shown}");
     assert_eq!(
         ok(&node, &["info", "-f", "{{.version.runtime_name}}"]),
         "coffer\n"
@@ -590,9 +607,29 @@ async fn words_of_other_tools_and_slips_are_answered() {
         (&["exec"], 125, "required"),
         (&["pod", "list", "--quite"], 2, "--quiet"),
         (&["frobnicate"], 2, "unrecognized subcommand"),
+        (&["help", "imgaes"], 2, "'images'"),
+        (&["help", "login"], 2, "auth.json"),
+        (&["run", "-it"], 125, "Usage: coffer run [OPTIONS] <IMAGE>"),
+        (
+            &["run", "--network", "host", "--hostname", "x", "y"],
+            125,
+            "--hostname has no effect",
+        ),
+        (
+            &["run", "--network", "host", "-p", "80:80", "y"],
+            125,
+            "nothing to publish",
+        ),
+        (&["port-forward", "web", "70000"], 2, "\"70000\" is no port"),
     ] {
         fails(&node, words, code, &[part]);
     }
+    assert_eq!(
+        ok(&node, &["help", "run"]),
+        ok(&node, &["run", "--help"]),
+        "help is a word, too"
+    );
+    assert_eq!(ok(&node, &["help"]), ok(&node, &["--help"]));
     let help = node.coffer(&[]);
     assert!(stderr(&help).contains("Look:\n  ps "), "{}", stderr(&help));
     assert!(!stderr(&help).contains("__complete"));

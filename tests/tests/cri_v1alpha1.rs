@@ -155,6 +155,7 @@ async fn a_pod_lives_its_whole_life() {
     assert_eq!(told.state(), wire::PodSandboxState::SandboxReady);
     assert!(told.created_at() > 0);
     assert_eq!(told.labels, config.labels);
+    let (metadata, created_at) = (told.metadata.clone(), told.created_at);
     // This version knows one address: the first that v1 tells.
     let newer = node.client().await.pod_status(&pod_id).await.unwrap();
     let ip = told.network.unwrap().ip.unwrap();
@@ -180,6 +181,36 @@ async fn a_pod_lives_its_whole_life() {
     wait_for(&log, " stdout F grüß dich").await;
     let (code, user) = exec(&mut runtime, &id, "id -un; exit 7").await;
     assert_eq!((code, user.as_str()), (7, "user\n"));
+
+    let listed = runtime.list_pod_sandbox(wire::ListPodSandboxRequest::default());
+    let listed = listed.await.unwrap().into_inner().items;
+    let expected = wire::PodSandbox {
+        id: Some(pod_id.clone()),
+        metadata,
+        state: Some(wire::PodSandboxState::SandboxReady.into()),
+        created_at,
+        labels: config.labels.clone(),
+        annotations: config.annotations.clone(),
+    };
+    assert_eq!(listed, [expected]);
+    for (filter, found) in [
+        (by_id(&pod_id[..12]), 1),
+        (by_id("nobody"), 0),
+        (by_label("app", "first"), 1),
+        (by_label("app", "second"), 0),
+        (by_state(wire::PodSandboxState::SandboxReady), 1),
+        (by_state(wire::PodSandboxState::SandboxNotready), 0),
+    ] {
+        let request = wire::ListPodSandboxRequest {
+            filter: Some(filter.clone()),
+        };
+        let listed = runtime
+            .list_pod_sandbox(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(listed.items.len(), found, "{filter:?}");
+    }
 
     let listed = runtime.list_containers(wire::ListContainersRequest::default());
     let listed = listed.await.unwrap().into_inner().containers;
@@ -232,6 +263,27 @@ async fn a_pod_lives_its_whole_life() {
     let all = images.list_images(wire::ListImagesRequest::default()).await;
     assert_eq!(all.unwrap().into_inner().images, []);
     node.finish().await;
+}
+
+fn by_id(id: &str) -> wire::PodSandboxFilter {
+    wire::PodSandboxFilter {
+        id: Some(id.into()),
+        ..Default::default()
+    }
+}
+
+fn by_label(key: &str, value: &str) -> wire::PodSandboxFilter {
+    wire::PodSandboxFilter {
+        label_selector: [(key.to_owned(), value.to_owned())].into(),
+        ..Default::default()
+    }
+}
+
+fn by_state(state: wire::PodSandboxState) -> wire::PodSandboxFilter {
+    wire::PodSandboxFilter {
+        state: Some(state.into()),
+        ..Default::default()
+    }
 }
 
 async fn wait_for(path: &Path, text: &str) {

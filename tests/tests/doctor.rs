@@ -107,6 +107,32 @@ async fn this_machine_is_fit_for_pods_with_and_without_a_daemon() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_answers_says_what_is_to_be_looked_at() {
+    let mut node = Node::new();
+    node.configuration =
+        "network.bridge = \"other0\"\nnetwork.ipv4 = \"10.99.0.0/16\"\n".to_owned();
+    node.start().await;
+    let client = node.client().await;
+    // The bridge is there: its subnets are in nobody's way but its own.
+    let pod = configs::pod("web", &node.logs());
+    client.run_pod(&pod).await.unwrap();
+    let output = node.coffer(&["doctor", "-o", "json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = found.as_array().unwrap();
+    let said = |area, check| of(found, area, check)["found"].as_str().unwrap().to_owned();
+    let settings = said("network", "settings");
+    assert!(
+        settings.contains("10.99.0.0/16") && settings.contains("other0"),
+        "{settings}"
+    );
+    assert_eq!(of(found, "network", "subnets")["verdict"], "ok");
+    let root = node.root().display().to_string();
+    assert!(said("disk", "root filesystem").contains(&root));
+    assert_eq!(output.status.code(), Some(0), "{found:#?}");
+    node.finish().await;
+}
+
+#[tokio::test]
 async fn what_pods_need_and_is_missing_ends_with_one_and_a_fix() {
     let node = Node::new();
     fs::create_dir(node.state()).unwrap();

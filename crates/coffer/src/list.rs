@@ -80,7 +80,7 @@ pub(crate) fn print<T: Listed>(
     items: &[T],
     fields: &[Field<T>],
 ) -> Result<(), Error> {
-    if let Some(template) = &how.format {
+    if let Some(template) = how.format.as_ref().filter(|format| !format.is_table()) {
         return items.iter().try_for_each(|item| filled(template, item));
     }
     if how.quiet {

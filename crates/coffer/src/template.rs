@@ -7,6 +7,7 @@
 //! {{json .labels}}     a value as JSON; {{json .}} is all of it
 //! \t \n                a tab, a new line
 //! ```
+//! The words `json` and `table` alone mean what they say.
 
 use serde_json::Value;
 
@@ -29,6 +30,9 @@ impl Template {
                 json: true,
             }]));
         }
+        if text.trim() == "table" {
+            return Ok(Template(Vec::new()));
+        }
         let mut rest = text.strip_prefix("table ").unwrap_or(text);
         let mut parts = Vec::new();
         while let Some((before, after)) = rest.split_once("{{") {
@@ -41,6 +45,11 @@ impl Template {
         }
         parts.push(Part::Text(unescape(rest)));
         Ok(Template(parts))
+    }
+
+    /// Whether it was the word `table`: what there is without a template.
+    pub(crate) fn is_table(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The template with the fields of `value`; the error names the fields that there are.

@@ -1,5 +1,6 @@
 //! From the words on the command line to a [`Cli`]. A slip gets the nearest right word (clap does
-//! that); a word that other tools have and this one does not gets a sentence that says what to do.
+//! that) and the usage in full; a word that other tools have and this one does not gets a sentence
+//! that says what to do. `help COMMAND` is `COMMAND --help`.
 
 use std::{ffi::OsString, io::Write};
 
@@ -60,7 +61,7 @@ const FOREIGN: [(&[&str], &str); 10] = [
 
 /// What was asked, or the exit code after it was said why that makes no sense.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
-    let words: Vec<OsString> = words.into_iter().collect();
+    let words = help_last(words.into_iter().collect());
     let mut command = help::command();
     command.build();
     let words = operands::separated(&command, words);
@@ -77,6 +78,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, u8
         return Err(0);
     }
     suggest(&mut error);
+    explain(&mut error, &words);
     if let Some(said) = foreign(&error) {
         let _ = writeln!(std::io::stderr().lock(), "{said}");
     } else if let Some(help) = help_of_lacking(&error, &words) {
@@ -85,6 +87,48 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, u8
         let _ = error.print();
     }
     Err(code(&words))
+}
+
+/// `coffer help run` is what people type who do not know `coffer run --help` yet.
+fn help_last(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.push("--help".into());
+    }
+    words
+}
+
+/// The usage in full: clap's own leaves out what was not given and shows what the environment did.
+/// And no advice to pass a slip on as a value where an option was probably meant.
+fn explain(error: &mut clap::Error, words: &[OsString]) {
+    // After a word that is no command nobody knows whose the others are.
+    let known = error.kind() != ErrorKind::InvalidSubcommand;
+    if known && error.get(ContextKind::Usage).is_some() {
+        let usage = named(&mut help::command(), words).render_usage();
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+    if error.get(ContextKind::SuggestedArg).is_some() {
+        error.insert(ContextKind::Suggested, ContextValue::None);
+    }
+}
+
+/// The command that the words name, with those below it built.
+fn named<'a>(command: &'a mut clap::Command, words: &[OsString]) -> &'a mut clap::Command {
+    command.build();
+    let mut at = command;
+    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+        if at.find_subcommand(word).is_none() {
+            // An option, or its value.
+            if at.has_subcommands() {
+                continue;
+            }
+            break;
+        }
+        #[expect(clippy::unwrap_used, reason = "it has just been found")]
+        let inner = at.find_subcommand_mut(word).unwrap();
+        at = inner;
+    }
+    at
 }
 
 /// `run` and `exec` keep small numbers for the command that they run.
@@ -105,15 +149,7 @@ fn help_of_lacking(error: &clap::Error, words: &[OsString]) -> Option<String> {
     if error.kind() != ErrorKind::MissingSubcommand {
         return None;
     }
-    let mut command = help::command();
-    command.build();
-    let mut at = &mut command;
-    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
-        if at.find_subcommand(word).is_some() {
-            at = at.find_subcommand_mut(word)?;
-        }
-    }
-    Some(at.render_help().to_string())
+    Some(named(&mut help::command(), words).render_help().to_string())
 }
 
 /// Replaces clap's guesses, which count neither swapped letters nor what is hidden, by the command
@@ -184,6 +220,69 @@ mod tests {
             suggest(&mut error);
             let text = error.to_string();
             assert!(text.contains(meant) && !text.contains("inspectp"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_usage_is_that_of_the_command_in_full() {
+        let said = |line: &[&str]| {
+            let words = std::iter::once("coffer").chain(line.iter().copied());
+            let words: Vec<OsString> = words.map(OsString::from).collect();
+            let mut error = error(line);
+            explain(&mut error, &words);
+            error.to_string()
+        };
+        for (line, usage) in [
+            (
+                &["run", "-it"][..],
+                "coffer run [OPTIONS] <IMAGE> [COMMAND]...",
+            ),
+            (
+                &["--socket", "/s", "logs", "-f"],
+                "coffer logs [OPTIONS] <NAME>...",
+            ),
+            (
+                &["--socket", "run", "exec"],
+                "coffer exec [OPTIONS] <CONTAINER> <COMMAND>...",
+            ),
+            (&["contianer", "ls"], "coffer [OPTIONS] <COMMAND>"),
+            (
+                &["container", "rm"],
+                "coffer container rm [OPTIONS] <NAME>...",
+            ),
+            (
+                &["run", "--nmae", "x", "box"],
+                "coffer run [OPTIONS] <IMAGE> [COMMAND]...",
+            ),
+        ] {
+            let text = said(line);
+            assert!(
+                text.contains(&format!("Usage: {usage}\n")),
+                "{line:?}: {text}"
+            );
+        }
+        let text = said(&["run", "--nmae", "x", "box"]);
+        assert!(
+            text.contains("'--name'") && !text.contains("-- --nmae"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn help_is_a_word_too() {
+        let words = |line: &[&str]| -> Vec<OsString> {
+            std::iter::once(&"coffer")
+                .chain(line)
+                .map(OsString::from)
+                .collect()
+        };
+        for (line, meant) in [
+            (&["help"][..], &["--help"][..]),
+            (&["help", "run"], &["run", "--help"]),
+            (&["help", "pod", "ls"], &["pod", "ls", "--help"]),
+            (&["run", "box", "help"], &["run", "box", "help"]),
+        ] {
+            assert_eq!(help_last(words(line)), words(meant));
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Options {
     pub cgroup_root: String,
     /// `--log-level` of the agents: error, warn, info, debug or trace.
     pub agent_log_level: String,
+    /// The file that these settings were read from, told to those who ask for the status.
+    pub config: Option<PathBuf>,
     /// What the operator has configured for all containers.
     pub node: NodeSettings,
     /// How long [`crate::Runtime::open`] may wait for agents to answer; those that are slower are
@@ -148,6 +150,7 @@ impl Options {
             agent,
             cgroup_root: "coffer".to_owned(),
             agent_log_level: "info".to_owned(),
+            config: None,
             node: NodeSettings::default(),
             recovery_wait: Duration::from_millis(700),
             network: NetworkOptions::None,

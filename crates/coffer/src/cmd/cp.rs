@@ -92,7 +92,6 @@ async fn copy_out(
     let path = if path.is_empty() { "/" } else { path };
     let target = landing(to, base_name(path), contents, args.archive)?;
     let (writer, reader) = pipe();
-    let shown = target.directory.clone();
     let placing = tokio::task::spawn_blocking(move || copy::place(reader, &target));
     // What the container says counts before what became of half of it.
     daemon
@@ -104,7 +103,7 @@ async fn copy_out(
     })?;
     told(&placed.skipped);
     if !args.quiet {
-        done(placed.entries, placed.bytes, &shown.display().to_string())?;
+        done(placed.entries, placed.bytes, to)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `coffer doctor`: what pods need of this machine, each with a verdict and a fix. Ends with 1 when
-//! something fails that pods need. Works with the daemon down.
+//! something fails that pods need. Works with the daemon down; a daemon that answers is asked where
+//! it has its state and which configuration it was started with.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,9 +8,10 @@ use std::{
 };
 
 use cri::offline::{self, LastDaemon};
+use serde_json::Value;
 
 use crate::{
-    client::Daemon,
+    client::{Daemon, Details},
     config::Said,
     doctor::{self, Finding, Form, Subject, Verdict},
     error::Error,
@@ -30,16 +32,16 @@ pub(crate) struct Args {
     /// Only what is not as it should be
     #[arg(short, long)]
     quiet: bool,
-    /// Durable state of the daemon [default: that of the configuration]
+    /// Durable state of the daemon [default: the daemon's word, or that of the configuration]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// State of the daemon's pods [default: the socket's directory, or that of the configuration]
+    /// State of the daemon's pods [default: the daemon's word, the socket's directory, or that of the configuration]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Configuration [default: /etc/coffer/config.toml]
+    /// Configuration [default: the daemon's, or /etc/coffer/config.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// First part of the names of cgroups [default: that of the configuration]
+    /// First part of the names of cgroups [default: the daemon's word, or that of the configuration]
     #[arg(long, value_name = "NAME")]
     cgroup_root: Option<String>,
     /// Be the child of the trial of user namespaces
@@ -56,10 +58,14 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
                 source,
             });
     }
-    let subject = subject(&args, socket)?;
     let asked = tokio::time::timeout(PATIENCE, ask(socket)).await;
-    let daemon = match asked {
-        Ok(Ok((version, conditions))) => doctor::daemon_says(&version, &conditions),
+    let details = match &asked {
+        Ok(Ok((_, _, details))) => details.get("info"),
+        _ => None,
+    };
+    let subject = subject(&args, details, socket)?;
+    let daemon = match &asked {
+        Ok(Ok((version, conditions, _))) => doctor::daemon_says(version, conditions),
         Ok(Err(error)) => silent(&subject, &error.to_string()),
         Err(_) => silent(&subject, &format!("it did not answer within {PATIENCE:?}")),
     };
@@ -81,15 +87,23 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     Ok(if failed { exit::FAILURE } else { 0 })
 }
 
-fn subject(args: &Args, socket: &Path) -> Result<Subject, Error> {
+/// What is looked at: the flags say it, then the daemon, if there is one, then the configuration.
+fn subject(args: &Args, daemon: Option<&Value>, socket: &Path) -> Result<Subject, Error> {
     let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let told = |key: &str| Some(daemon?.get(key)?.as_str()?.to_owned());
     let mut said = Said::default();
-    said.say("root", args.root.as_ref().map(path));
-    said.say("cgroup_root", args.cgroup_root.clone());
-    let state = crate::places::state(args.state.clone(), socket)?;
+    said.say("root", args.root.as_ref().map(path).or(told("rootDir")));
+    let cgroups = args.cgroup_root.clone().or(told("cgroupRoot"));
+    said.say("cgroup_root", cgroups);
+    said.say("agent", told("agent"));
+    let state = args.state.clone().or(told("stateDir").map(PathBuf::from));
+    let state = crate::places::state(state, socket)?;
     said.say("state", Some(path(&state)));
     said.say("socket", Some(socket.display().to_string()));
-    let said = said.or(Said::read(args.config.as_deref())?);
+    let config = told("config").map(PathBuf::from);
+    // One that is gone by now can't be asked any more.
+    let config = args.config.clone().or(config.filter(|file| file.exists()));
+    let said = said.or(Said::read(config.as_deref())?);
     Ok(Subject {
         root: said.text("root").into(),
         state,
@@ -99,12 +113,12 @@ fn subject(args: &Args, socket: &Path) -> Result<Subject, Error> {
     })
 }
 
-async fn ask(socket: &Path) -> Result<(String, Vec<Condition>), Error> {
+async fn ask(socket: &Path) -> Result<(String, Vec<Condition>, Details), Error> {
     let daemon = Daemon::connect(socket).await?;
     let version = daemon.version().await?;
-    let (conditions, _) = daemon.conditions().await?;
+    let (conditions, details) = daemon.conditions().await?;
     let name = format!("{} {}", version.runtime_name, version.runtime_version);
-    Ok((name, conditions))
+    Ok((name, conditions, details))
 }
 
 /// The daemon does not answer: what is known of it.

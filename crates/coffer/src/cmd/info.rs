@@ -1,6 +1,6 @@
 //! `coffer info`: the daemon's conditions, and what it says about this node.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::Value;
 
@@ -30,11 +30,11 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
     let daemon = Daemon::connect(socket).await?;
     let info = gather(&daemon, socket).await?;
     match (&args.format, args.output) {
-        (Some(template), _) => list::filled(template, &info)?,
-        (None, Format::Json) => out::json(&info)?,
-        (None, Format::Yaml) => out::yaml(&info)?,
-        (None, Format::Name) => out::line(&info.version.runtime_name)?,
-        (None, Format::Table | Format::Wide) => print(&info)?,
+        (Some(template), _) if !template.is_table() => list::filled(template, &info)?,
+        (_, Format::Json) => out::json(&info)?,
+        (_, Format::Yaml) => out::yaml(&info)?,
+        (_, Format::Name) => out::line(&info.version.runtime_name)?,
+        (_, Format::Table | Format::Wide) => print(&info)?,
     }
     Ok(0)
 }
@@ -95,19 +95,23 @@ fn print(info: &Info) -> Result<(), Error> {
         &format!("{} ({running} running)", info.containers),
     )?;
     row("images", &info.images.to_string())?;
+    let mut shown = ["version", "pods", "containers"].map(str::to_owned).into();
     info.info
         .iter()
-        .try_for_each(|(name, value)| details(name, value))
+        .try_for_each(|(name, value)| details(name, value, &mut shown))
 }
 
 /// What the daemon adds of its own accord, a line for each value that is not shown already. Tables
 /// are for programs: `-o json` has them.
-fn details(name: &str, value: &Value) -> Result<(), Error> {
+fn details(name: &str, value: &Value, shown: &mut BTreeSet<String>) -> Result<(), Error> {
+    if !value.is_object() && !shown.insert(name.to_owned()) {
+        return Ok(());
+    }
     match value {
+        Value::Null => Ok(()),
         Value::Object(map) => map
             .iter()
-            .filter(|(key, _)| !["version", "pods", "containers"].contains(&key.as_str()))
-            .try_for_each(|(key, value)| details(key, value)),
+            .try_for_each(|(key, value)| details(key, value, shown)),
         Value::Array(list) if list.iter().any(Value::is_object) => Ok(()),
         Value::Array(list) => {
             let texts: Vec<String> = list.iter().map(plain).collect();

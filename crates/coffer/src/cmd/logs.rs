@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     follow: bool,
     /// Only the last lines of each container, or all
-    #[arg(long, short = 'n', value_name = "COUNT|all", value_parser = tail)]
+    #[arg(long, short = 'n', value_name = "COUNT|all", value_parser = tail, allow_negative_numbers = true)]
     tail: Option<Tail>,
     /// Only lines since then: how long ago (10m, 2h) or a time
     #[arg(long, value_name = "TIME", value_parser = times::point, allow_hyphen_values = true)]

@@ -93,12 +93,12 @@ const FIELDS: [Field<Row>; 8] = [
         cell: |row, _| row.ips.as_deref().unwrap_or_default().join(", ").into(),
     },
     Field {
-        column: Column::new("PORTS").shed(4),
+        column: Column::new("PORTS").floor(23).shed(4),
         wide: true,
         cell: |row, _| row.ports.as_str().into(),
     },
     Field {
-        column: Column::new("CREATED").shed(4),
+        column: Column::new("CREATED").floor(15).shed(4),
         wide: false,
         cell: |row, _| human::ago(row.pod.created_at.0).into(),
     },

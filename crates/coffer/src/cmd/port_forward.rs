@@ -45,7 +45,12 @@ pub(crate) struct Args {
 fn pair(text: &str) -> Result<(u16, u16), String> {
     let number = |digits: &str| {
         let port = digits.parse::<u16>().ok().filter(|port| *port > 0);
-        port.ok_or_else(|| format!("{digits:?} in {text:?} is no port (1 to 65535)"))
+        let place = if digits == text {
+            String::new()
+        } else {
+            format!(" in {text:?}")
+        };
+        port.ok_or_else(|| format!("{digits:?}{place} is no port (1 to 65535)"))
     };
     match text.split_once(':') {
         Some(("" | "0", remote)) => Ok((0, number(remote)?)),

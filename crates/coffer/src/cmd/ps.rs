@@ -89,17 +89,17 @@ const FIELDS: [Field<Row>; 8] = [
         cell: |row, full| image_name(&row.container.image, full),
     },
     Field {
-        column: Column::new("STATUS").floor(10),
+        column: Column::new("STATUS").floor(14),
         wide: false,
         cell: |row, _| row.status(),
     },
     Field {
-        column: Column::new("PORTS").shed(4),
+        column: Column::new("PORTS").floor(23).shed(4),
         wide: false,
         cell: |row, _| row.ports.as_str().into(),
     },
     Field {
-        column: Column::new("CREATED").shed(5),
+        column: Column::new("CREATED").floor(15).shed(5),
         wide: false,
         cell: |row, _| human::ago(row.container.created_at.0).into(),
     },

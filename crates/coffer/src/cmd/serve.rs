@@ -47,6 +47,11 @@ pub(crate) fn run(args: Args, socket: Option<PathBuf>) -> Result<u8, Error> {
     let beside = std::env::current_exe().ok();
     let beside = beside.as_deref().and_then(std::path::Path::parent);
     let config = flags.or(Said::read(args.config.as_deref())?).mean(beside)?;
+    let file = args.config.map(std::path::absolute).transpose();
+    let file = file.map_err(|source| Error::Io {
+        what: "find the working directory".to_owned(),
+        source,
+    })?;
     log_to_stderr(config.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -58,13 +63,13 @@ pub(crate) fn run(args: Args, socket: Option<PathBuf>) -> Result<u8, Error> {
             what: "start the event loop".to_owned(),
             source,
         })?;
-    let done = runtime.block_on(serve(config));
+    let done = runtime.block_on(serve(config, file));
     // A blocking call that still runs must not keep a daemon alive that was told to end.
     runtime.shutdown_background();
     done.map(|()| 0)
 }
 
-async fn serve(config: Config) -> Result<(), Error> {
+async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
     // Signals are caught from here on, so that none ends the daemon half-way through its start.
     let ended = end()?;
     let mut options = cri::Options::new(
@@ -77,6 +82,8 @@ async fn serve(config: Config) -> Result<(), Error> {
     options.stream = config.stream.clone();
     options.registry = config.registry.clone();
     options.limits = config.limits;
+    options.config = file;
+    options.node.seccomp_root.clone_from(&config.seccomp_root);
     options.agent_log_level = config.log_level.to_string().to_lowercase();
     let daemon = cri::Runtime::open(options)
         .await

@@ -136,6 +136,11 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .with_flag("--log-level, COFFER_LOG"),
     Key::text(
+        "seccomp_root",
+        Fallback::Is("/var/lib/kubelet/seccomp"),
+        "Directory of the seccomp profiles that pods name by a relative path (`localhost/<file>`).",
+    ),
+    Key::text(
         "network.mode",
         Fallback::Is("bridge"),
         "The network of pods that have one of their own: `bridge` (the built-in network) or `none` \

@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) cgroup_root: String,
     /// How much is logged.
     pub(crate) log_level: tracing::Level,
+    /// Directory of seccomp profiles.
+    pub(crate) seccomp_root: PathBuf,
     /// The pods' network.
     pub(crate) network: cri::NetworkOptions,
     /// The streaming server.
@@ -139,7 +141,13 @@ impl Said {
             None => state.join("coffer.sock"),
         };
         let root = PathBuf::from(self.text("root"));
-        for (key, path) in [("root", &root), ("state", &state), ("socket", &socket)] {
+        let seccomp_root = PathBuf::from(self.text("seccomp_root"));
+        for (key, path) in [
+            ("root", &root),
+            ("state", &state),
+            ("socket", &socket),
+            ("seccomp_root", &seccomp_root),
+        ] {
             if !path.is_absolute() {
                 let said = format!("{key} {:?} is not an absolute path", path.display());
                 return Err(Error::Usage(said));
@@ -166,6 +174,7 @@ impl Said {
             agent,
             cgroup_root,
             log_level,
+            seccomp_root,
             network,
             stream,
             registry,

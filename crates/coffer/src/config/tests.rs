@@ -72,6 +72,7 @@ fn the_meaning_is_checked_and_the_error_names_the_key() {
     let agent = said(&[("agent", "/agent")]);
     let table = [
         ("root", "relative"),
+        ("seccomp_root", "profiles"),
         ("cgroup_root", "../up"),
         ("cgroup_root", "/abs"),
         ("log_level", "loud"),

@@ -93,6 +93,8 @@ pub(crate) struct Inner {
     pub(crate) layout: Layout,
     pub(crate) settings: sandbox::Settings,
     pub(crate) node: NodeSettings,
+    /// The file that the settings were read from.
+    pub(crate) config: Option<PathBuf>,
     pub(crate) facts: HostFacts,
     /// The host's name: hostname of pods on its network.
     pub(crate) hostname: String,
@@ -160,6 +162,7 @@ impl Service {
                 },
                 settings,
                 node: options.node,
+                config: options.config,
                 facts: HostFacts::probe(),
                 hostname,
                 pods: Index::new(events.clone()),

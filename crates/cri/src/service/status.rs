@@ -113,6 +113,7 @@ impl Service {
     fn info(&self) -> Value {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "config": self.config,
             "rootDir": self.layout.root,
             "stateDir": self.layout.state,
             "agent": self.settings.agent,

@@ -78,7 +78,7 @@ pub struct RootfsFiles {
 /// What the node's operator has configured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeSettings {
-    /// Directory of seccomp profiles that are named by a relative path.
+    /// Directory of seccomp profiles that are named by a relative path; absolute.
     pub seccomp_root: PathBuf,
     /// Resource limits of every process; none: those of the agent.
     pub rlimits: Vec<Rlimit>,

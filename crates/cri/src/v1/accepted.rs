@@ -4,6 +4,26 @@
 /// A field, as its path in the request, and why nothing has to come of it.
 pub const ACCEPTED_WITHOUT_EFFECT: &[(&str, &str)] = &[
     (
+        "VersionRequest.version",
+        "it tells what the client speaks; kubelets send several, and all get the same answer",
+    ),
+    (
+        "PodSandboxConfig.hostname (network NODE)",
+        "the hostname is the host's, as the network is",
+    ),
+    (
+        "PodSandboxConfig.port_mappings (network NODE)",
+        "every port that the pod opens is the host's",
+    ),
+    (
+        "PodSandboxConfig.port_mappings[].host_ip (without a host port)",
+        "nothing is published",
+    ),
+    (
+        "PodSandboxConfig.linux.security_context.selinux_options (privileged)",
+        "a sandbox has no process of its own, and privileged containers have no SELinux confinement",
+    ),
+    (
         "PodSandboxConfig.linux.security_context.run_as_user",
         "a sandbox has no process of its own",
     ),
@@ -84,6 +104,14 @@ pub const ACCEPTED_WITHOUT_EFFECT: &[(&str, &str)] = &[
         "POD is also what a client sends that says nothing: the container gets what its pod has",
     ),
     (
+        "ContainerConfig.linux.security_context.namespace_options.{network,ipc} = POD (pod with the host's)",
+        "POD is also what a client sends that says nothing: the container gets what its pod has",
+    ),
+    (
+        "ContainerConfig.stdin_once (without stdin)",
+        "there is no standard input to close",
+    ),
+    (
         "ContainerConfig.linux.resources.memory_swap_limit_in_bytes (host without swap accounting)",
         "clients send it always, and there is no swap to limit",
     ),
@@ -102,5 +130,13 @@ pub const ACCEPTED_WITHOUT_EFFECT: &[(&str, &str)] = &[
     (
         "ImageSpec.user_specified_image",
         "information for other tools, told back verbatim",
+    ),
+    (
+        "ImageSpec.image_ref",
+        "information for other tools, told back verbatim: image says which image",
+    ),
+    (
+        "ImageFilter.image.{annotations,user_specified_image,image_ref}",
+        "images are chosen by image, which is name, digest or id",
     ),
 ];

@@ -1,4 +1,9 @@
-use super::*;
+use std::path::PathBuf;
+
+use super::{to_wire, *};
+use crate::domain::{
+    ContainerConfig, ContainerFilter, ContainerPhase, PodConfig, PodFilter, PodPhase, Protocol,
+};
 
 fn metadata() -> wire::PodSandboxMetadata {
     wire::PodSandboxMetadata {
@@ -254,7 +259,7 @@ fn what_cannot_be_done_is_named() {
             .security_context
             .get_or_insert_default()
     }
-    let containers: [Containers; 13] = [
+    let containers: [Containers; 18] = [
         ("config.metadata", |c| c.metadata = None),
         ("config.metadata.name", |c| {
             c.metadata.as_mut().unwrap().name.clear()
@@ -290,6 +295,41 @@ fn what_cannot_be_done_is_named() {
         }),
         ("config.linux.security_context.apparmor_profile", |c| {
             security(c).apparmor_profile = "mine".into();
+        }),
+        ("config.linux.security_context.seccomp.localhost_ref", |c| {
+            security(c).seccomp = Some(wire::SecurityProfile {
+                profile_type: 0,
+                localhost_ref: "mine.json".into(),
+            });
+        }),
+        (
+            "config.linux.security_context.namespace_options.target_id",
+            |c| {
+                security(c).namespace_options = Some(wire::NamespaceOption {
+                    pid: wire::NamespaceMode::Container.into(),
+                    target_id: "c0".into(),
+                    ..Default::default()
+                });
+            },
+        ),
+        (
+            "config.linux.security_context.namespace_options.userns_options",
+            |c| {
+                security(c).namespace_options = Some(wire::NamespaceOption {
+                    userns_options: Some(wire::UserNamespace {
+                        mode: wire::NamespaceMode::Node.into(),
+                        uids: vec![wire::IdMapping::default()],
+                        gids: Vec::new(),
+                    }),
+                    ..Default::default()
+                });
+            },
+        ),
+        ("config.mounts[0].gidMappings", |c| {
+            c.mounts[0].gid_mappings.push(wire::IdMapping::default());
+        }),
+        ("config.mounts[0].image_sub_path", |c| {
+            c.mounts[0].image_sub_path = "x".into();
         }),
     ];
     for (field, change) in containers {

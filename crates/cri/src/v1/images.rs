@@ -25,8 +25,8 @@ impl ImageService for Images {
         &self,
         request: Request<wire::StreamImagesRequest>,
     ) -> Answer<Self::StreamImagesStream> {
-        let filter = request.into_inner().filter.and_then(|filter| filter.image);
-        let name = filter.map(|spec| spec.image).unwrap_or_default();
+        let name = convert::image_filter(request.into_inner().filter);
+        let name = name.map_err(|e| status::from(&e))?;
         told(self.0.list_images(&name).await, |images| {
             let images = images.iter().map(answer::image).collect();
             chunks::of(images, |images| wire::StreamImagesResponse { images })
@@ -37,8 +37,8 @@ impl ImageService for Images {
         &self,
         request: Request<wire::ListImagesRequest>,
     ) -> Answer<wire::ListImagesResponse> {
-        let filter = request.into_inner().filter.and_then(|filter| filter.image);
-        let name = filter.map(|spec| spec.image).unwrap_or_default();
+        let name = convert::image_filter(request.into_inner().filter);
+        let name = name.map_err(|e| status::from(&e))?;
         let images = self
             .0
             .list_images(&name)

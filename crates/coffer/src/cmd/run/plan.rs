@@ -30,13 +30,25 @@ pub(super) fn check(args: &Args) -> Result<(), Error> {
             hint: "name the pod of that container with --pod".to_owned(),
         });
     }
-    if args.network == Some(Network::None) && !args.publish.is_empty() {
-        return Err(Error::State {
-            message: "-p has nothing to publish with --network none".to_owned(),
-            hint: "leave one of the two out".to_owned(),
-        });
-    }
-    Ok(())
+    let (message, hint) = match args.network {
+        Some(Network::None) if !args.publish.is_empty() => (
+            "-p has nothing to publish with --network none",
+            "leave one of the two out",
+        ),
+        Some(Network::Host) if !args.publish.is_empty() => (
+            "-p has nothing to publish with --network host: ports there are the host's own",
+            "leave one of the two out",
+        ),
+        Some(Network::Host) if args.hostname.is_some() => (
+            "--hostname has no effect with --network host: the name is the host's, too",
+            "leave one of the two out",
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::State {
+        message: message.to_owned(),
+        hint: hint.to_owned(),
+    })
 }
 
 /// The pod for a container that joins none. `logs` is the directory of its logs; `ports` are those of
@@ -242,7 +254,14 @@ mod tests {
         assert!(refusal(&["-P", "image"]).contains("-P"));
         assert!(refusal(&["--restart", "always", "image"]).contains("--restart"));
         assert!(refusal(&["--pid", "container:web", "image"]).contains("--pod"));
-        assert!(refusal(&["--network", "none", "-p", "1:1", "image"]).contains("-p"));
+        for (network, flag, value) in [
+            ("none", "-p", "1:1"),
+            ("host", "-p", "1:1"),
+            ("host", "--hostname", "web"),
+        ] {
+            let said = refusal(&["--network", network, flag, value, "image"]);
+            assert!(said.starts_with(flag) && said.contains(network), "{said}");
+        }
     }
 
     #[test]
