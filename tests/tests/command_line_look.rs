@@ -595,6 +595,22 @@ async fn without_a_daemon_each_command_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_is_stuck_is_told_of_and_not_waited_for() {
+    let node = Node::started().await;
+    let pid = rustix::process::Pid::from_raw(node.pid()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let output = node.coffer(&["ps"]);
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["does not answer within", "coffer doctor"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(ok(&node, &["ps", "-q"]), "");
+    node.finish().await;
+}
+
+#[tokio::test]
 async fn words_of_other_tools_and_slips_are_answered() {
     let node = Node::new();
     for (words, code, part) in [

@@ -16,7 +16,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
     termios::LocalModes,
 };
-use system_tests::{Node, node::program, procs, pty};
+use system_tests::{Node, configs, node::program, procs, pty};
 
 const IMAGE: &str = "coffer-demo";
 const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
@@ -421,7 +421,7 @@ async fn what_was_said_is_what_the_container_gets() {
 #[tokio::test]
 async fn what_cannot_be_done_is_refused_by_a_sentence() {
     let (node, _) = Node::with_image().await;
-    let table: [(&[&str], i32, &str); 10] = [
+    let table: [(&[&str], i32, &str); 11] = [
         (
             &["run", "--tmpfs", "/x", IMAGE],
             125,
@@ -437,8 +437,9 @@ async fn what_cannot_be_done_is_refused_by_a_sentence() {
         (&["run", "--pull", "always", IMAGE], 125, "cannot pull"),
         (&["run", "--netwrk", "host", IMAGE], 125, "--network"),
         (&["run", "no-such-image"], 125, "coffer-demo"),
+        (&["run", "no-such-image"], 125, "is not here: pulling it"),
         (&["exec", "-it", "nobody", "sh"], 125, "no container named"),
-        (&["exec", "-u", "root", "web", "id"], 125, "no word for it"),
+        (&["exec", "-d", "web", "id"], 125, "-d is not available"),
         (&["cp", "a", "b"], 2, "CONTAINER:PATH"),
     ];
     for (words, code, part) in table {
@@ -447,6 +448,65 @@ async fn what_cannot_be_done_is_refused_by_a_sentence() {
         assert!(stderr.contains(part), "{words:?}: {stderr}");
     }
     assert_eq!(ok(&node, &["pods", "-q"]), "");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn an_exec_has_the_user_the_variables_and_the_directory_that_it_was_given() {
+    let (node, _) = Node::with_image().await;
+    let forever = configs::FOREVER;
+    ok(
+        &node,
+        &[
+            "run", "-d", "--name", "web", "-e", "A=1", "-e", "B=2", IMAGE, forever,
+        ],
+    );
+    let look = "id -u; id -g; echo $HOME $A $B $C; pwd";
+    for (words, expected) in [
+        (&[][..], "1000\n1000\n/home/user 1 2\n/www\n"),
+        (&["-u", "root"], "0\n0\n/root 1 2\n/www\n"),
+        (&["-u", "7:user"], "7\n1000\n/ 1 2\n/www\n"),
+        (&["-w", "/tmp"], "1000\n1000\n/home/user 1 2\n/tmp\n"),
+        (
+            &["-e", "B=4", "-e", "C=x=y", "-e", "HOME=/h", "-u", "0"],
+            "0\n0\n/h 1 4 x=y\n/www\n",
+        ),
+    ] {
+        let words = [&["exec"], words, &["web", "sh", "-c", look]].concat();
+        assert_eq!(ok(&node, &words), expected, "{words:?}");
+    }
+    // Who came into being in the container counts too, and a link out of it leads nowhere.
+    let add = "echo new:x:77:88::/new:/bin/sh >>/etc/passwd";
+    ok(&node, &["exec", "-u", "root", "web", "sh", "-c", add]);
+    assert_eq!(ok(&node, &["exec", "-u", "new", "web", "id", "-u"]), "77\n");
+    ok(
+        &node,
+        &[
+            "exec",
+            "-u",
+            "root",
+            "web",
+            "ln",
+            "-sf",
+            "/proc/1/root/etc/passwd",
+            "/etc/passwd",
+        ],
+    );
+    for (words, part) in [
+        (&["-u", "new"][..], "user \"new\" is not in its /etc/passwd"),
+        (
+            &["-u", "0:ghosts"],
+            "group \"ghosts\" is not in its /etc/group",
+        ),
+        (&["-u", "99999999999"], "is not an id"),
+        (&["-w", "tmp"], "working_dir: \"tmp\" is not absolute"),
+        (&["-u", "root", "--timeout", "3"], "cannot be used with"),
+    ] {
+        let words = [&["exec"], words, &["web", "true"]].concat();
+        let (code, _, stderr) = said(&node, &words);
+        assert_eq!(code, 125, "{words:?}: {stderr}");
+        assert!(stderr.contains(part), "{words:?}: {stderr}");
+    }
     node.finish().await;
 }
 

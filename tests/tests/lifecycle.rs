@@ -456,12 +456,20 @@ async fn the_daemon_says_what_a_kubelet_asks_first() {
             .find(|condition| condition.r#type == name)
             .unwrap();
         assert!(condition.status, "{condition:?}");
+        let camel = condition.reason.starts_with(char::is_uppercase);
+        assert!(camel && !condition.message.is_empty(), "{condition:?}");
     }
+    // What a kubelet refuses by itself when it is not said here.
+    let handlers = &status.runtime_handlers;
+    let usual = handlers.iter().find(|handler| handler.name.is_empty());
+    let features = usual.unwrap().features.unwrap();
+    assert!(features.recursive_read_only_mounts && !features.user_namespaces);
+    assert!(status.features.unwrap().supplemental_groups_policy);
+    let state = node.state().display().to_string();
     assert!(
-        status
-            .runtime_handlers
-            .iter()
-            .any(|handler| handler.name.is_empty())
+        status.info["stateDir"].contains(&state),
+        "{:?}",
+        status.info
     );
     node.finish().await;
 }

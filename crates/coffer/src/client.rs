@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// How long the daemon may take to say that it is there.
+const GREETING: Duration = Duration::from_secs(10);
+
 /// An answer may be as large as a busy node's lists are.
 const MAX_ANSWER: usize = 64 << 20;
 /// CRI's own limit for most calls is two minutes; ours leaves time for the daemon's answer.
@@ -84,7 +87,8 @@ impl Events {
 }
 
 impl Daemon {
-    /// Connects to `socket`; the error says why nobody answers there.
+    /// Connects to `socket`; the error says why nobody answers there. A daemon that has the socket
+    /// and is stuck is not waited for.
     pub(crate) async fn connect(socket: &Path) -> Result<Daemon, Error> {
         let failed = |source| Error::Connect {
             socket: socket.to_owned(),
@@ -108,7 +112,21 @@ impl Daemon {
             .connect_with_connector(connector)
             .await
             .map_err(|error| failed(io::Error::other(error)))?;
-        Ok(Daemon { channel })
+        let daemon = Daemon { channel };
+        match tokio::time::timeout(GREETING, daemon.version()).await {
+            // What it answers, an error too, is the business of the calls that follow.
+            Ok(_) => Ok(daemon),
+            Err(_) => Err(Error::State {
+                message: format!(
+                    "the daemon on {} does not answer within {GREETING:?}",
+                    socket.display()
+                ),
+                hint:
+                    "`coffer doctor` and its log say more; after a kill `coffer serve` starts it \
+                       again, and pods go on meanwhile"
+                        .to_owned(),
+            }),
+        }
     }
 
     /// For calls that live elsewhere.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     client::Daemon,
     error::{CallKind, Error},
-    exit, out, resolve,
+    exit, out, parse, resolve,
     stream::{self, Ended, ExecTarget, Socket, Wiring},
     view::{Container, State},
 };
@@ -19,7 +19,8 @@ Exit codes: the command's; 124 timeout, 125 no such container, 126 not executabl
 Examples:
   coffer exec -it web sh
   coffer exec web cat /etc/hosts
-  coffer exec -i web sh -c 'cat > /tmp/file' < file")]
+  coffer exec -i web sh -c 'cat > /tmp/file' < file
+  coffer exec -u root -w /etc web ls -l")]
 pub(crate) struct Args {
     /// Pass standard input on
     #[arg(short, long)]
@@ -27,15 +28,24 @@ pub(crate) struct Args {
     /// Give the command a terminal
     #[arg(short, long)]
     tty: bool,
-    /// End the command after so many seconds; neither input nor a terminal then
+    /// End the command after so many seconds; neither input, a terminal nor -u, -e, -w then
     #[arg(
         long,
         value_name = "SECONDS",
         default_value_t = 0,
         hide_default_value = true,
-        conflicts_with_all = ["interactive", "tty"]
+        conflicts_with_all = ["interactive", "tty", "user", "env", "workdir"]
     )]
     timeout: u32,
+    /// User, by name or id, with :GROUP if that is another too [default: the container's]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Environment variable; without a value that of here
+    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = parse::env)]
+    env: Vec<Option<(String, String)>>,
+    /// Working directory [default: the container's]
+    #[arg(short, long, visible_alias = "cwd", value_name = "DIR")]
+    workdir: Option<String>,
     #[command(flatten)]
     unsaid: Unsaid,
     /// Name or id of a container
@@ -45,15 +55,9 @@ pub(crate) struct Args {
     pub(crate) command: Vec<String>,
 }
 
-/// What other tools can do and CRI's Exec has no field for.
+/// What other tools can do and an exec here cannot.
 #[derive(Debug, clap::Args)]
 struct Unsaid {
-    #[arg(short, long, hide = true)]
-    user: Option<String>,
-    #[arg(short, long, hide = true)]
-    workdir: Option<String>,
-    #[arg(short, long, hide = true)]
-    env: Vec<String>,
     #[arg(short, long, hide = true)]
     detach: bool,
     #[arg(long, hide = true)]
@@ -63,21 +67,6 @@ struct Unsaid {
 impl Unsaid {
     fn check(&self) -> Result<(), Error> {
         let table = [
-            (
-                self.user.is_some(),
-                "-u",
-                "it runs as the container's own user; start a container as another with `coffer run -u`",
-            ),
-            (
-                self.workdir.is_some(),
-                "-w",
-                "change it in there: sh -c 'cd DIR && exec COMMAND'",
-            ),
-            (
-                !self.env.is_empty(),
-                "-e",
-                "set it in there: env KEY=VALUE COMMAND",
-            ),
             (
                 self.detach,
                 "-d",
@@ -92,7 +81,7 @@ impl Unsaid {
         match table.into_iter().find(|(given, ..)| *given) {
             None => Ok(()),
             Some((_, flag, instead)) => Err(Error::State {
-                message: format!("{flag} is not available: CRI's Exec has no word for it"),
+                message: format!("{flag} is not available for exec"),
                 hint: instead.to_owned(),
             }),
         }
@@ -125,6 +114,9 @@ async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
         command: &args.command,
         stdin: args.interactive,
         tty: args.tty,
+        user: args.user.as_deref().unwrap_or_default(),
+        env: &environment(&args),
+        working_dir: args.workdir.as_deref().unwrap_or_default(),
     };
     let url = daemon.exec_url(&target).await.map_err(coded)?;
     let what = format!(
@@ -150,6 +142,16 @@ async fn run_coded(args: Args, socket: &Path) -> Result<u8, Error> {
         Ended::Detached => Ok(0),
         Ended::Signal(number) => Ok(exit::of_signal(number)),
     }
+}
+
+/// The variables to set. A terminal has the kind that it has here; what is said later wins.
+fn environment(args: &Args) -> Vec<(String, String)> {
+    let kind = args
+        .tty
+        .then(|| ("TERM".to_owned(), crate::terminal::kind()));
+    kind.into_iter()
+        .chain(args.env.iter().flatten().cloned())
+        .collect()
 }
 
 /// With a time limit: CRI's ExecSync, which has one, and shows the output at the end.

@@ -37,7 +37,7 @@ pub(crate) struct CopiedIn {
 }
 
 impl Daemon {
-    fn node(&self) -> NodeClient<tonic::transport::Channel> {
+    pub(crate) fn node(&self) -> NodeClient<tonic::transport::Channel> {
         NodeClient::new(self.channel())
     }
 

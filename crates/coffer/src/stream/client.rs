@@ -1,6 +1,6 @@
-//! The CRI calls that answer with a URL.
+//! The calls that answer with a URL.
 
-use cri_api::v1;
+use cri_api::{node, v1};
 
 use crate::{
     client::{Daemon, limited, of},
@@ -15,21 +15,30 @@ pub(crate) struct ExecTarget<'a> {
     pub(crate) command: &'a [String],
     pub(crate) stdin: bool,
     pub(crate) tty: bool,
+    /// Another user than the container's; empty: that one.
+    pub(crate) user: &'a str,
+    /// Variables beside the container's.
+    pub(crate) env: &'a [(String, String)],
+    /// Another working directory than the container's; empty: that one.
+    pub(crate) working_dir: &'a str,
 }
 
 impl Daemon {
     /// A URL for a command in a container.
     pub(crate) async fn exec_url(&self, exec: &ExecTarget<'_>) -> Result<String, Error> {
-        let request = v1::ExecRequest {
+        let variables = exec.env.iter();
+        let request = node::ExecRequest {
             container_id: exec.id.to_owned(),
-            cmd: exec.command.to_vec(),
+            command: exec.command.to_vec(),
             tty: exec.tty,
             stdin: exec.stdin,
-            stdout: true,
-            // A terminal has one stream.
-            stderr: !exec.tty,
+            user: exec.user.to_owned(),
+            env: variables
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect(),
+            working_dir: exec.working_dir.to_owned(),
         };
-        let answer = self.runtime().exec(limited(request)).await;
+        let answer = self.node().exec(limited(request)).await;
         let what = format!(
             "run {:?} in container {}",
             exec.command.join(" "),

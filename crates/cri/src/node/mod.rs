@@ -3,6 +3,7 @@
 mod chunks;
 mod copy;
 mod events;
+mod exec;
 mod explain;
 mod import;
 mod names;
@@ -13,9 +14,10 @@ use std::pin::Pin;
 
 use cri_api::node::{
     CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, Event, EventsRequest,
-    ExplainRequest, ExplainResponse, ExportImagesRequest, ExportImagesResponse, ImportImageEvent,
-    ImportImageRequest, PullImageEvent, PullImageRequest, PushImageEvent, PushImageRequest,
-    SignalContainerRequest, SignalContainerResponse, TagImageRequest, TagImageResponse,
+    ExecRequest, ExecResponse, ExplainRequest, ExplainResponse, ExportImagesRequest,
+    ExportImagesResponse, ImportImageEvent, ImportImageRequest, PullImageEvent, PullImageRequest,
+    PushImageEvent, PushImageRequest, SignalContainerRequest, SignalContainerResponse,
+    TagImageRequest, TagImageResponse,
     node_server::{self, NodeServer},
 };
 use tokio_stream::Stream;
@@ -93,6 +95,10 @@ impl node_server::Node for Node {
 
     async fn copy_in(&self, request: Request<Streaming<CopyInRequest>>) -> Answer<CopyInResponse> {
         copy::copy_in(&self.0, request.into_inner()).await
+    }
+
+    async fn exec(&self, request: Request<ExecRequest>) -> Answer<ExecResponse> {
+        exec::exec(&self.0, request.into_inner()).await
     }
 
     async fn signal_container(

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     domain::Id,
     error::Error,
+    spec::RootfsFiles,
     state::{Container, ContainerState},
     task::blocking,
 };
@@ -36,9 +37,23 @@ use crate::{
 static WRITTEN: Mutex<BTreeSet<Id>> = Mutex::new(BTreeSet::new());
 
 /// A container's tree.
-struct Root {
+pub(super) struct Root {
     fd: OwnedFd,
     _turn: Option<Turn>,
+}
+
+impl Root {
+    /// The texts of its user databases; one that can't be read is taken to be absent. Blocks.
+    pub(super) fn user_files(&self) -> RootfsFiles {
+        let read = |path: &str| {
+            let bytes = sys::in_root::read(&self.fd, Path::new(path), image::user::FILE_MAX);
+            Some(String::from_utf8_lossy(&bytes.ok()?).into_owned())
+        };
+        RootfsFiles {
+            passwd: read("/etc/passwd"),
+            group: read("/etc/group"),
+        }
+    }
 }
 
 /// The right to write to an exited container.
@@ -94,6 +109,14 @@ impl Service {
             copy::copy_in(root.fd.as_fd(), &path, source, how)
         })
         .await
+    }
+
+    /// The tree of a container that somebody only looks at.
+    ///
+    /// # Errors
+    /// As [`Service::copy_out`].
+    pub(super) async fn root_of(&self, container: &Container) -> Result<Root, Error> {
+        self.root(container.id().as_str(), false).await
     }
 
     /// A container's tree, by descriptor.

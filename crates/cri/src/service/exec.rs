@@ -3,11 +3,13 @@
 use super::Service;
 use crate::{
     error::Error,
+    spec::{Otherwise, RootfsFiles},
     streaming::{ExecRequest, Request},
+    task::blocking,
 };
 
 /// What was asked for, before the container is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Exec {
     /// Id of the container, or a prefix.
     pub container: String,
@@ -21,6 +23,13 @@ pub(crate) struct Exec {
     pub stdout: bool,
     /// The client reads its standard error.
     pub stderr: bool,
+    /// Another user than the container's, name or id, with `:GROUP` if that is another too; empty:
+    /// the container's.
+    pub user: String,
+    /// Variables beside the container's, NAME=value each.
+    pub env: Vec<String>,
+    /// Another working directory; empty: the container's.
+    pub working_dir: String,
 }
 
 impl Service {
@@ -35,6 +44,15 @@ impl Service {
         super::attach::check_streams(exec.tty, exec.stdin, exec.stdout, exec.stderr)?;
         let container = self.containers.resolve(&exec.container)?;
         let (container, _) = self.running(container.id()).await?;
+        let root = match exec.user.as_str() {
+            "" => None,
+            _ => Some(self.root_of(&container).await?),
+        };
+        let otherwise = blocking(move || {
+            let files = || root.map_or_else(RootfsFiles::default, |root| root.user_files());
+            Otherwise::checked(&exec.user, exec.env, exec.working_dir, files).map_err(Error::from)
+        });
+        let otherwise = otherwise.await?;
         self.streaming.url(Request::Exec(ExecRequest {
             container: container.id().clone(),
             command: exec.command,
@@ -42,6 +60,7 @@ impl Service {
             stdin: exec.stdin,
             stdout: exec.stdout,
             stderr: exec.stderr,
+            otherwise,
         }))
     }
 }

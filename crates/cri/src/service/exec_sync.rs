@@ -7,7 +7,12 @@ use sandbox::ExecRequest;
 
 use super::Service;
 use crate::{
-    error::Error, layout::CONFIG, spec, state::ContainerState, streaming::Size, task::blocking,
+    error::Error,
+    layout::CONFIG,
+    spec::{self, Otherwise},
+    state::ContainerState,
+    streaming::Size,
+    task::blocking,
 };
 
 /// Most bytes of both streams together; the rest is thrown away.
@@ -50,7 +55,8 @@ impl Service {
             .get(&container.facts().pod)
             .ok_or_else(|| container.not("belongs to a pod that is gone"))?;
         let config = container.dir().join(CONFIG);
-        let process_json = blocking(move || process(&config, &command, None)).await?;
+        let process_json =
+            blocking(move || process(&config, &command, None, &Otherwise::default())).await?;
         let request = ExecRequest {
             container: container.id().to_string(),
             process_json,
@@ -82,8 +88,8 @@ impl Service {
     }
 }
 
-/// The process document of a command: the container's own with other arguments, and with a terminal
-/// if `terminal` is given, of that size if one is known. Blocks.
+/// The process document of a command: the container's own with other arguments and what `otherwise`
+/// says, and with a terminal if `terminal` is given, of that size if one is known. Blocks.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Record`]: the container's document; [`Error::Spec`]: the command.
@@ -91,13 +97,14 @@ pub(crate) fn process(
     config: &std::path::Path,
     command: &[String],
     terminal: Option<Option<Size>>,
+    otherwise: &Otherwise,
 ) -> Result<Vec<u8>, Error> {
     let bytes = std::fs::read(config).map_err(Error::file("read", config))?;
     let spec: Spec = serde_json::from_slice(&bytes).map_err(|source| Error::Record {
         path: config.to_owned(),
         source: std::sync::Arc::new(source),
     })?;
-    let mut process = spec::exec_process(&spec, command, terminal.is_some())?;
+    let mut process = spec::exec_process(&spec, command, terminal.is_some(), otherwise)?;
     process.console_size = terminal.flatten().map(|size| ConsoleSize {
         height: size.rows.into(),
         width: size.columns.into(),

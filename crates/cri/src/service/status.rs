@@ -18,7 +18,7 @@ pub(crate) struct Condition {
     pub kind: &'static str,
     /// Whether it holds.
     pub holds: bool,
-    /// CamelCase word; empty when there is nothing to say.
+    /// CamelCase word.
     pub reason: &'static str,
     /// A sentence.
     pub message: String,
@@ -47,8 +47,8 @@ impl Service {
         let mut condition = Condition {
             kind: "RuntimeReady",
             holds: true,
-            reason: "",
-            message: String::new(),
+            reason: "RuntimeIsReady",
+            message: format!("pods have their state in {}", self.layout.state.display()),
         };
         let places = [
             ("StateNotWritable", self.layout.pods().join(".probe")),

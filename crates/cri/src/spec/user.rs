@@ -50,7 +50,10 @@ pub(super) fn resolve(
             let what = "is set without run_as_user or run_as_username";
             return Err(SpecError::invalid(format!("{CONTEXT}.run_as_group"), what));
         }
-        (None, "") => image_user(&database, image)?,
+        (None, "") => said(&database, &image.user, "its", |what| SpecError::Image {
+            image: image.name.clone(),
+            what,
+        })?,
         (None, name) => {
             let what = || format!("the image's /etc/passwd has no user {name:?}");
             let account = database
@@ -71,12 +74,10 @@ pub(super) fn resolve(
     for gid in &security.supplemental_groups {
         groups.push(id("supplemental_groups", *gid)?);
     }
-    let mut seen = std::collections::HashSet::new();
-    groups.retain(|gid| seen.insert(*gid));
     Ok(ResolvedUser {
         uid: account.uid,
         gid: account.gid,
-        groups,
+        groups: once(groups),
         home: account.home,
     })
 }
@@ -93,37 +94,60 @@ fn id(field: &str, number: i64) -> Result<u32, SpecError> {
         })
 }
 
-/// The image's `USER`, with the group that it names itself.
-fn image_user(
+/// The identity that an exec asks for by `text`, in the words of the container's own files.
+///
+/// # Errors
+/// [`SpecError::Invalid`].
+pub(super) fn of_exec(text: &str, files: &RootfsFiles) -> Result<ResolvedUser, SpecError> {
+    let database = Database::new(files);
+    let wrong = |what: String| SpecError::invalid("user", what);
+    let (account, group) = said(&database, text, "the", wrong)?;
+    let gid = group.unwrap_or(account.gid);
+    Ok(ResolvedUser {
+        uid: account.uid,
+        gid,
+        groups: once(std::iter::once(gid).chain(database.groups_of(&account.name))),
+        home: account.home,
+    })
+}
+
+/// Each group once, in the order of first mention.
+fn once(groups: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    let mut seen = std::collections::HashSet::new();
+    let mut groups: Vec<u32> = groups.into_iter().collect();
+    groups.retain(|gid| seen.insert(*gid));
+    groups
+}
+
+/// `USER[:GROUP]`, names or ids, as an image's `USER` has it; the group is answered if it was said.
+/// `whose` they are in the sentences of `wrong`.
+fn said(
     database: &Database<'_>,
-    image: &ImageInput,
+    text: &str,
+    whose: &str,
+    wrong: impl Fn(String) -> SpecError,
 ) -> Result<(Account, Option<u32>), SpecError> {
-    let wrong = |what: String| SpecError::Image {
-        image: image.name.clone(),
-        what,
-    };
-    let (user, group) = match image.user.split_once(':') {
+    let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
-        None => (image.user.as_str(), None),
+        None => (text, None),
     };
-    let account = match parse(user).map_err(|what| wrong(format!("its user {what}")))? {
+    let account = match parse(user).map_err(|what| wrong(format!("{whose} user {what}")))? {
         Said::Nothing => database.by_uid(0),
         Said::Number(uid) => database.by_uid(uid),
         Said::Name(name) => database
             .by_name(name)
-            .ok_or_else(|| wrong(format!("its user {name:?} is not in its /etc/passwd")))?,
+            .ok_or_else(|| wrong(format!("{whose} user {name:?} is not in its /etc/passwd")))?,
     };
-    let gid = match parse(group.unwrap_or_default())
-        .map_err(|what| wrong(format!("its group {what}")))?
-    {
-        Said::Nothing => None,
-        Said::Number(gid) => Some(gid),
-        Said::Name(name) => Some(
-            database
-                .gid_of(name)
-                .ok_or_else(|| wrong(format!("its group {name:?} is not in its /etc/group")))?,
-        ),
-    };
+    let gid =
+        match parse(group.unwrap_or_default())
+            .map_err(|what| wrong(format!("{whose} group {what}")))?
+        {
+            Said::Nothing => None,
+            Said::Number(gid) => Some(gid),
+            Said::Name(name) => Some(database.gid_of(name).ok_or_else(|| {
+                wrong(format!("{whose} group {name:?} is not in its /etc/group"))
+            })?),
+        };
     Ok((account, gid))
 }
 

@@ -64,19 +64,18 @@ async fn start(
         None
     };
     let exec = Id::random().map_err(|e| Error::Random(std::sync::Arc::new(e)))?;
-    let (config, command, tty) = (
-        container.dir().join(CONFIG),
-        request.command.clone(),
-        request.tty,
-    );
-    let process_json =
-        blocking(move || crate::service::process_document(&config, &command, tty.then_some(size)))
-            .await?;
+    let (config, request) = (container.dir().join(CONFIG), request.clone());
+    let (stdin, name) = (request.stdin, request.container.to_string());
+    let process_json = blocking(move || {
+        let terminal = request.tty.then_some(size);
+        crate::service::process_document(&config, &request.command, terminal, &request.otherwise)
+    })
+    .await?;
     let start = ExecStart {
-        container: request.container.to_string(),
+        container: name,
         exec_id: exec.to_string(),
         process_json,
-        stdin: request.stdin,
+        stdin,
     };
     sys::failpoint!("stream.exec.before");
     sandbox.exec_start(&start).await?;

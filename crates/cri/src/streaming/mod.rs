@@ -25,7 +25,7 @@ mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::{domain::Id, error::Error, options::StreamOptions};
+use crate::{domain::Id, error::Error, options::StreamOptions, spec::Otherwise};
 
 pub(crate) use http::Server;
 pub(crate) use session::Size;
@@ -45,6 +45,7 @@ pub(crate) struct ExecRequest {
     pub stdin: bool,
     pub stdout: bool,
     pub stderr: bool,
+    pub otherwise: Otherwise,
 }
 
 /// A container to attach a client to.

@@ -155,6 +155,7 @@ mod tests {
             stdin: false,
             stdout: true,
             stderr: true,
+            otherwise: crate::spec::Otherwise::default(),
         })
     }
 

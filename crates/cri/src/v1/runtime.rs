@@ -259,6 +259,7 @@ impl RuntimeService for Runtime {
             stdin: request.stdin,
             stdout: request.stdout,
             stderr: request.stderr,
+            ..Exec::default()
         };
         told(self.0.exec(exec).await, |url| wire::ExecResponse { url })
     }

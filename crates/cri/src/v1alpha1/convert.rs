@@ -244,6 +244,7 @@ pub(super) fn exec(request: wire::ExecRequest) -> Exec {
         stdin,
         stdout: true,
         stderr: !tty,
+        ..Exec::default()
     }
 }
 

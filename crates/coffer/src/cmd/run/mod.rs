@@ -106,6 +106,12 @@ async fn find_image(daemon: &Daemon, name: &str, policy: Pull) -> Result<Image, 
                 image: name.to_owned(),
                 ..PullWanted::default()
             };
+            if policy == Pull::Missing {
+                // A registry that does not answer is waited for: for what is to be known then.
+                out::raw_error(
+                    format!("coffer: image {name} is not here: pulling it\n").as_bytes(),
+                )?;
+            }
             Some(super::pull::pull(daemon, wanted, false).await)
         }
     };
