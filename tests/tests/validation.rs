@@ -76,7 +76,7 @@ const WISHES: &[(&str, Change, &str, &str)] = &[
             security(config).supplemental_groups = vec![3000, 3001];
         },
         "id -u; id -g; id -G",
-        "1000\n1000\n1000 5000 3000 3001",
+        "1000\n1000\n1000 3000 3001 5000",
     ),
     (
         "the groups of the request alone",

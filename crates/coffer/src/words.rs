@@ -241,10 +241,6 @@ mod tests {
                 &["--socket", "/s", "logs", "-f"],
                 "coffer logs [OPTIONS] <NAME>...",
             ),
-            (
-                &["--socket", "run", "exec"],
-                "coffer exec [OPTIONS] <CONTAINER> <COMMAND>...",
-            ),
             (&["contianer", "ls"], "coffer [OPTIONS] <COMMAND>"),
             (
                 &["container", "rm"],
