@@ -22,6 +22,8 @@ pub(crate) struct Follower {
     at: usize,
     /// The path leads elsewhere: the open file gets one last look.
     rotated: bool,
+    /// How many bytes may still be read, where what comes later is not wanted.
+    left: Option<u64>,
 }
 
 impl Follower {
@@ -33,18 +35,28 @@ impl Follower {
             block: Vec::new(),
             at: 0,
             rotated: false,
+            left: None,
         }
     }
 
-    /// Skips to the last `count` lines of what is in the file now.
-    pub(crate) fn skip_to_last(&mut self, count: usize) -> Result<(), Error> {
+    /// Skips to the last `count` lines of what is in the file now, if only those are wanted; and
+    /// without `later` nothing is read that is written from now on.
+    pub(crate) fn start(&mut self, count: Option<usize>, later: bool) -> Result<(), Error> {
         self.switch()?;
-        let path = &self.path;
-        if let Some(file) = &mut self.file {
-            tail::start_of_last(file, count)
-                .and_then(|start| file.seek(SeekFrom::Start(start)))
-                .map_err(|source| failed("read", path, source))?;
-        }
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        let mut found = || -> io::Result<u64> {
+            let length = file.metadata()?.len();
+            let start = match count {
+                Some(count) => tail::start_of_last(file, length, count)?,
+                None => 0,
+            };
+            file.seek(SeekFrom::Start(start))?;
+            Ok(length - start)
+        };
+        let left = found().map_err(|source| failed("read", &self.path, source))?;
+        self.left = (!later).then_some(left);
         Ok(())
     }
 
@@ -58,7 +70,7 @@ impl Follower {
                 self.at += end + 1;
                 return Ok(true);
             }
-            if !self.fill()? && !self.switch()? {
+            if !self.fill()? && (self.left.is_some() || !self.switch()?) {
                 return Ok(false);
             }
         }
@@ -72,7 +84,10 @@ impl Follower {
         self.block.drain(..self.at);
         self.at = 0;
         let had = self.block.len();
-        self.block.resize(had + BLOCK, 0);
+        let most = self.left.map_or(BLOCK, |left| {
+            usize::try_from(left).unwrap_or(BLOCK).min(BLOCK)
+        });
+        self.block.resize(had + most, 0);
         let read = loop {
             match file.read(&mut self.block[had..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -82,6 +97,7 @@ impl Follower {
         self.block
             .truncate(had + read.as_ref().copied().unwrap_or(0));
         let count = read.map_err(|source| failed("read", &self.path, source))?;
+        self.left = self.left.map(|left| left.saturating_sub(count as u64));
         Ok(count > 0)
     }
 
@@ -229,12 +245,33 @@ mod tests {
         let path = dir.path().join("0.log");
         fs::write(&path, "t stdout F 1\nt stdout F 2\nt stdout F 3\n").unwrap();
         let mut follower = Follower::new(&path);
-        follower.skip_to_last(2).unwrap();
+        follower.start(Some(2), true).unwrap();
         assert_eq!(lines(&mut follower), ["t stdout F 2", "t stdout F 3"]);
         append(&path).write_all(b"t stdout F 4\n").unwrap();
         assert_eq!(lines(&mut follower), ["t stdout F 4"]);
         Follower::new(&dir.path().join("none"))
-            .skip_to_last(3)
+            .start(Some(3), true)
             .unwrap();
+    }
+
+    #[test]
+    fn what_comes_later_is_not_shown_unless_it_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        for (count, now) in [
+            (None, &["1", "2", "3"][..]),
+            (Some(2), &["2", "3"]),
+            (Some(0), &[]),
+        ] {
+            for later in [false, true] {
+                fs::write(&path, "1\n2\n3\n").unwrap();
+                let mut follower = Follower::new(&path);
+                follower.start(count, later).unwrap();
+                append(&path).write_all(b"4\n").unwrap();
+                let mut expected = now.to_vec();
+                expected.extend(later.then_some("4"));
+                assert_eq!(lines(&mut follower), expected, "{count:?} {later}");
+            }
+        }
     }
 }

@@ -9,10 +9,9 @@ const BLOCK: u64 = 64 << 10;
 /// Longer than any entry's head (time, stream, tag).
 const HEAD: usize = 128;
 
-/// The offset at which the last `count` lines start. A line that the container wrote in pieces
+/// The offset at which the last `count` lines of the first `length` bytes start. A line that the container wrote in pieces
 /// (`P … P F`) is one; what has no end yet is one too.
-pub(crate) fn start_of_last(file: &File, count: usize) -> io::Result<u64> {
-    let length = file.metadata()?.len();
+pub(crate) fn start_of_last(file: &File, length: u64, count: usize) -> io::Result<u64> {
     if count == 0 {
         return Ok(length);
     }
@@ -68,7 +67,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         std::fs::write(&path, text).unwrap();
-        let start = start_of_last(&File::open(&path).unwrap(), count).unwrap();
+        let file = File::open(&path).unwrap();
+        let start = start_of_last(&file, text.len() as u64, count).unwrap();
         text[usize::try_from(start).unwrap()..].to_owned()
     }
 

@@ -88,9 +88,8 @@ pub(crate) async fn run(args: Args, kind: Kind, socket: &Path) -> Result<u8, Err
     for (container, prefix) in containers.iter().zip(prefixes) {
         let status = daemon.status(&container.id, false).await?;
         let mut follower = open(&status)?;
-        if let Some(Tail(Some(count))) = args.tail {
-            follower.skip_to_last(count)?;
-        }
+        let count = args.tail.and_then(|Tail(count)| count);
+        follower.start(count, args.follow)?;
         sources.push(Source {
             follower,
             view: View {
