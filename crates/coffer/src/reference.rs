@@ -166,6 +166,7 @@ pub(crate) fn reference() -> Vec<Page> {
     let mut pages = vec![
         ("commands/README.md".to_owned(), index(&root)),
         ("configuration.md".to_owned(), configuration()),
+        ("cri.md".to_owned(), cri_fields()),
     ];
     for command in commands(&root) {
         pages.push((format!("commands/{}.md", command.get_name()), page(command)));
@@ -324,6 +325,23 @@ fn configuration() -> String {
     text.push_str(EXAMPLE);
     text
 }
+
+/// The fields of CRI that are accepted although nothing comes of them.
+fn cri_fields() -> String {
+    let rows: String = cri::v1::ACCEPTED_WITHOUT_EFFECT
+        .iter()
+        .map(|(field, why)| format!("| `{}` | {why} |\n", field.replace('|', "\\|")))
+        .collect();
+    let head = "| field | why nothing comes of it |\n|---|---|\n";
+    format!("# CRI\n\n{ORIGIN}{CRI}{head}{rows}")
+}
+
+const CRI: &str = "\
+Both versions, `runtime.v1` and the older `runtime` (v1alpha1), are served on one socket by one service. A call that
+is not there answers UNIMPLEMENTED with its name. A field that cannot be honoured is an error that names it
+(INVALID_ARGUMENT), never ignored, but for those below. They are told by `coffer info -o json`, too.
+
+";
 
 const INTRODUCTION: &str = "\
 `coffer serve` reads `/etc/coffer/config.toml`, or the file that `--config` names. The default file need not

@@ -116,12 +116,15 @@ fn explain(error: &mut clap::Error, words: &[OsString]) {
 fn named<'a>(command: &'a mut clap::Command, words: &[OsString]) -> &'a mut clap::Command {
     command.build();
     let mut at = command;
-    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
-        if at.find_subcommand(word).is_none() {
-            // An option, or its value.
-            if at.has_subcommands() {
-                continue;
+    let mut words = words.iter().skip(1).filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        if word.starts_with('-') {
+            if operands::awaiting(at, word).is_some() {
+                words.next();
             }
+            continue;
+        }
+        if at.find_subcommand(word).is_none() {
             break;
         }
         #[expect(clippy::unwrap_used, reason = "it has just been found")]
@@ -133,12 +136,8 @@ fn named<'a>(command: &'a mut clap::Command, words: &[OsString]) -> &'a mut clap
 
 /// `run` and `exec` keep small numbers for the command that they run.
 fn code(words: &[OsString]) -> u8 {
-    let first = words
-        .iter()
-        .skip(1)
-        .find(|word| !word.to_string_lossy().starts_with('-'));
-    match first {
-        Some(word) if word == "run" || word == "exec" => exit::CONTAINER,
+    match named(&mut help::command(), words).get_name() {
+        "run" | "exec" => exit::CONTAINER,
         _ => exit::USAGE,
     }
 }
@@ -322,6 +321,8 @@ mod tests {
             |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
         assert_eq!(code(&words(&["coffer", "run", "--nope"])), 125);
         assert_eq!(code(&words(&["coffer", "--color=never", "exec"])), 125);
+        assert_eq!(code(&words(&["coffer", "--socket", "/s", "run"])), 125);
+        assert_eq!(code(&words(&["coffer", "--socket", "run", "ps"])), 2);
         assert_eq!(code(&words(&["coffer", "ps", "--nope"])), 2);
     }
 }
