@@ -12,7 +12,7 @@ TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
 # Root tests wait more than they compute.
 NEXTEST := cargo nextest run --workspace $(FAILPOINTS)
 
-.PHONY: help setup setup-build build demo guest test lint unit system bench measure deny clean
+.PHONY: help setup setup-build build demo guest test lint unit system bench fuzz measure deny clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ system: setup ## Only the whole-system tests (real daemon, real namespaces)
 bench: build ## coffer-oci against crun and runc, pod start through CRI
 	@scripts/setup.sh bench
 	cargo run --release --locked -p bench
+
+fuzz: ## Feed hostile input to each reader of it, DURATION=60 s for each (KEEP=1: save what is new)
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh $(or $(DURATION),60)
 
 measure: build ## Memory of the daemon and of 20 pods' agents
 	@scripts/setup.sh demo

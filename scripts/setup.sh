@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what a target needs on Debian 12, as root: only what is missing, and quietly.
-#   setup.sh build | demo | test | bench
+#   setup.sh build | demo | test | bench | fuzz
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -10,16 +10,20 @@ build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
 demo=(busybox-static iproute2)
 # procps: `ps`, for coffer-oci ps. fish, zsh: completions are tried in the shells themselves.
 test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh)
+# A registry, and disks in files.
+test+=(docker-registry e2fsprogs)
 # Virtual machines: the emulator, strip, setpriv.
 test+=(qemu-system-x86 binutils util-linux)
 bench=("${build[@]}" "${demo[@]}" crun runc podman)
+fuzz=("${build[@]}" g++)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   demo) wanted=("${demo[@]}") ;;
   test) wanted=("${test[@]}") ;;
   bench) wanted=("${bench[@]}") ;;
-  *) die "usage: setup.sh build|demo|test|bench" ;;
+  fuzz) wanted=("${fuzz[@]}") ;;
+  *) die "usage: setup.sh build|demo|test|bench|fuzz" ;;
 esac
 
 missing=()

@@ -54,15 +54,17 @@ pub(crate) fn find(path: &Path, name: &str) -> Result<Option<Credentials>, Strin
             path.display()
         ));
     }
+    of(&text, name).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The credentials that the text of such a file has for `name`.
+pub(crate) fn of(text: &[u8], name: &str) -> Result<Option<Credentials>, String> {
     // The position and kind of the slip, never the text around it.
-    let document: Document = serde_json::from_slice(&text).map_err(|error| {
+    let document: Document = serde_json::from_slice(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        format!(
-            "{} is no valid JSON (line {line}, column {column})",
-            path.display()
-        )
+        format!("no valid JSON (line {line}, column {column})")
     })?;
-    pick(&document, name).map_err(|error| format!("{}: {error}", path.display()))
+    pick(&document, name)
 }
 
 fn pick(document: &Document, name: &str) -> Result<Option<Credentials>, String> {

@@ -24,6 +24,8 @@ mod credentials;
 mod dns;
 mod docker_config;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hosts;
 mod push;
 mod session;

@@ -6,9 +6,10 @@
     reason = "a failed test is a panic"
 )]
 
+mod support;
+
 use std::{
     fs,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -16,106 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use image::{Error, FetchErrorKind as Kind, Image, Progress, PullOptions, Store};
+use image::{Error, FetchErrorKind as Kind, Progress};
 use registry::{Access, Content, Registry, Said, Settings};
+use support::{Node, kind, password};
 use testing::{
     image::{Builder, Built, Compression, multi_platform},
     layer::Layer,
     registry::{Auth, Authority, Fault, Server},
 };
-use tokio::runtime::Runtime;
-
-struct Node {
-    dir: tempfile::TempDir,
-    store: Store,
-    runtime: Runtime,
-    settings: Settings,
-}
-
-impl Node {
-    fn new() -> Node {
-        let dir = tempfile::Builder::new()
-            .prefix("coffer-registry-")
-            .tempdir()
-            .unwrap();
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        let settings = Settings {
-            host_dirs: vec![dir.path().join("hosts")],
-            auth_files: vec![dir.path().join("auth.json")],
-            retries: 3,
-            stall: Duration::from_secs(2),
-            min_rate: 1024,
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        Node {
-            dir,
-            store,
-            runtime,
-            settings,
-        }
-    }
-
-    /// Writes `hosts.toml` for a registry.
-    fn hosts(&self, registry: &str, text: &str) {
-        let dir = self.dir.path().join("hosts").join(registry);
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("hosts.toml"), text).unwrap();
-    }
-
-    fn knows(&self, server: &Server) {
-        self.hosts(&server.host(), &format!("server = {:?}", server.url()));
-    }
-
-    fn pull_with(
-        &self,
-        registry: &Registry,
-        name: &str,
-        said: &Said,
-        cancel: &AtomicBool,
-        progress: &(dyn Fn(Progress) + Sync),
-    ) -> Result<Image, Error> {
-        let reference = name.parse().unwrap();
-        let handle = self.runtime.handle().clone();
-        let session = registry
-            .session(&reference, said, Access::Pull, handle)
-            .map_err(|error| {
-                // The same words as through the store.
-                Error::Invalid(error.to_string())
-            })?;
-        let options = PullOptions::default();
-        self.store
-            .pull(&reference, &session, &options, progress, cancel)
-    }
-
-    fn pull(&self, name: &str) -> Result<Image, Error> {
-        self.pull_as(name, &Said::default())
-    }
-
-    fn pull_as(&self, name: &str, said: &Said) -> Result<Image, Error> {
-        let registry = Registry::new(self.settings.clone());
-        self.pull_with(&registry, name, said, &AtomicBool::new(false), &|_| ())
-    }
-
-    /// Nothing is left of a pull that has failed.
-    fn assert_empty(&self) {
-        let store = self.dir.path().join("store");
-        let names = |dir: &Path| -> Vec<String> {
-            let entries = fs::read_dir(dir).unwrap();
-            entries
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect()
-        };
-        assert!(self.store.list().unwrap().is_empty());
-        for dir in ["images/tmp", "images/blobs/sha256", "layers"] {
-            assert_eq!(names(&store.join(dir)), [""; 0], "{dir}");
-        }
-    }
-}
-
 fn builder() -> Builder {
     // Content that does not compress well, so that blobs have some length.
     let mut state = 7u64;
@@ -135,21 +44,6 @@ fn builder() -> Builder {
 
 fn built() -> Built {
     builder().build().unwrap()
-}
-
-fn kind(error: &Error) -> Option<Kind> {
-    match error {
-        Error::Fetch(kind, _) => Some(*kind),
-        _ => None,
-    }
-}
-
-fn password(user: &str, password: &str) -> Said {
-    Said {
-        username: user.into(),
-        password: password.into(),
-        ..Said::default()
-    }
 }
 
 #[test]

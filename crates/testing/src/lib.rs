@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
+pub mod corpus;
 pub mod guard;
 pub mod image;
 pub mod layer;

@@ -9,6 +9,7 @@
 //! One thread a connection, HTTP/1.1 with connections kept. Everything is in memory.
 
 mod answer;
+mod distribution;
 mod http;
 mod tls;
 
@@ -24,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+pub use distribution::{Distribution, Setup};
 pub use tls::Authority;
 
 use crate::image::{Built, File, digest};
