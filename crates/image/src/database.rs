@@ -11,7 +11,7 @@
 use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -30,9 +30,13 @@ const LAYERS: Table = TableDefinition::new("layers");
 /// All reads are served from memory; this only holds pages while a transaction is written.
 const CACHE: usize = 1 << 20;
 
-/// An open database.
+/// An open database. After an error of the disk redb serves nothing more: it is closed, and the next
+/// change opens it again.
 #[derive(Debug)]
-pub(crate) struct Database(Redb);
+pub(crate) struct Database {
+    redb: Option<Redb>,
+    path: PathBuf,
+}
 
 /// What opening found.
 pub(crate) struct Opened {
@@ -95,7 +99,10 @@ fn try_open(path: &Path, findings: &mut Vec<String>) -> Result<Result<Content, S
             .set_cache_size(CACHE)
             .set_check_integrity_on_open(true)
             .create(path)?;
-        Ok::<_, DatabaseError>(Database(database))
+        Ok::<_, DatabaseError>(Database {
+            redb: Some(database),
+            path: path.to_owned(),
+        })
     };
     let database = match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(database)) => database,
@@ -120,7 +127,7 @@ fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-fn set_aside(path: &Path) -> Result<std::path::PathBuf, Error> {
+fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs());
@@ -145,7 +152,7 @@ fn failed<E: Into<redb::Error>>(act: &'static str) -> impl FnOnce(E) -> Error {
 impl Database {
     fn load(&self, findings: &mut Vec<String>) -> Result<State, Error> {
         // Tables are made by the first transaction that opens them for writing.
-        let write = self.0.begin_write().map_err(failed("begin"))?;
+        let write = self.redb()?.begin_write().map_err(failed("begin"))?;
         for table in [IMAGES, NAMES, LAYERS] {
             write.open_table(table).map_err(failed("make a table"))?;
         }
@@ -163,7 +170,7 @@ impl Database {
         table: Table,
         findings: &mut Vec<String>,
     ) -> Result<std::collections::BTreeMap<String, T>, Error> {
-        let read = self.0.begin_read().map_err(failed("read"))?;
+        let read = self.redb()?.begin_read().map_err(failed("read"))?;
         let open = read.open_table(table).map_err(failed("open a table"))?;
         let mut rows = std::collections::BTreeMap::new();
         for row in open.iter().map_err(failed("read"))? {
@@ -182,16 +189,49 @@ impl Database {
         Ok(rows)
     }
 
+    fn redb(&self) -> Result<&Redb, Error> {
+        self.redb.as_ref().ok_or_else(|| Error::Database {
+            act: "begin",
+            source: "it is closed after an error of the disk".into(),
+        })
+    }
+
     /// Writes what differs between two states, in one transaction that is on disk on return.
-    pub(crate) fn write(&self, old: &State, new: &State) -> Result<(), Error> {
-        let mut write = self.0.begin_write().map_err(failed("begin"))?;
+    pub(crate) fn write(&mut self, old: &State, new: &State) -> Result<(), Error> {
+        if self.redb.is_none() {
+            self.open_again(old)?;
+        }
+        let done = self.transaction(old, new);
+        if done.is_err() {
+            self.redb = None;
+        }
+        done
+    }
+
+    /// What a failed transaction has left may be the state before or after it: it is made `state`.
+    fn open_again(&mut self, state: &State) -> Result<(), Error> {
+        let mut findings = Vec::new();
+        let (database, found) =
+            try_open(&self.path, &mut findings)?.map_err(|problem| Error::Database {
+                act: "open it again",
+                source: problem.into(),
+            })?;
+        if found != *state {
+            database.transaction(&found, state)?;
+        }
+        *self = database;
+        Ok(())
+    }
+
+    fn transaction(&self, old: &State, new: &State) -> Result<(), Error> {
+        let mut write = self.redb()?.begin_write().map_err(failed("begin"))?;
         write
             .set_durability(Durability::Immediate)
             .map_err(failed("begin"))?;
         difference(&write, IMAGES, &old.images, &new.images)?;
         difference(&write, NAMES, &old.names, &new.names)?;
         difference(&write, LAYERS, &old.layers, &new.layers)?;
-        sys::failpoint!("image.database.commit.before");
+        sys::failpoint!("image.database.commit.before", Error::injected);
         write.commit().map_err(failed("commit"))?;
         sys::failpoint!("image.database.commit.after");
         Ok(())

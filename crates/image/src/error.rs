@@ -105,6 +105,14 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An image was held against its digests, and something is wrong with it.
+    #[error("image {image} is not what its digests say: {problems}; remove it and fetch it again")]
+    Unsound {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        problems: String,
+    },
     /// A path within a root filesystem cannot be read.
     #[error("read {path} in the image: {problem}")]
     Rootfs {
@@ -139,6 +147,16 @@ impl Error {
     #[must_use]
     pub fn sentence(&self) -> String {
         sentence(self)
+    }
+
+    /// What a failpoint makes of an injected error.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn injected(text: String) -> Self {
+        Self::Io {
+            act: "go on with",
+            path: PathBuf::from("the work"),
+            source: io::Error::other(text),
+        }
     }
 
     pub(crate) fn io(

@@ -26,10 +26,13 @@
 //! stack without a mount.
 #![forbid(unsafe_code)]
 
+mod collect;
 pub mod copy;
 mod database;
 mod error;
 mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod import;
 mod index;
 mod layout;
@@ -46,12 +49,14 @@ mod tar;
 mod types;
 mod unpack;
 pub mod user;
+mod verify;
 mod zstd_frames;
 
+pub use collect::{Lease, Pruned};
 pub use error::Error;
 pub use export::Content;
 pub use platform::{Platform, PlatformError};
-pub use reference::{Reference, ReferenceError};
+pub use reference::{Reference, ReferenceError, qualify};
 pub use rootfs::{FileKind, rootfs_kind, rootfs_read};
 pub use source::{Document, FetchError, FetchErrorKind, Remote, Source, Stopped};
 pub use store::Store;

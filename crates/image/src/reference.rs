@@ -11,7 +11,7 @@
 //! `.` or a `:`, or is `localhost`, or holds an upper-case letter; otherwise the registry is
 //! docker.io, and a single component there lives below `library/`. Only sha256 digests are known.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 const DEFAULT_REGISTRY: &str = "docker.io";
 const DEFAULT_TAG: &str = "latest";
@@ -58,6 +58,8 @@ enum Problem {
     Digest(String),
     #[error("64 hexadecimal digits are an image id, not a name")]
     LooksLikeId,
+    #[error("it names no registry, and this node has no default one (`registry.default`)")]
+    Short,
 }
 
 impl Reference {
@@ -146,6 +148,27 @@ impl FromStr for Reference {
             problem,
         })
     }
+}
+
+/// The text of a reference with the registry `default` where it names none; with an empty `default`
+/// such a text is an error. Ids (`sha256:…`) stay as they are. Nothing else is checked here.
+///
+/// # Errors
+/// The text names no registry, and there is no default.
+pub fn qualify<'a>(text: &'a str, default: &str) -> Result<Cow<'a, str>, ReferenceError> {
+    let named = text
+        .split_once('/')
+        .is_some_and(|(first, _)| is_registry_like(first));
+    if named || default == DEFAULT_REGISTRY || text.is_empty() || text.starts_with("sha256:") {
+        return Ok(Cow::Borrowed(text));
+    }
+    if default.is_empty() {
+        return Err(ReferenceError {
+            text: shorten(text),
+            problem: Problem::Short,
+        });
+    }
+    Ok(Cow::Owned(format!("{default}/{text}")))
 }
 
 /// Errors quote the input; a megabyte of it helps nobody.
@@ -300,6 +323,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_short_name_gets_the_default_registry_or_is_refused() {
+        for (text, default, expected) in [
+            ("busybox", "docker.io", Some("busybox")),
+            ("busybox:1", "quay.io", Some("quay.io/busybox:1")),
+            ("org/app", "r.example:5000", Some("r.example:5000/org/app")),
+            ("localhost/app", "quay.io", Some("localhost/app")),
+            ("docker.io/library/app", "", Some("docker.io/library/app")),
+            ("sha256:0123", "quay.io", Some("sha256:0123")),
+            ("busybox", "", None),
+            ("org/app:1", "", None),
+        ] {
+            let found = qualify(text, default);
+            assert_eq!(found.as_deref().ok(), expected, "{text} {default}");
+        }
+    }
 
     const D: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

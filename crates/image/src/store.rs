@@ -6,19 +6,18 @@
 //! *reserves* what it builds on, so that a removal at the same time leaves it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fmt, fs,
+    fmt,
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
 
 use crate::{
-    Content, Error, FsInfo, Image, ImportOptions, LayerId, Progress, PullOptions, Reference,
-    Source,
+    Content, Error, FsInfo, Image, ImportOptions, Progress, PullOptions, Reference, Source,
+    collect::Held,
     database::{self, Database},
     export, import, index,
-    layout::{self, Layout},
+    layout::Layout,
     recover,
     state::State,
 };
@@ -27,10 +26,10 @@ use crate::{
 pub struct Store {
     layout: Layout,
     /// Held while a change is made; the database is only touched under it.
-    writer: Mutex<Database>,
+    pub(crate) writer: Mutex<Database>,
     state: RwLock<Arc<State>>,
-    /// Chain ids and blob digests that imports under way build on.
-    reserved: Mutex<HashMap<String, usize>>,
+    /// What is kept from removal, and what is being removed: see `collect.rs`.
+    pub(crate) held: Mutex<Held>,
     findings: Vec<String>,
 }
 
@@ -55,7 +54,7 @@ impl Store {
         };
         layout.make()?;
         // The database's lock tells whether another process is at work here: before any removal.
-        let opened = database::open(&layout.database())?;
+        let mut opened = database::open(&layout.database())?;
         recover::sweep(&layout)?;
         let mut findings = opened.findings;
         let mut state = if opened.fresh {
@@ -74,7 +73,7 @@ impl Store {
             layout,
             writer: Mutex::new(opened.database),
             state: RwLock::new(Arc::new(state)),
-            reserved: Mutex::default(),
+            held: Mutex::default(),
             findings,
         })
     }
@@ -141,48 +140,6 @@ impl Store {
             .keys()
             .filter_map(|id| state.image(id, &self.layout))
             .collect())
-    }
-
-    /// Removes an image (by id or digest: with all its names; by tag: only that name while others
-    /// have a tag). `Ok(false)` if there is none. Layers that `in_use` names stay until
-    /// [`gc`](Self::gc).
-    ///
-    /// # Errors
-    /// As [`get`](Self::get), or the database or disk fails.
-    pub fn remove(
-        &self,
-        name_or_id: &str,
-        in_use: &dyn Fn(&LayerId) -> bool,
-    ) -> Result<bool, Error> {
-        let mut removed = false;
-        self.shrink(in_use, |state| {
-            let Some(id) = state.find(name_or_id)?.map(str::to_owned) else {
-                return Ok(());
-            };
-            removed = true;
-            let name = name_or_id.parse::<crate::Reference>().ok();
-            let tag = name
-                .filter(|name| name.digest().is_none())
-                .and_then(|name| name.tagged());
-            let tags = |state: &State| {
-                let mut names = state.names.iter();
-                names.any(|(name, record)| record.image == id && !name.contains('@'))
-            };
-            match tag {
-                Some(tag) if state.names.remove(&tag).is_some() && tags(state) => state.tidy(&id),
-                _ => state.forget(&id),
-            }
-            Ok(())
-        })?;
-        Ok(removed)
-    }
-
-    /// Removes layers and blobs that no image and no container needs; returns the bytes freed.
-    ///
-    /// # Errors
-    /// The database or disk fails.
-    pub fn gc(&self, in_use: &dyn Fn(&LayerId) -> bool) -> Result<u64, Error> {
-        self.shrink(in_use, |_| Ok(()))
     }
 
     /// What the store costs on disk, from its records: no directory is walked.
@@ -275,7 +232,7 @@ impl Store {
         edit: impl FnOnce(&mut State) -> Result<T, Error>,
         done: impl FnOnce(&mut T),
     ) -> Result<T, Error> {
-        let database = lock(&self.writer);
+        let mut database = lock(&self.writer);
         let old = self.state();
         let mut new = State::clone(&old);
         let mut result = edit(&mut new)?;
@@ -293,145 +250,9 @@ impl Store {
         sys::failpoint!("image.index.after");
         Ok(result)
     }
-
-    /// Edits the state, then removes what nothing needs any more; returns the bytes freed.
-    fn shrink(
-        &self,
-        in_use: &dyn Fn(&LayerId) -> bool,
-        edit: impl FnOnce(&mut State) -> Result<(), Error>,
-    ) -> Result<u64, Error> {
-        let mut freed = 0;
-        let mut trash: Vec<PathBuf> = Vec::new();
-        // Which layers go is decided before the commit, their directories follow it: a crash between
-        // leaves directories without a record, which the next start removes.
-        self.change(
-            |state| {
-                edit(state)?;
-                let reserved = lock(&self.reserved);
-                let needed = state.needed_layers();
-                let goes = |chain: &str, dir: &str| {
-                    !needed.contains(chain)
-                        && !reserved.contains_key(chain)
-                        && !in_use(&LayerId::new(dir))
-                };
-                let gone: Vec<String> = state
-                    .layers
-                    .iter()
-                    .filter(|(chain, layer)| goes(chain, &layer.dir))
-                    .map(|(chain, _)| chain.clone())
-                    .collect();
-                let mut dirs = Vec::new();
-                for chain in gone {
-                    if let Some(layer) = state.layers.remove(&chain) {
-                        freed += layer.bytes;
-                        dirs.push(self.layout.layer(&layer.dir));
-                    }
-                }
-                let kept = state.needed_blobs();
-                let mut files = Vec::new();
-                for (digest, size) in recover::blobs(&self.layout)? {
-                    if !kept.contains_key(digest.as_str()) && !reserved.contains_key(&digest) {
-                        freed += size;
-                        files.push(self.layout.blob(&digest));
-                    }
-                }
-                Ok((dirs, files))
-            },
-            |(dirs, files)| {
-                sys::failpoint!("image.remove.committed");
-                for dir in dirs.drain(..) {
-                    let aside = self.layout.passing("del");
-                    if fs::rename(&dir, &aside).is_ok() {
-                        trash.push(aside);
-                    }
-                }
-                trash.append(files);
-                // Blobs go under the lock: an import could bring the same digest right after.
-                trash.retain(|path| {
-                    path.starts_with(self.layout.layers()) || {
-                        if let Err(error) = layout::remove(path) {
-                            tracing::warn!(error = error.sentence(), "a blob is left behind");
-                        }
-                        false
-                    }
-                });
-            },
-        )?;
-        for path in trash {
-            layout::remove(&path)?;
-        }
-        Ok(freed)
-    }
-
-    pub(crate) fn reserve(&self) -> Reserved<'_> {
-        Reserved {
-            store: self,
-            held: Vec::new(),
-        }
-    }
 }
 
 /// A lock that a panic elsewhere has not spoilt.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What an import builds on, kept from removal until this is dropped.
-pub(crate) struct Reserved<'a> {
-    store: &'a Store,
-    held: Vec<String>,
-}
-
-impl Reserved<'_> {
-    /// The store has this blob, whole, and keeps it.
-    pub(crate) fn blob(&mut self, digest: &str, size: u64) -> bool {
-        // Under the writer's lock no removal is between its decision and its deed.
-        let _writer = lock(&self.store.writer);
-        let known = self.store.state().needed_blobs().get(digest) == Some(&size);
-        let path = self.store.layout.blob(digest);
-        let whole = known && fs::metadata(path).is_ok_and(|meta| meta.len() == size);
-        if whole {
-            self.hold(digest);
-        }
-        whole
-    }
-
-    /// Reserves all of `chains`; answers the directories of those that are there.
-    pub(crate) fn layers<'c>(
-        &mut self,
-        chains: impl Iterator<Item = &'c str>,
-    ) -> BTreeMap<String, PathBuf> {
-        let writer = lock(&self.store.writer);
-        let state = self.store.state();
-        let mut found = BTreeMap::new();
-        for chain in chains {
-            self.hold(chain);
-            if let Some(layer) = state.layers.get(chain) {
-                found.insert(chain.to_owned(), self.store.layout.diff(&layer.dir));
-            }
-        }
-        drop(writer);
-        found
-    }
-
-    fn hold(&mut self, key: &str) {
-        *lock(&self.store.reserved)
-            .entry(key.to_owned())
-            .or_default() += 1;
-        self.held.push(key.to_owned());
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        let mut reserved = lock(&self.store.reserved);
-        for key in &self.held {
-            if let Some(count) = reserved.get_mut(key) {
-                *count -= 1;
-                if *count == 0 {
-                    reserved.remove(key);
-                }
-            }
-        }
-    }
 }

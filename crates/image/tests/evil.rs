@@ -419,3 +419,105 @@ fn bombs_are_cut_off() {
     )
     .unwrap();
 }
+
+/// A sparse file of 100 GB costs neither the disk nor time; a limit refuses it before it is made.
+#[test]
+fn a_sparse_file_of_100_gb_is_a_hole_or_refused() {
+    let size: u64 = 100 << 30;
+    let records: [(&str, &[u8]); 4] = [
+        ("GNU.sparse.major", b"0"),
+        ("GNU.sparse.minor", b"1"),
+        ("GNU.sparse.map", b"53687091200,4,107374182400,0"),
+        ("GNU.sparse.size", b"107374182400"),
+    ];
+    let layer = Layer::new().entry(&Entry {
+        pax: &records,
+        data: b"here",
+        ..entry("hole", EntryType::Regular)
+    });
+    let archive = pack(&Builder::new("a/b:1").layer(layer).oci_files().unwrap());
+    let f = fixture();
+    let before = f.footprint();
+    let error = f.import(&archive).unwrap_err();
+    assert!(
+        error.sentence().contains("more than"),
+        "{}",
+        error.sentence()
+    );
+    assert_eq!(f.footprint(), before);
+    let limits = Limits {
+        layer_bytes: size,
+        ..Limits::default()
+    };
+    let image = f.import_limited(&archive, limits).unwrap().remove(0);
+    let hole = image.layers[0].join("hole");
+    let meta = fs::metadata(&hole).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::size(&meta), size);
+    assert!(std::os::unix::fs::MetadataExt::blocks(&meta) < 1000);
+    let mut middle = [0; 4];
+    let file = fs::File::open(&hole).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut middle, 50 << 30).unwrap();
+    assert_eq!(&middle, b"here");
+    assert!(
+        f.store.fs_info().unwrap().used_bytes < 1 << 20,
+        "what it costs, not what it says"
+    );
+}
+
+/// A million entries are read one after another, and nothing of them is kept.
+#[test]
+fn a_million_entries_are_taken() {
+    // Bookkeeping of another filesystem: what is tried is the reader, not this one.
+    let one = Layer::new().file(".wh..wh.aufs", 0o644, b"").unfinished();
+    let mut tar = one.repeat(1_000_000);
+    tar.resize(tar.len() + 1024, 0);
+    let builder = Builder::new("a/b:1")
+        .compression(Compression::Zstd)
+        .layer_tar(tar);
+    let archive = pack(&builder.oci_files().unwrap());
+    let f = fixture();
+    let limits = Limits {
+        layer_entries: 1_000_000,
+        ratio: u64::MAX,
+        ..Limits::default()
+    };
+    let image = f.import_limited(&archive, limits).unwrap().remove(0);
+    assert_eq!(support::tree(&image.layers[0]).len(), 1);
+}
+
+/// Names are bytes: line breaks, control characters, no UTF-8; errors show them escaped.
+#[test]
+fn odd_names_are_kept_and_shown_escaped() {
+    use std::os::unix::ffi::OsStrExt;
+    let names: [&[u8]; 5] = [
+        b"new\nline",
+        b"\xff\xfe",
+        b"tab\there",
+        b"esc\x1b[31m",
+        b" ",
+    ];
+    let layer = names.iter().fold(Layer::new(), |layer, name| {
+        layer.entry(&Entry {
+            name,
+            data: name,
+            ..entry("", EntryType::Regular)
+        })
+    });
+    let f = fixture();
+    let archive = pack(&Builder::new("a/b:1").layer(layer).oci_files().unwrap());
+    let image = f.import(&archive).unwrap().remove(0);
+    for name in names {
+        let path = image.layers[0].join(std::ffi::OsStr::from_bytes(name));
+        assert_eq!(fs::read(path).unwrap(), name);
+    }
+    let bad = Layer::new().entry(&Entry {
+        name: b"../\n\x1b[31m\xff",
+        ..entry("", EntryType::Regular)
+    });
+    let archive = pack(&Builder::new("a/b:2").layer(bad).oci_files().unwrap());
+    let text = f.import(&archive).unwrap_err().sentence();
+    assert!(
+        text.contains("\\n") && !text.chars().any(char::is_control),
+        "{text:?}"
+    );
+}

@@ -245,3 +245,93 @@ fn a_source_that_fails_is_an_error_with_its_cause() {
     assert!(error.sentence().contains("the client went away"));
     assert_eq!(f.footprint(), before);
 }
+
+/// S15: what an image says of itself is shown, and commands nothing.
+#[test]
+fn labels_and_annotations_of_an_image_command_nothing() {
+    let pinned = "io.coffer.pinned";
+    let builder = Builder::new("a/b:1")
+        .annotation(pinned, "true")
+        .annotation("io.cri-containerd.pinned", "pinned")
+        .label(pinned, "true")
+        .label("io.coffer.created-by", "coffer run")
+        .layer(Layer::new().file("f", 0o644, b"f"));
+    let f = fixture();
+    let image = f
+        .import(&pack(&builder.oci_files().unwrap()))
+        .unwrap()
+        .remove(0);
+    assert!(!image.pinned);
+    assert_eq!(image.config.labels[pinned], "true");
+    let root = f.root();
+    let support::Fixture { store, dir } = f;
+    drop(store);
+    // Also where the database is made again from the layout.
+    std::fs::remove_file(root.join("images/images.redb")).unwrap();
+    let store = image::Store::open(&root).unwrap();
+    assert!(!store.get("a/b:1").unwrap().unwrap().pinned);
+    drop(dir);
+}
+
+/// S21: each limit of documents stands where it is configured, and nothing is left.
+#[test]
+fn limits_of_documents_stand_where_they_are_configured() {
+    let large = "x".repeat(20_000);
+    let builder = Builder::new("a/b:1")
+        .label("large", &large)
+        .annotation("large", &large)
+        .layer(Layer::new().file("f", 0o644, b"f"));
+    let archive = pack(&builder.oci_files().unwrap());
+    let f = fixture();
+    let before = f.footprint();
+    let default = image::Limits::default();
+    assert_eq!(
+        (default.manifest_bytes, default.config_bytes),
+        (4 << 20, 8 << 20)
+    );
+    let cases = [
+        (
+            "the index",
+            image::Limits {
+                manifest_bytes: 10_000,
+                ..default
+            },
+            "index.json",
+        ),
+        (
+            "the configuration",
+            image::Limits {
+                config_bytes: 10_000,
+                ..default
+            },
+            "configuration",
+        ),
+        (
+            "the archive",
+            image::Limits {
+                archive_bytes: 10_000,
+                ..default
+            },
+            "10000 bytes",
+        ),
+        (
+            "files",
+            image::Limits {
+                archive_entries: 2,
+                ..default
+            },
+            "more than 2 files",
+        ),
+    ];
+    for (what, limits, part) in cases {
+        let error = f.import_limited(&archive, limits).unwrap_err();
+        assert!(matches!(error, Error::Limit(_)), "{what}: {error:?}");
+        assert!(
+            error.sentence().contains(part),
+            "{what}: {}",
+            error.sentence()
+        );
+        assert_eq!(f.footprint(), before, "{what}");
+    }
+    f.import(&archive).unwrap();
+}

@@ -12,8 +12,11 @@
 //! power cut before it leaves no image, and what lies in tmp/ and .new-… is removed, by the guard
 //! here or by the next start.
 
+mod again;
 mod arriving;
 mod choose;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod layers;
 mod names;
 mod pick;
@@ -34,6 +37,7 @@ use crate::{
     state::ManifestRecord,
 };
 
+pub(crate) use again::again;
 pub(crate) use choose::{chain_ids, run_config};
 pub(crate) use publish::tag;
 pub(crate) use pull::pull;
@@ -120,7 +124,7 @@ pub(crate) fn import(
     sys::failpoint!("image.import.spool.before");
     let dir = workspace.blobs.clone();
     let mut archive = spool::spool(src, &dir, layout, &mut reserved, opts, progress, &cancel)?;
-    sys::failpoint!("image.import.spooled");
+    sys::failpoint!("image.import.spooled", Error::injected);
     let chosen = choose::choose(&mut archive, &dir, name.as_ref(), &opts.limits)?;
 
     let wanted = chosen.iter().flat_map(|image| &image.layers);
@@ -137,7 +141,7 @@ pub(crate) fn import(
         &chosen,
         &mut workspace.layers,
     )?;
-    sys::failpoint!("image.import.unpacked");
+    sys::failpoint!("image.import.unpacked", Error::injected);
     finish(store, &archive, chosen, made, &dir, &cancel)
 }
 
@@ -155,6 +159,6 @@ fn finish(
     }
     layout::sync_filesystem(&store.layout().layers())?;
     layout::sync_filesystem(blobs)?;
-    sys::failpoint!("image.import.synced");
+    sys::failpoint!("image.import.synced", Error::injected);
     publish::publish(store, archive, chosen, made)
 }

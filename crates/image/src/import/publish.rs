@@ -87,10 +87,10 @@ pub(super) fn publish(
                     }
                 }
             }
-            sys::failpoint!("image.publish.renamed");
+            sys::failpoint!("image.publish.renamed", Error::injected);
             layout::sync_dir(&layout.layers())?;
             layout::sync_dir(&layout.blobs())?;
-            sys::failpoint!("image.publish.synced");
+            sys::failpoint!("image.publish.synced", Error::injected);
             for image in chosen {
                 add(state, image);
             }

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     Error, Image, Limits, Platform, Progress, PullOptions, Reference, Remote, Source, Store,
+    collect::Reserved,
     pipe::{Cancel, digest_of},
-    store::Reserved,
 };
 
 pub(crate) fn pull(
@@ -70,7 +70,7 @@ pub(crate) fn pull(
     let mut chosen = image(&mut remote, &[descriptor], &wanted)?;
     check_pinned(&reference, &chosen.manifest)?;
     chosen.names = vec![reference];
-    sys::failpoint!("image.pull.chosen");
+    sys::failpoint!("image.pull.chosen", Error::injected);
 
     let Contact {
         mut archive,
@@ -100,7 +100,7 @@ pub(crate) fn pull(
             });
         }
     }
-    sys::failpoint!("image.pull.unpacked");
+    sys::failpoint!("image.pull.unpacked", Error::injected);
     let images = finish(store, &archive, chosen, made, &dir, &cancel)?;
     images.into_iter().next().ok_or(Error::Cancelled)
 }
@@ -252,7 +252,7 @@ fn check_size(data: &[u8], limit: u64, what: &str) -> Result<(), Error> {
 }
 
 /// What a document is: by what it says of itself, else by its header, else by its members.
-fn media_type(data: &[u8], header: &str) -> Result<String, Error> {
+pub(super) fn media_type(data: &[u8], header: &str) -> Result<String, Error> {
     let value: BTreeMap<String, serde_json::Value> = document("the manifest", data)?;
     let said = value.get("mediaType").and_then(|value| value.as_str());
     let known = |text: &&str| {

@@ -20,10 +20,10 @@ use super::{
 };
 use crate::{
     Error, ImportOptions, Limits, Progress,
+    collect::Reserved,
     layout::Layout,
     pipe::{Cancel, Packing, Stop, digest_of, unpacked},
     reference::is_digest,
-    store::Reserved,
     tar::{self, Entry, Kind, show},
 };
 

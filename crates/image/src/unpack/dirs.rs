@@ -15,12 +15,17 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Lower, place, xattr};
+use super::{Error, Lower, place, whiteouts::Whiteouts, xattr};
 use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
 
 /// Parents kept open: tars come in directory order, so a few are enough.
 const CACHE: usize = 32;
 const LINKS_MAX: usize = 40;
+/// The time of what no layer describes.
+const EPOCH: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 /// Directories of the layers below that are remembered.
 const KNOWN: usize = 2048;
 /// Bytes of directory paths that are kept until the end: half a million of a usual length.
@@ -75,6 +80,9 @@ pub(super) struct Tree<'a> {
     root_seen: bool,
     lower_link_followed: bool,
     hide_all_lower: bool,
+    pub(super) whiteouts: Whiteouts,
+    /// There is a set-group-id directory: what is made in it gets its group.
+    pub(super) gives_groups: bool,
 }
 
 impl<'a> Tree<'a> {
@@ -97,6 +105,8 @@ impl<'a> Tree<'a> {
             root_seen: false,
             lower_link_followed: false,
             hide_all_lower: false,
+            whiteouts: Whiteouts::new(),
+            gives_groups: false,
         })
     }
 
@@ -109,18 +119,29 @@ impl<'a> Tree<'a> {
         self.root_seen = true;
     }
 
+    /// A directory gets this mode.
+    pub(super) fn has_mode(&mut self, mode: u32) {
+        self.gives_groups |= mode & 0o2000 != 0;
+    }
+
     pub(super) fn hide_all_lower(&mut self) {
         self.hide_all_lower = true;
     }
 
     /// Remembers the time of a directory until nothing more will be put in.
     pub(super) fn set_time(&mut self, path: Vec<u8>, time: Timespec) -> Result<(), Error> {
-        self.times_bytes += path.len() + 64;
+        self.remembers(path.len())?;
+        self.times.insert(path, time);
+        Ok(())
+    }
+
+    /// Paths are kept until the end: within a bound.
+    pub(super) fn remembers(&mut self, bytes: usize) -> Result<(), Error> {
+        self.times_bytes += bytes + 64;
         if self.times_bytes > TIMES_MAX {
             let text = "its directories' paths take more memory than any image needs";
             return Err(Error::Limit(text.into()));
         }
-        self.times.insert(path, time);
         Ok(())
     }
 
@@ -174,12 +195,16 @@ impl<'a> Tree<'a> {
 
     /// Sets what can only be set at the end: directory times, and whiteouts for an opaque root.
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        if !self.root_seen
-            && let Some(Node::Directory { top, .. }) = self.lower_node(b"")?
-        {
+        if !self.root_seen {
             let root = self.root();
-            self.copy_attributes(&root, b".", &top)?;
+            match self.lower_node(b"")? {
+                Some(Node::Directory { top, .. }) => self.copy_attributes(&root, b".", &top)?,
+                // As of any directory that no layer describes.
+                _ => self.set_time(Vec::new(), EPOCH)?,
+            }
         }
+        self.known.clear();
+        self.drop_idle_whiteouts()?;
         if self.hide_all_lower {
             let root = self.root();
             for name in (self.lower)()?
@@ -294,15 +319,20 @@ impl<'a> Tree<'a> {
         match below {
             Some(Node::Directory { top, .. }) => self.copy_attributes(here, name, &top)?,
             _ => {
+                if self.gives_groups {
+                    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+                    chownat(
+                        &here.fd,
+                        name,
+                        Some(uid),
+                        Some(gid),
+                        AtFlags::SYMLINK_NOFOLLOW,
+                    )
+                    .map_err(Error::io("set the owner of", &path))?;
+                }
                 chmodat(&here.fd, name, Mode::from_raw_mode(0o755), AtFlags::empty())
                     .map_err(Error::io("set the mode of", &path))?;
-                self.set_time(
-                    path,
-                    Timespec {
-                        tv_sec: 0,
-                        tv_nsec: 0,
-                    },
-                )?;
+                self.set_time(path, EPOCH)?;
             }
         }
         self.enter(here, name, bare).map(Step::Into)
@@ -316,7 +346,7 @@ impl<'a> Tree<'a> {
     }
 
     /// What the layers below show at `path`, as far as this layer does not hide it.
-    fn lower_node(&mut self, path: &[u8]) -> Result<Option<Node>, Error> {
+    pub(super) fn lower_node(&mut self, path: &[u8]) -> Result<Option<Node>, Error> {
         if self.merged.is_none() {
             let mut stack = (self.lower)()?;
             stack.0.insert(0, self.diff.clone());
@@ -357,6 +387,7 @@ impl<'a> Tree<'a> {
         } else {
             dir.join(name)
         };
+        self.has_mode(stat.st_mode);
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         chownat(
             &dir.fd,

@@ -6,6 +6,7 @@
 //!  etc/.wh.shadow       etc/shadow, a character device 0:0       (overlayfs: removed)
 //!  srv/.wh..wh..opq     srv with trusted.overlay.opaque=y        (overlayfs: starts empty)
 //!  a/b without a/       a as the layers below have it, else 0755 root, mtime 0
+//!  .wh.x with no x      nothing: see [`whiteouts`]
 //! ```
 //! The archive is hostile. Every name is resolved from the layer's root, one component at a time, by
 //! descriptor; links are followed within the root only ([`dirs`]); `..` is refused. The directory is
@@ -18,6 +19,7 @@
 
 mod dirs;
 mod place;
+mod whiteouts;
 pub(crate) mod xattr;
 
 use std::{io, io::BufRead, path::Path};
@@ -184,7 +186,8 @@ fn whiteout(
     }
     let parent = tree.parent(parent)?;
     tree.hid();
-    place::whiteout(&parent, hidden)
+    place::whiteout(&parent, hidden)?;
+    tree.removed(&parent, hidden)
 }
 
 fn bad(entry: &Entry, problem: impl Into<String>) -> Error {

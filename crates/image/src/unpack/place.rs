@@ -29,6 +29,7 @@ use crate::{
 pub(super) fn root(tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Error> {
     let root = tree.root();
     tree.root_is_explicit();
+    tree.has_mode(entry.mode);
     attributes(&root, b".", entry)?;
     tree.set_time(Vec::new(), time(entry))
 }
@@ -40,6 +41,7 @@ pub(super) fn directory(
     entry: &Entry,
 ) -> Result<(), Error> {
     let path = dir.join(name);
+    tree.has_mode(entry.mode);
     match mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)) {
         Ok(()) => tree.made(),
         Err(Errno::EXIST) if is_directory(dir, name) => {}
@@ -69,7 +71,8 @@ pub(super) fn file<R: BufRead>(
     let file = File::from(fd);
     content(&file, entry, reader)?;
     let io = |act| Error::io(act, &entry.path);
-    if (entry.uid, entry.gid) != (0, 0) {
+    // In a set-group-id directory a new file has the directory's group.
+    if (entry.uid, entry.gid) != (0, 0) || tree.gives_groups {
         fchown(
             &file,
             Some(Uid::from_raw(entry.uid)),

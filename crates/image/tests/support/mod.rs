@@ -6,6 +6,8 @@
     reason = "test code: each binary uses a part, and a failure is a panic"
 )]
 
+pub(crate) mod memory;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -164,6 +166,21 @@ fn seen(path: &Path) -> Seen {
     } else {
         Vec::new()
     };
+    let xattrs = xattrs(path);
+    Seen {
+        mode: meta.mode(),
+        uid: meta.uid(),
+        gid: meta.gid(),
+        rdev: meta.rdev(),
+        mtime: (meta.mtime(), meta.mtime_nsec()),
+        content,
+        nlink: if meta.is_dir() { 0 } else { meta.nlink() },
+        xattrs,
+    }
+}
+
+/// The extended attributes of a file, links not followed.
+pub(crate) fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut names = vec![0u8; 4096];
     let length = rustix::fs::llistxattr(path, names.as_mut_slice()).unwrap();
     let mut xattrs = BTreeMap::new();
@@ -176,16 +193,7 @@ fn seen(path: &Path) -> Seen {
         value.truncate(length);
         xattrs.insert(String::from_utf8_lossy(name).into_owned(), value);
     }
-    Seen {
-        mode: meta.mode(),
-        uid: meta.uid(),
-        gid: meta.gid(),
-        rdev: meta.rdev(),
-        mtime: (meta.mtime(), meta.mtime_nsec()),
-        content,
-        nlink: if meta.is_dir() { 0 } else { meta.nlink() },
-        xattrs,
-    }
+    xattrs
 }
 
 /// A header whose fields `edit` spoils, with a right checksum and no data.
