@@ -26,7 +26,8 @@ CARGO_TARGET_DIR=$work/build cargo build --release --locked --target $triple --m
 program=$work/build/$triple/release/fuzz
 
 if (($# == 0)); then
-  mapfile -t targets < <(COFFER_FUZZ=list "$program" -runs=1 2>/dev/null)
+  # The program ends inside its target, which libFuzzer takes for a crash: its file goes aside.
+  mapfile -t targets < <(COFFER_FUZZ=list "$program" -runs=1 -artifact_prefix="$work/" 2>/dev/null)
 else
   targets=("$@")
 fi

@@ -23,6 +23,8 @@ pub struct Node {
     pub cgroup_root: String,
     /// What the daemon's configuration file says.
     pub configuration: String,
+    /// `registry.default`.
+    pub default_registry: String,
     daemon: Option<Child>,
     snapshot: Option<Snapshot>,
     keep: Option<tempfile::TempDir>,
@@ -67,6 +69,7 @@ impl Node {
             base,
             cgroup_root: unique,
             configuration: String::new(),
+            default_registry: "docker.io".to_owned(),
             daemon: None,
             snapshot,
             keep: Some(keep),
@@ -165,8 +168,10 @@ impl Node {
         let path = self.base.join("config.toml");
         // Registries and credentials of the machine play no part either.
         let text = format!(
-            "{}\n[registry]\nhost_dirs = [{:?}]\nauth_files = [{:?}]\nretries = 1\nstall_timeout = \"5s\"\n",
+            "{}\n[registry]\ndefault = {:?}\nhost_dirs = [{:?}]\nauth_files = [{:?}]\nretries = 1\n\
+             stall_timeout = \"5s\"\n",
             self.configuration,
+            self.default_registry,
             self.base.join("registries"),
             self.base.join("auth.json")
         );

@@ -411,5 +411,34 @@ async fn images_get_names_go_to_registries_and_into_archives() {
         &["export", "-o", again.to_str().unwrap(), &name, &other],
     );
     assert!(fs::read(&file).unwrap() == fs::read(&again).unwrap());
+
+    // The layout as a directory: other tools read it, and it comes and goes without a change.
+    let layout = node.base.join("layout");
+    let dir = layout.to_str().unwrap();
+    let to_dir = |dir: &str| {
+        ok(
+            &node,
+            &["export", "--format", "oci-dir", "-o", dir, &name, &other],
+        );
+    };
+    to_dir(dir);
+    let there = ["export", "--format", "oci-dir", "-o", dir, &name];
+    fails(&node, &there, 2, &["is there already"]);
+    let output = std::process::Command::new("skopeo")
+        .args(["inspect", "--raw", &format!("oci:{dir}:{name}")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(testing::image::digest(&output.stdout), built.manifest);
+    ok(&node, &["rmi", &built.config]);
+    ok(&node, &["import", dir]);
+    assert_eq!(status(&node, &name).await.unwrap().id, built.config);
+    let second = node.base.join("second");
+    to_dir(second.to_str().unwrap());
+    let equal = std::process::Command::new("diff")
+        .args(["-r", dir, second.to_str().unwrap()])
+        .status()
+        .unwrap();
+    assert!(equal.success());
     node.finish().await;
 }

@@ -94,6 +94,8 @@ pub(crate) enum Command {
     Import(cmd::import::Args),
     /// Remove images
     Rmi(cmd::rmi::Args),
+    /// Remove ended containers of `coffer run`, and images that nothing uses
+    Prune(cmd::prune::Args),
     /// Check this machine: what pods need, each with a verdict and a fix
     Doctor(cmd::doctor::Args),
     /// Show the daemon's state and what it found on this node
@@ -172,6 +174,7 @@ impl Command {
             Command::Tag(args) => cmd::tag::run(args, socket).await,
             Command::Export(args) => cmd::export::run(args, socket).await,
             Command::Rmi(args) => cmd::rmi::run(args, socket).await,
+            Command::Prune(args) => cmd::prune::run(args, cmd::prune::What::All, socket).await,
             Command::Doctor(args) => cmd::doctor::run(args, socket).await,
             Command::Info(args) => cmd::info::run(args, socket).await,
             Command::Version(args) => cmd::version::run(args, socket).await,

@@ -29,7 +29,9 @@ pub(crate) const GROUPS: [(&str, &[&str]); 4] = [
     ),
     (
         "Images",
-        &["images", "pull", "push", "tag", "import", "export", "rmi"],
+        &[
+            "images", "pull", "push", "tag", "import", "export", "rmi", "prune",
+        ],
     ),
     (
         "This node",

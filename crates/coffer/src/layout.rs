@@ -1,9 +1,11 @@
 //! An OCI image layout on disk as the tar stream that the daemon reads: `oci-layout` and
-//! `index.json` first, so that it knows early what it gets, then the blobs.
+//! `index.json` first, so that it knows early what it gets, then the blobs. And back: the archive that
+//! the daemon sends as a layout on disk.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -35,6 +37,37 @@ pub(crate) fn size(path: &Path) -> io::Result<u64> {
         }
     }
     Ok(total)
+}
+
+/// Makes a layout in the directory `to` of an archive; docker's list, which is no part of a layout, is
+/// left out.
+pub(crate) fn read(from: impl Read, to: &Path) -> io::Result<()> {
+    let blobs = to.join("blobs/sha256");
+    fs::create_dir_all(&blobs)?;
+    let mut archive = tar::Archive::new(from);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.to_string_lossy().into_owned();
+        let path = match name.strip_prefix("blobs/sha256/") {
+            Some(hex) if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                blobs.join(hex)
+            }
+            None if name == "oci-layout" || name == "index.json" => to.join(&name),
+            None if name == "manifest.json" => continue,
+            _ => {
+                let text = format!("the archive holds {name:?}, which is no part of a layout");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        };
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(path)?;
+        io::copy(&mut entry, &mut file)?;
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Writes the layout as tar.

@@ -53,10 +53,6 @@ const FOREIGN: [(&[&str], &str); 10] = [
         &["system", "daemon", "service"],
         "`coffer serve` is the daemon; `coffer info` and `coffer doctor` tell about it and this node",
     ),
-    (
-        &["prune"],
-        "remove what you no longer want with `coffer rm` and `coffer rmi`",
-    ),
 ];
 
 /// What was asked, or the exit code after it was said why that makes no sense.

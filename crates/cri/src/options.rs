@@ -40,6 +40,10 @@ pub struct Options {
     pub registry: registry::Settings,
     /// What an image may cost.
     pub limits: image::Limits,
+    /// The registry of image names that say none; empty: such names are refused.
+    pub default_registry: String,
+    /// Images are held against their digests before a container is made from them.
+    pub verify_images: bool,
 }
 
 /// The network of pods that have one of their own.
@@ -157,6 +161,8 @@ impl Options {
             stream: StreamOptions::default(),
             registry: registry::Settings::default(),
             limits: image::Limits::default(),
+            default_registry: "docker.io".to_owned(),
+            verify_images: false,
         }
     }
 }

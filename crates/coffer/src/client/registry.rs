@@ -44,6 +44,15 @@ pub(crate) struct Pulled {
     pub(crate) size: u64,
 }
 
+/// What a prune has removed.
+#[derive(Debug, Clone)]
+pub(crate) struct Pruned {
+    /// The images.
+    pub(crate) images: Vec<Pulled>,
+    /// Bytes that are free now.
+    pub(crate) freed: u64,
+}
+
 /// What is to be pushed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PushWanted {
@@ -146,6 +155,42 @@ impl Daemon {
         };
         let answer = self.transfers().tag_image(limited(request)).await;
         answer.map(drop).map_err(of(&format!("tag {image}")))
+    }
+
+    /// Removes images that nothing uses: those without a tag, or all.
+    pub(crate) async fn prune_images(&self, all: bool) -> Result<Pruned, Error> {
+        let request = node::PruneImagesRequest { all };
+        let answer = self.transfers().prune_images(limited(request)).await;
+        let answer = answer.map_err(of("prune images"))?.into_inner();
+        let image = |image: node::ImportedImage| Pulled {
+            id: image.id,
+            names: image.names,
+            size: image.size,
+        };
+        Ok(Pruned {
+            images: answer.images.into_iter().map(image).collect(),
+            freed: answer.freed_bytes,
+        })
+    }
+
+    /// Keeps an image from garbage collection, or no longer does.
+    pub(crate) async fn pin_image(&self, image: &str, pinned: bool) -> Result<(), Error> {
+        let request = node::PinImageRequest {
+            image: image.to_owned(),
+            pinned,
+        };
+        let answer = self.transfers().pin_image(limited(request)).await;
+        answer.map(drop).map_err(of(&format!("pin {image}")))
+    }
+
+    /// What is wrong with an image's content on the disk. It may take long.
+    pub(crate) async fn verify_image(&self, image: &str) -> Result<Vec<String>, Error> {
+        let request = node::VerifyImageRequest {
+            image: image.to_owned(),
+        };
+        let answer = self.transfers().verify_image(request).await;
+        let answer = answer.map_err(of(&format!("verify {image}")))?;
+        Ok(answer.into_inner().problems)
     }
 
     /// Images as one archive, in pieces to `take`; answers its bytes.

@@ -108,6 +108,14 @@ pub(crate) enum Image {
     /// Remove images
     #[command(visible_alias = "remove")]
     Rm(cmd::rmi::Args),
+    /// Remove images without a tag that no container uses
+    Prune(cmd::prune::Args),
+    /// Keep images from garbage collection and from prune
+    Pin(cmd::pin::Args),
+    /// Keep images no longer
+    Unpin(cmd::pin::Args),
+    /// Hold images against their digests, blobs and unpacked layers
+    Verify(cmd::pin::Args),
     /// Show everything about images
     Inspect(cmd::inspect::Args),
 }
@@ -122,6 +130,10 @@ impl Image {
             Image::Tag(args) => cmd::tag::run(args, socket).await,
             Image::Export(args) => cmd::export::run(args, socket).await,
             Image::Rm(args) => cmd::rmi::run(args, socket).await,
+            Image::Prune(args) => cmd::prune::run(args, cmd::prune::What::Images, socket).await,
+            Image::Pin(args) => cmd::pin::run(args, true, socket).await,
+            Image::Unpin(args) => cmd::pin::run(args, false, socket).await,
+            Image::Verify(args) => cmd::pin::verify(args, socket).await,
             Image::Inspect(args) => cmd::inspect::run(args, Kind::Image, socket).await,
         }
     }

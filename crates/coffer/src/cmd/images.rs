@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Filters:
-  name=NAME (reference=NAME), id=PREFIX, dangling=true|false
+  name=NAME (reference=NAME), id=PREFIX, dangling=true|false, pinned=true|false
 
 Examples:
   coffer images busybox
@@ -62,7 +62,7 @@ impl Listed for Row {
 /// Stands where an image has no name.
 const NONE: &str = "<none>";
 
-const FIELDS: [Field<Row>; 5] = [
+const FIELDS: [Field<Row>; 6] = [
     Field {
         column: Column::new("NAME").floor(20),
         wide: false,
@@ -84,13 +84,23 @@ const FIELDS: [Field<Row>; 5] = [
         cell: |row, _| row.image.user.as_str().into(),
     },
     Field {
+        column: Column::new("PINNED").shed(5),
+        wide: true,
+        cell: |row, _| if row.image.pinned { "yes" } else { "" }.into(),
+    },
+    Field {
         column: Column::new("DIGESTS").shed(4),
         wide: true,
         cell: |row, _| row.image.digests.join(" ").into(),
     },
 ];
 
-const KEYS: [Key<Image>; 3] = [
+const KEYS: [Key<Image>; 4] = [
+    Key {
+        names: &["pinned"],
+        fits: |image, value| image.pinned == (value == "true"),
+        values: &["true", "false"],
+    },
     Key {
         names: &["name", "reference"],
         fits: |image, value| {

@@ -84,6 +84,10 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
     options.limits = config.limits;
     options.config = file;
     options.node.seccomp_root.clone_from(&config.seccomp_root);
+    options
+        .default_registry
+        .clone_from(&config.default_registry);
+    options.verify_images = config.verify_images;
     options.agent_log_level = config.log_level.to_string().to_lowercase();
     let daemon = cri::Runtime::open(options)
         .await

@@ -185,6 +185,12 @@ pub(crate) const KEYS: &[Key] = &[
         "How long an exec, attach or port-forward may pass no data before it is ended: a number with \
          `s`, `m` or `h`.",
     ),
+    Key::text(
+        "registry.default",
+        Fallback::Is("docker.io"),
+        "The registry of image names that say none; empty: such names are refused. Names in archives are \
+         docker.io's, as their writers meant them.",
+    ),
     Key::list(
         "registry.host_dirs",
         Fallback::Is("/etc/coffer/registries.d, /etc/containerd/certs.d, /etc/docker/certs.d"),
@@ -234,6 +240,38 @@ pub(crate) const KEYS: &[Key] = &[
         "image.max_ratio",
         Fallback::Is("200"),
         "Bytes out for each byte in that a layer's compression may give, once 256 MiB are unpacked.",
+    ),
+    Key::number(
+        "image.max_manifest_bytes",
+        Fallback::Is("4194304"),
+        "Bytes of one manifest or index.",
+    ),
+    Key::number(
+        "image.max_config_bytes",
+        Fallback::Is("8388608"),
+        "Bytes of one image configuration.",
+    ),
+    Key::number(
+        "image.max_archive_bytes",
+        Fallback::Is("274877906944"),
+        "Bytes of an archive that is imported, decompressed.",
+    ),
+    Key::number(
+        "image.max_path_bytes",
+        Fallback::Is("4096"),
+        "Bytes of a path in a layer; 4096 is the kernel's limit.",
+    ),
+    Key::number(
+        "image.max_header_bytes",
+        Fallback::Is("1048576"),
+        "Bytes of an extended header in a layer: long names and extended attributes.",
+    ),
+    Key::text(
+        "image.verify",
+        Fallback::Is("never"),
+        "`create`: each container's image is first held against its digests, blobs and unpacked layers, which \
+         takes as long as unpacking it; a container of one that has changed on the disk is not made. `coffer image \
+         verify` does the same by hand.",
     ),
 ];
 

@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) registry: cri::RegistryOptions,
     /// What an image may cost.
     pub(crate) limits: cri::ImageLimits,
+    pub(crate) default_registry: String,
+    pub(crate) verify_images: bool,
 }
 
 impl Said {
@@ -163,6 +165,19 @@ impl Said {
         let network = self.network()?;
         let stream = self.stream()?;
         let (registry, limits) = (self.registry()?, self.limits()?);
+        let default_registry = self.text("registry.default");
+        if default_registry.contains('/') {
+            let text = format!("registry.default {default_registry:?} is more than a host");
+            return Err(Error::Usage(text));
+        }
+        let verify_images = match self.text("image.verify").as_str() {
+            "never" => false,
+            "create" => true,
+            other => {
+                let text = format!("image.verify {other:?} is neither never nor create");
+                return Err(Error::Usage(text));
+            }
+        };
         let agent = match self.said("agent") {
             Some(agent) => agent.into(),
             None => find_agent(beside)?,
@@ -179,6 +194,8 @@ impl Said {
             stream,
             registry,
             limits,
+            default_registry,
+            verify_images,
         })
     }
 
@@ -229,11 +246,23 @@ impl Said {
             let text = format!("image.max_layers {layers} is not between 1 and 500");
             return Err(Error::Usage(text));
         }
+        // The kernel's own: a longer path could not be reached.
+        const PATH_MAX: usize = 4096;
+        let path_bytes = self.number("image.max_path_bytes")?;
+        if !(1..=PATH_MAX as u64).contains(&path_bytes) {
+            let text = format!("image.max_path_bytes {path_bytes} is not between 1 and {PATH_MAX}");
+            return Err(Error::Usage(text));
+        }
         Ok(cri::ImageLimits {
             layers: usize::try_from(layers).unwrap_or(500),
             layer_bytes: self.number("image.max_layer_bytes")?,
             layer_entries: self.number("image.max_layer_entries")?,
             ratio: self.number("image.max_ratio")?.max(1),
+            manifest_bytes: self.number("image.max_manifest_bytes")?,
+            config_bytes: self.number("image.max_config_bytes")?,
+            archive_bytes: self.number("image.max_archive_bytes")?,
+            header_bytes: self.number("image.max_header_bytes")?,
+            path_bytes: usize::try_from(path_bytes).unwrap_or(PATH_MAX),
             ..cri::ImageLimits::default()
         })
     }

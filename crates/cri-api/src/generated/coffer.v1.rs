@@ -236,6 +236,43 @@ pub struct TagImageResponse {
     #[prost(message, optional, tag = "1")]
     pub image: ::core::option::Option<ImportedImage>,
 }
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct PruneImagesRequest {
+    /// Also images that have a tag.
+    #[prost(bool, tag = "1")]
+    pub all: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PruneImagesResponse {
+    /// What has gone.
+    #[prost(message, repeated, tag = "1")]
+    pub images: ::prost::alloc::vec::Vec<ImportedImage>,
+    /// Bytes on disk that are free now.
+    #[prost(uint64, tag = "2")]
+    pub freed_bytes: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PinImageRequest {
+    /// Name or id of an image.
+    #[prost(string, tag = "1")]
+    pub image: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub pinned: bool,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct PinImageResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerifyImageRequest {
+    /// Name or id of an image.
+    #[prost(string, tag = "1")]
+    pub image: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerifyImageResponse {
+    /// One sentence for each thing that is not as it should be; none: the image is sound.
+    #[prost(string, repeated, tag = "1")]
+    pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExportImagesRequest {
     /// Names or ids; the archive has them under these names.
@@ -575,6 +612,80 @@ pub mod node_client {
                 .insert(GrpcMethod::new("coffer.v1.Node", "ExportImages"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Removes images that no container uses and that are not pinned: those without a tag, or all.
+        pub async fn prune_images(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PruneImagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PruneImagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/coffer.v1.Node/PruneImages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("coffer.v1.Node", "PruneImages"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Keeps an image from a kubelet's garbage collection and from PruneImages, or no longer does.
+        /// RemoveImage takes it all the same. NOT_FOUND: no such image.
+        pub async fn pin_image(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PinImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PinImageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/coffer.v1.Node/PinImage");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("coffer.v1.Node", "PinImage"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Holds an image against its digests: each blob, and each unpacked layer by unpacking its blob
+        /// once more and comparing the trees. NOT_FOUND: no such image.
+        pub async fn verify_image(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifyImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyImageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/coffer.v1.Node/VerifyImage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("coffer.v1.Node", "VerifyImage"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What a pod or container is doing: its stage, what it waits on and since when, the last error and
         /// the next try. NOT_FOUND if neither a pod nor a start that failed lately has that id or name.
         pub async fn explain(
@@ -789,6 +900,32 @@ pub mod node_server {
             request: tonic::Request<super::ExportImagesRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::ExportImagesStream>,
+            tonic::Status,
+        >;
+        /// Removes images that no container uses and that are not pinned: those without a tag, or all.
+        async fn prune_images(
+            &self,
+            request: tonic::Request<super::PruneImagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PruneImagesResponse>,
+            tonic::Status,
+        >;
+        /// Keeps an image from a kubelet's garbage collection and from PruneImages, or no longer does.
+        /// RemoveImage takes it all the same. NOT_FOUND: no such image.
+        async fn pin_image(
+            &self,
+            request: tonic::Request<super::PinImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PinImageResponse>,
+            tonic::Status,
+        >;
+        /// Holds an image against its digests: each blob, and each unpacked layer by unpacking its blob
+        /// once more and comparing the trees. NOT_FOUND: no such image.
+        async fn verify_image(
+            &self,
+            request: tonic::Request<super::VerifyImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyImageResponse>,
             tonic::Status,
         >;
         /// What a pod or container is doing: its stage, what it waits on and since when, the last error and
@@ -1144,6 +1281,135 @@ pub mod node_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/coffer.v1.Node/PruneImages" => {
+                    #[allow(non_camel_case_types)]
+                    struct PruneImagesSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::PruneImagesRequest>
+                    for PruneImagesSvc<T> {
+                        type Response = super::PruneImagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PruneImagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::prune_images(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PruneImagesSvc(inner);
+                        let codec = tonic::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/coffer.v1.Node/PinImage" => {
+                    #[allow(non_camel_case_types)]
+                    struct PinImageSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::PinImageRequest>
+                    for PinImageSvc<T> {
+                        type Response = super::PinImageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PinImageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::pin_image(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PinImageSvc(inner);
+                        let codec = tonic::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/coffer.v1.Node/VerifyImage" => {
+                    #[allow(non_camel_case_types)]
+                    struct VerifyImageSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::VerifyImageRequest>
+                    for VerifyImageSvc<T> {
+                        type Response = super::VerifyImageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VerifyImageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::verify_image(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VerifyImageSvc(inner);
+                        let codec = tonic::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

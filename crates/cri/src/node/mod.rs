@@ -6,6 +6,7 @@ mod events;
 mod exec;
 mod explain;
 mod import;
+mod keep;
 mod names;
 mod pull;
 mod signal;
@@ -15,9 +16,10 @@ use std::pin::Pin;
 use cri_api::node::{
     CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, Event, EventsRequest,
     ExecRequest, ExecResponse, ExplainRequest, ExplainResponse, ExportImagesRequest,
-    ExportImagesResponse, ImportImageEvent, ImportImageRequest, PullImageEvent, PullImageRequest,
-    PushImageEvent, PushImageRequest, SignalContainerRequest, SignalContainerResponse,
-    TagImageRequest, TagImageResponse,
+    ExportImagesResponse, ImportImageEvent, ImportImageRequest, PinImageRequest, PinImageResponse,
+    PruneImagesRequest, PruneImagesResponse, PullImageEvent, PullImageRequest, PushImageEvent,
+    PushImageRequest, SignalContainerRequest, SignalContainerResponse, TagImageRequest,
+    TagImageResponse, VerifyImageRequest, VerifyImageResponse,
     node_server::{self, NodeServer},
 };
 use tokio_stream::Stream;
@@ -79,6 +81,24 @@ impl node_server::Node for Node {
         request: Request<ExportImagesRequest>,
     ) -> Answer<Self::ExportImagesStream> {
         names::export(&self.0, request.into_inner()).await
+    }
+
+    async fn prune_images(
+        &self,
+        request: Request<PruneImagesRequest>,
+    ) -> Answer<PruneImagesResponse> {
+        keep::prune(&self.0, request.into_inner()).await
+    }
+
+    async fn pin_image(&self, request: Request<PinImageRequest>) -> Answer<PinImageResponse> {
+        keep::pin(&self.0, request.into_inner()).await
+    }
+
+    async fn verify_image(
+        &self,
+        request: Request<VerifyImageRequest>,
+    ) -> Answer<VerifyImageResponse> {
+        keep::verify(&self.0, request.into_inner()).await
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {

@@ -244,16 +244,19 @@ impl Service {
 
     /// The image, held: its layers stay from here on.
     async fn hold_image(&self, id: &Id, name: &str) -> Result<Image, Error> {
-        let missing = || Error::ImageNotFound {
-            name: name.to_owned(),
-        };
-        let image = self.image_status(name).await?.ok_or_else(missing)?;
-        self.use_layers(id, &image.layers);
-        // Removed in between? Then before the hold, and its layers may be gone. If it is still there
-        // whoever removes it from now on sees the hold.
-        let again = self.image_status(name).await?.ok_or_else(missing)?;
-        self.use_layers(id, &again.layers);
-        Ok(again)
+        let (service, id, name) = (self.clone(), id.clone(), name.to_owned());
+        blocking(move || {
+            // Leased, it cannot go between the look and the note of its use.
+            let Some(lease) = service.images.lease(&service.image_word(&name)?)? else {
+                return Err(Error::ImageNotFound { name });
+            };
+            if service.verify_images {
+                service.check_image(lease.image())?;
+            }
+            service.use_layers(&id, &lease.image().layers);
+            Ok(lease.image().clone())
+        })
+        .await
     }
 
     /// The document and the facts. Blocks.

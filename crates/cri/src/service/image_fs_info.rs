@@ -1,6 +1,11 @@
 //! ImageFsInfo: what images and writable layers cost on disk.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::Service;
 use crate::{error::Error, state::now_ns, task::blocking};
@@ -25,10 +30,19 @@ impl Service {
     /// The image store's.
     pub(crate) async fn image_fs_info(&self) -> Result<(FsUsage, FsUsage), Error> {
         let images = Arc::clone(&self.images);
-        let info = blocking(move || images.fs_info()).await?;
+        let (root, layers) = (self.layout.root.clone(), self.layout.layers());
+        let (info, shared) = blocking(move || {
+            let info = images.fs_info()?;
+            let shared = same_filesystem(&info.mountpoint, &layers);
+            Ok::<_, Error>((info, shared))
+        })
+        .await?;
+        // A kubelet takes two names for two filesystems, and does not evict for one of them alone
+        // unless it is told to (its gate KubeletSeparateDiskGC).
+        let named = |own: PathBuf| if shared { root.clone() } else { own };
         let images = FsUsage {
             at_ns: now_ns(),
-            mountpoint: info.mountpoint,
+            mountpoint: named(info.mountpoint),
             used_bytes: info.used_bytes,
             inodes_used: info.inodes_used,
         };
@@ -40,10 +54,15 @@ impl Service {
         }
         let containers = FsUsage {
             at_ns: now_ns(),
-            mountpoint: self.layout.layers(),
+            mountpoint: named(self.layout.layers()),
             used_bytes,
             inodes_used,
         };
         Ok((images, containers))
     }
+}
+
+fn same_filesystem(one: &Path, other: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev());
+    matches!((device(one), device(other)), (Ok(one), Ok(other)) if one == other)
 }

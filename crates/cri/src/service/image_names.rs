@@ -1,15 +1,12 @@
 //! Names of images, and images as archives.
 
-use std::{
-    io::Write as _,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{io::Write as _, sync::atomic::AtomicBool};
 
-use image::{Image, Reference};
+use image::Image;
 use tokio::sync::mpsc;
 
 use super::{Service, chunks::Sink};
-use crate::{checks::invalid, error::Error, events::Action, task::blocking};
+use crate::{error::Error, events::Action, task::blocking};
 
 impl Service {
     /// Gives an image one more name; answers the image.
@@ -17,12 +14,11 @@ impl Service {
     /// # Errors
     /// A name that makes no sense; [`Error::ImageNotFound`]; the store's.
     pub(crate) async fn tag_image(&self, image: String, name: String) -> Result<Image, Error> {
-        let reference: Reference = name
-            .parse()
-            .map_err(|error: image::ReferenceError| invalid("name", error.to_string()))?;
+        let reference = self.image_name("name", &name)?;
         let service = self.clone();
         self.detached(async move {
             blocking(move || {
+                let image = service.image_word(&image)?;
                 let unknown = || Error::ImageNotFound {
                     name: image.clone(),
                 };
@@ -45,17 +41,19 @@ impl Service {
         names: Vec<String>,
         chunks: mpsc::Sender<Result<Vec<u8>, Error>>,
     ) {
-        let store = Arc::clone(&self.images);
+        let service = self.clone();
         tokio::task::spawn_blocking(move || {
             let mut sink = Sink::new(chunks.clone());
             let cancel = AtomicBool::new(false);
-            let done = match store.export(&names, &mut sink, &cancel) {
-                Ok(None) => sink
-                    .flush()
-                    .map_err(|source| image::Error::Write { source }.into()),
-                Ok(Some(name)) => Err(Error::ImageNotFound { name }),
-                Err(error) => Err(error.into()),
-            };
+            let words = names.iter().map(|name| service.image_word(name));
+            let done = words.collect::<Result<Vec<_>, _>>().and_then(|names| {
+                match service.images.export(&names, &mut sink, &cancel)? {
+                    None => sink
+                        .flush()
+                        .map_err(|source| image::Error::Write { source }.into()),
+                    Some(name) => Err(Error::ImageNotFound { name }),
+                }
+            });
             // A client that is gone hears nothing.
             if let Err(error) = done {
                 let _ = chunks.blocking_send(Err(error));

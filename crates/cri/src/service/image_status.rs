@@ -1,7 +1,5 @@
 //! ImageStatus.
 
-use std::sync::Arc;
-
 use image::Image;
 
 use super::Service;
@@ -14,8 +12,7 @@ impl Service {
     /// # Errors
     /// The image store's: a text that is no reference, an ambiguous prefix.
     pub(crate) async fn image_status(&self, name: &str) -> Result<Option<Image>, Error> {
-        let images = Arc::clone(&self.images);
-        let name = name.to_owned();
-        blocking(move || images.get(&name)).await
+        let (service, name) = (self.clone(), name.to_owned());
+        blocking(move || Ok::<_, Error>(service.images.get(&service.image_word(&name)?)?)).await
     }
 }

@@ -43,8 +43,15 @@ impl Service {
         events: mpsc::Sender<Result<ImportEvent, Error>>,
     ) {
         let (images, bus) = (Arc::clone(&self.images), self.events.clone());
-        let limits = self.limits;
+        let (limits, default) = (self.limits, self.default_registry.clone());
         tokio::task::spawn_blocking(move || {
+            let name = match image::qualify(&name, &default) {
+                Ok(name) => name.into_owned(),
+                Err(error) => {
+                    let _ = events.blocking_send(Err(image::Error::from(error).into()));
+                    return;
+                }
+            };
             let options = ImportOptions {
                 name: (!name.is_empty()).then_some(name),
                 limits,

@@ -1,7 +1,5 @@
 //! ListImages.
 
-use std::sync::Arc;
-
 use image::Image;
 
 use super::Service;
@@ -13,11 +11,13 @@ impl Service {
     /// # Errors
     /// The image store's.
     pub(crate) async fn list_images(&self, name: &str) -> Result<Vec<Image>, Error> {
-        let images = Arc::clone(&self.images);
-        let name = name.to_owned();
+        let (service, name) = (self.clone(), name.to_owned());
         blocking(move || match name.as_str() {
-            "" => images.list(),
-            name => Ok(images.get(name)?.into_iter().collect()),
+            "" => Ok::<_, Error>(service.images.list()?),
+            name => {
+                let found = service.images.get(&service.image_word(name)?)?;
+                Ok(found.into_iter().collect())
+            }
         })
         .await
     }

@@ -17,7 +17,9 @@ mod force;
 mod image_fs_info;
 mod image_names;
 mod image_status;
+mod image_word;
 mod import_image;
+mod keep_images;
 mod list_containers;
 mod list_images;
 mod list_pods;
@@ -107,6 +109,10 @@ pub(crate) struct Inner {
     pub(crate) registry: registry::Registry,
     /// What an image may cost.
     pub(crate) limits: image::Limits,
+    /// The registry of names that say none; empty: such names are refused.
+    pub(crate) default_registry: String,
+    /// Images are held against their digests before a container is made from them.
+    pub(crate) verify_images: bool,
     /// Pulls under way.
     pub(crate) pulls: Pulls,
     pub(crate) streaming: Streaming,
@@ -171,6 +177,8 @@ impl Service {
                 images: Arc::new(images),
                 registry: registry::Registry::new(options.registry),
                 limits: options.limits,
+                default_registry: options.default_registry,
+                verify_images: options.verify_images,
                 pulls: Pulls::default(),
                 streaming,
                 network,
@@ -252,5 +260,14 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         uses.values().any(|layers| layers.contains(layer))
+    }
+
+    /// Whether a container stands on exactly these layers.
+    pub(crate) fn layers_in_use(&self, layers: &[LayerId]) -> bool {
+        let uses = self
+            .layer_uses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        uses.values().any(|used| used == layers)
     }
 }

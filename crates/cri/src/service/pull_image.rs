@@ -85,10 +85,7 @@ impl Service {
         request: PullRequest,
         view: Option<watch::Sender<View>>,
     ) -> Result<Image, Error> {
-        let reference: Reference = request
-            .image
-            .parse()
-            .map_err(|error: image::ReferenceError| invalid("image.image", error.to_string()))?;
+        let reference = self.image_name("image.image", &request.image)?;
         let platform = request
             .platform
             .as_deref()

@@ -10,7 +10,7 @@ use registry::{Access, Pushed, Said, Watch};
 use tokio::runtime::Handle;
 
 use super::Service;
-use crate::{checks::invalid, error::Error, task::blocking};
+use crate::{error::Error, task::blocking};
 
 /// What is to be pushed, where to, and as whom.
 #[derive(Debug, Clone, Default)]
@@ -39,15 +39,14 @@ impl Service {
         } else {
             &request.to
         };
-        let reference: Reference = to
-            .parse()
-            .map_err(|error: image::ReferenceError| invalid("to", error.to_string()))?;
-        let (registry, store) = (self.registry.clone(), Arc::clone(&self.images));
+        let reference = self.image_name("to", to)?;
+        let (registry, service) = (self.registry.clone(), self.clone());
         let handle = Handle::current();
         blocking(move || {
             let session = registry.session(&reference, &request.auth, Access::Push, handle)?;
             let watch: Watch = Arc::new(watch);
-            let pushed = store.with_content(&request.image, |content| {
+            let image = service.image_word(&request.image)?;
+            let pushed = service.images.with_content(&image, |content| {
                 let mut blobs = content.blobs.clone();
                 // The manifest comes first, and is sent last.
                 let (digest, _, file) = blobs.remove(0);

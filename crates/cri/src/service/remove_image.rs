@@ -12,6 +12,7 @@ impl Service {
         let (service, name) = (self.clone(), name.to_owned());
         self.detached(async move {
             blocking(move || {
+                let name = service.image_word(&name)?;
                 let in_use = |layer: &image::LayerId| service.layer_in_use(layer);
                 let id = service.images.get(&name)?.map(|image| image.id);
                 let removed = service.images.remove(&name, &in_use)?;
