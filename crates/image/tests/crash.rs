@@ -250,7 +250,7 @@ impl Disk {
             .unwrap();
         let disk = Disk { dir };
         fs::create_dir(disk.point()).unwrap();
-        let file = fs::File::create(disk.file()).unwrap();
+        let file = new_file(&disk.file());
         file.set_len(24 << 20).unwrap();
         command("mkfs.ext4", &["-q", "-F", disk.file().to_str().unwrap()]);
         disk
@@ -280,6 +280,11 @@ impl Disk {
         );
         guard::Mount::new(point)
     }
+}
+
+fn new_file(path: &Path) -> fs::File {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).open(path).unwrap()
 }
 
 fn command(program: &str, arguments: &[&str]) {
@@ -371,7 +376,7 @@ fn a_disk_that_fills_up_anywhere_leaves_nothing() {
         // As much as there is, but for `free` bytes; the file's own map takes some, too.
         let room = rustix::fs::statvfs(&disk.point()).unwrap();
         let mut bytes = (room.f_bfree * room.f_frsize).saturating_sub(free);
-        let file = fs::File::create(&filler).unwrap();
+        let file = new_file(&filler);
         while rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {
             bytes -= 4096;
         }

@@ -14,6 +14,7 @@ pub fn dir(target: &str) -> PathBuf {
 ///
 /// # Panics
 /// There is no input, or `feed` panics.
+#[expect(clippy::panic, reason = "a test's helper: a failed test is a panic")]
 pub fn replay(target: &str, feed: fn(&[u8])) {
     let dir = dir(target);
     let entries = fs::read_dir(&dir).unwrap_or_else(|e| panic!("list {}: {e}", dir.display()));

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -58,7 +58,7 @@ impl Distribution {
                 .arg(&config)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(fs::File::create(&log)?)
+                .stderr(log_to(&log)?)
                 .spawn()
                 .map_err(|error| {
                     let text = format!("docker-registry (Debian package of that name): {error}");
@@ -100,6 +100,14 @@ impl Distribution {
     pub fn storage(&self) -> PathBuf {
         self.dir.path().join("storage")
     }
+}
+
+fn log_to(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
 }
 
 /// Waits until somebody listens, or the program has ended.
