@@ -43,4 +43,4 @@ static FEED: LazyLock<Feed> = LazyLock::new(|| {
     }
 });
 
-fuzz_target!(|data: &[u8]| { (*FEED)(data) });
+fuzz_target!(|data: &[u8]| (*FEED)(data));
