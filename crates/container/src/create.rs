@@ -12,6 +12,7 @@ use std::{
 };
 
 use oci::runtime as spec;
+use rustix::io::Errno;
 
 use crate::{
     Error,
@@ -28,8 +29,15 @@ use crate::{
 const STATE_VERSION: &str = "1.0.2";
 
 pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Container, Error> {
-    let path = cgroup_path(&request);
-    let cgroup = Cgroup::create(&engine.host.hierarchy, &path)?;
+    let path = cgroup_path(engine, &request);
+    let cgroup = make_cgroup(engine, request.spec, &path)?;
+    if let Err(error) = cgroup.refuse_frozen() {
+        // Somebody else's, with whatever it holds, is left as it was.
+        if !cgroup.was_joined() {
+            let _gone = cgroup.remove();
+        }
+        return Err(error.into());
+    }
     let fifo = match &request.gate {
         Gate::Fifo(path) => Some(path.clone()),
         Gate::None | Gate::Pipe => None,
@@ -61,7 +69,46 @@ pub(crate) fn remove_fifos(fifo: &Path) {
     }
 }
 
-fn cgroup_path(request: &CreateRequest<'_>) -> String {
+/// A cgroup, or none where we may not make one and nothing asks for it.
+fn make_cgroup(engine: &Engine, spec: &spec::Spec, path: &str) -> Result<Cgroup, Error> {
+    let error = match Cgroup::create(&engine.host.hierarchy, path) {
+        Ok(cgroup) => return Ok(cgroup),
+        Err(error) => error,
+    };
+    let denied = [Errno::ACCESS, Errno::PERM, Errno::ROFS]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
+    let limited = resources.is_some_and(|r| {
+        let others = spec::LinuxResources {
+            devices: Vec::new(),
+            ..r.clone()
+        };
+        others != spec::LinuxResources::default()
+    });
+    if !denied || limited {
+        return Err(error.into());
+    }
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        "the container runs without a cgroup"
+    );
+    Ok(Cgroup::none())
+}
+
+/// An unprivileged caller's relative path starts beside its own cgroup: in there are processes, so that
+/// controllers can't be enabled below it.
+fn beside_our_own(engine: &Engine, path: &str) -> Option<String> {
+    if !engine.host.facts.rootless || !engine.host.hierarchy.is_v2() || path.starts_with('/') {
+        return None;
+    }
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let (parent, _) = own.rsplit_once('/')?;
+    Some(format!("{parent}/{path}"))
+}
+
+fn cgroup_path(engine: &Engine, request: &CreateRequest<'_>) -> String {
     let of_spec = || {
         request
             .spec
@@ -74,10 +121,14 @@ fn cgroup_path(request: &CreateRequest<'_>) -> String {
         .clone()
         .or_else(of_spec)
         .filter(|p| !p.is_empty());
-    match path {
-        Some(path) if path.starts_with('/') => path,
-        Some(path) => format!("/{path}"),
-        None => format!("/{}", request.id),
+    let path = path.unwrap_or_else(|| request.id.to_string());
+    if let Some(path) = beside_our_own(engine, &path) {
+        return path;
+    }
+    if path.starts_with('/') {
+        path
+    } else {
+        format!("/{path}")
     }
 }
 
@@ -116,6 +167,11 @@ impl Answers for Parent<'_> {
         let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
         hooks::run("prestart", &h.prestart, &state)?;
         hooks::run("createRuntime", &h.create_runtime, &state)
+    }
+
+    fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), Error> {
+        let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
+        Ok(seccomp::hand_on(self.spec, &state, pid, &listener)?)
     }
 }
 
@@ -217,6 +273,10 @@ fn in_cgroup(
         joins: joins.len(),
         unified: into.is_some(),
         home,
+        rootfs: match &request.rootfs {
+            Rootfs::Path(path) => Some(path.clone()),
+            Rootfs::Mount(_) => None,
+        },
     };
     let plan = plan::create(&engine.host.facts, spec, &options)?;
     for note in plan.notes() {
@@ -229,7 +289,12 @@ fn in_cgroup(
     for warning in filter.iter().flat_map(|f| &f.warnings) {
         tracing::warn!(container = %request.id, "{warning}");
     }
-    cgroup.apply(&limits(linux))?;
+    let mut limits = limits(linux);
+    if cgroup.is_none() || engine.host.facts.rootless {
+        // Nobody to hold the rules; in its user namespace the container can't make nodes either.
+        limits.devices.clear();
+    }
+    cgroup.apply(&limits)?;
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),
         cgroup: Some(cgroup),
@@ -238,6 +303,8 @@ fn in_cgroup(
         streams,
         fifo,
         init_pidfd: None,
+        foreign_proc: engine.host.foreign_proc,
+        setgroups: engine.host.facts.setgroups,
     };
     let mut parent = Parent {
         id: request.id.as_str(),

@@ -64,6 +64,7 @@ impl Error {
             Self::Cgroup(e) => match e {
                 cgroup::Error::Path { .. } | cgroup::Error::Value { .. } => ErrorKind::InvalidSpec,
                 cgroup::Error::NotFound(_) => ErrorKind::NotFound,
+                cgroup::Error::Frozen { .. } => ErrorKind::State,
                 cgroup::Error::NoHierarchy(_) | cgroup::Error::Unsupported { .. } => {
                     ErrorKind::Unsupported
                 }

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::{
     Error as CoreError, ErrorKind,
-    create::{check_preserved, home_of, streams},
+    create::{check_preserved, home_of, state, streams},
     engine::Engine,
     launch::{self, Answers, Opened},
     plan::{self, Join, Options},
@@ -37,15 +37,29 @@ impl Error {
     }
 }
 
-struct NoHooks;
+struct Parent<'a>(&'a ContainerRef<'a>);
 
-impl Answers for NoHooks {
+impl Answers for Parent<'_> {
     fn state(&mut self, _: spec::Status, _: i32) -> Result<Vec<u8>, CoreError> {
         Err(launch::Error::Protocol.into())
     }
 
     fn hooks(&mut self, _: i32) -> Result<(), CoreError> {
         Err(launch::Error::Protocol.into())
+    }
+
+    fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), CoreError> {
+        let ContainerRef {
+            id, spec, bundle, ..
+        } = *self.0;
+        let state = state(
+            id.as_str(),
+            spec,
+            bundle,
+            spec::Status::Running,
+            self.0.init_pid,
+        );
+        Ok(seccomp::hand_on(spec, &state, pid, &listener)?)
     }
 }
 
@@ -105,6 +119,8 @@ pub(crate) fn exec(
         streams,
         fifo: None,
         init_pidfd: Some(pidfd),
+        foreign_proc: engine.host.foreign_proc,
+        setgroups: engine.host.facts.setgroups,
     };
     let launched = launch::launch(
         &plan,
@@ -112,7 +128,7 @@ pub(crate) fn exec(
         into.as_ref().map(AsFd::as_fd),
         filter.as_ref(),
         request.preserve_fds,
-        &mut NoHooks,
+        &mut Parent(container),
     )?;
     let (pid, pidfd) = launched.child.into_parts();
     Ok(Process {

@@ -113,6 +113,13 @@ pub enum Error {
         /// How long was waited, in milliseconds.
         waited_ms: u128,
     },
+    /// A cgroup in which nothing runs until somebody thaws it.
+    #[error("container's cgroup unexpectedly frozen: {}: thaw it, or name another cgroup",
+            path.display())]
+    Frozen {
+        /// The cgroup directory.
+        path: PathBuf,
+    },
     /// Directories that would not go away.
     #[error("remove cgroup {}: busy, {pids} processes left", path.display())]
     Busy {

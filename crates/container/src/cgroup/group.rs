@@ -65,7 +65,7 @@ pub struct Cgroup {
 /// What must be kept on disk so that another process can remove the cgroup as its maker would.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The cgroup's path.
+    /// The cgroup's path; empty for none.
     pub path: String,
     /// Parent directories that were made for it, outermost first in each hierarchy.
     pub made_parents: Vec<PathBuf>,
@@ -91,6 +91,22 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// No cgroup, for a container where none can be had. Its record says so; it has no processes, no
+    /// figures, and takes no limits.
+    pub fn none() -> Cgroup {
+        Cgroup {
+            path: CgroupPath::none(),
+            unified_only: false,
+            dirs: Vec::new(),
+            made_parents: Vec::new(),
+        }
+    }
+
+    /// Whether this is [`Cgroup::none`].
+    pub fn is_none(&self) -> bool {
+        self.path.as_str().is_empty()
+    }
+
     /// Finds an existing cgroup. It counts as ours to remove; parents do not.
     pub fn open(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, Error> {
         let mut cgroup = Cgroup::layout(hierarchy, path)?;
@@ -104,6 +120,9 @@ impl Cgroup {
     /// Finds the cgroup of a [`Record`]. Hierarchies where it is gone already are left out; if it
     /// is gone everywhere the result still removes the recorded parents.
     pub fn from_record(hierarchy: &Hierarchy, record: &Record) -> Result<Cgroup, Error> {
+        if record.path.is_empty() {
+            return Ok(Cgroup::none());
+        }
         let mut cgroup = Cgroup::layout(hierarchy, &record.path)?;
         cgroup.dirs.retain(|d| d.path.is_dir());
         for dir in &mut cgroup.dirs {

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use init::{Kind, LaunchPlan, Message, Step};
+use rustix::process::DumpableBehavior;
 
 use super::{
     Channel, Error, copy_up, id_map,
@@ -41,6 +42,8 @@ pub(crate) trait Answers {
     fn state(&mut self, status: oci::runtime::Status, pid: i32) -> Result<Vec<u8>, crate::Error>;
     /// Time for prestart and createRuntime hooks.
     fn hooks(&mut self, pid: i32) -> Result<(), crate::Error>;
+    /// The seccomp listener of process `pid`, to be handed on.
+    fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), crate::Error>;
 }
 
 /// A child that waits at its gate, or runs its program.
@@ -87,11 +90,21 @@ pub(crate) fn launch(
             keep: &keep,
             channel: theirs.as_raw_fd(),
         };
+        let _open = (from.foreign_proc && plan.id_maps.is_some()).then(Dumpable::new);
         spawn(&mut launch_plan, plan.namespaces, into_cgroup)?
     };
     drop(theirs);
     let mut console = None;
-    match converse(plan, &channel, &mut child, &mut fds, answers, &mut console) {
+    let setgroups = from.setgroups;
+    match converse(
+        plan,
+        &channel,
+        &mut child,
+        &mut fds,
+        setgroups,
+        answers,
+        &mut console,
+    ) {
         Ok(()) => Ok(Launched {
             child,
             console,
@@ -106,6 +119,23 @@ pub(crate) fn launch(
             drop(channel);
             Err(died(child.end()).into())
         }
+    }
+}
+
+/// Dumpable until dropped: the child inherits it, and its maps can be written.
+struct Dumpable;
+
+impl Dumpable {
+    fn new() -> Self {
+        // Refused, it shows as EACCES on the maps.
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+        Self
+    }
+}
+
+impl Drop for Dumpable {
+    fn drop(&mut self) {
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 
@@ -180,6 +210,7 @@ fn converse(
     channel: &Channel,
     child: &mut Child,
     fds: &mut Fds,
+    setgroups: bool,
     answers: &mut dyn Answers,
     console: &mut Option<OwnedFd>,
 ) -> Result<(), Ending> {
@@ -205,7 +236,16 @@ fn converse(
                 channel.go().map_err(failed)?;
             }
             Kind::Sync => {
-                setup(plan, child.pid, fds, answers)?;
+                setup(plan, child.pid, fds, setgroups, answers)?;
+                channel.go().map_err(failed)?;
+            }
+            Kind::Listener => {
+                let number = i32::try_from(message.value).map_err(|_| Error::Protocol)?;
+                let listener = sys::pidfd::get_fd(child.pidfd.as_fd(), number)
+                    .map_err(|e| Error::io("take", "the child's seccomp listener", e))?;
+                answers
+                    .listener(child.pid, listener)
+                    .map_err(Ending::Said)?;
                 channel.go().map_err(failed)?;
             }
             Kind::CopyUp => {
@@ -232,9 +272,15 @@ fn adopt(child: &mut Child, message: Message) -> Result<(), Error> {
 }
 
 /// Id maps, limits and states: what the child is not privileged enough for, or does not know.
-fn setup(plan: &Plan, pid: i32, fds: &Fds, answers: &mut dyn Answers) -> Result<(), crate::Error> {
+fn setup(
+    plan: &Plan,
+    pid: i32,
+    fds: &Fds,
+    setgroups: bool,
+    answers: &mut dyn Answers,
+) -> Result<(), crate::Error> {
     if let Some(maps) = &plan.id_maps {
-        id_map::write(pid, maps)?;
+        id_map::write(pid, maps, setgroups)?;
     }
     for act in &plan.privileged {
         match act {

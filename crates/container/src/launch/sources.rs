@@ -30,6 +30,10 @@ pub(crate) struct Opened<'a> {
     pub(crate) streams: Streams,
     pub(crate) fifo: Option<&'a Path>,
     pub(crate) init_pidfd: Option<BorrowedFd<'a>>,
+    /// We write to the child's files in procfs and are not root: it must be dumpable for that.
+    pub(crate) foreign_proc: bool,
+    /// A new user namespace may set groups.
+    pub(crate) setgroups: bool,
 }
 
 /// Descriptors of a plan: numbers by index, and what keeps them open.

@@ -38,6 +38,8 @@ pub(super) struct MountOptions {
     /// `idmap` (false) or `ridmap` (true).
     pub(super) id_map: Option<bool>,
     pub(super) copy_up: bool,
+    /// `iversion`: the filesystem counts changes of its files.
+    pub(super) i_version: bool,
     /// For the filesystem.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -119,7 +121,9 @@ impl MountOptions {
         }
         match word {
             // What is the case anyway, or means nothing to the kernel.
-            "" | "defaults" | "async" | "loud" | "silent" | "nomand" | "nolazytime" => {}
+            "" | "defaults" | "async" | "loud" | "silent" | "nomand" | "nolazytime"
+            | "noiversion" => {}
+            "iversion" => self.i_version = true,
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
