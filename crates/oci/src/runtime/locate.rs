@@ -55,6 +55,12 @@ pub(crate) fn locate(text: &[u8], line: usize, column: usize) -> String {
         }
         at += 1;
     }
+    // A whole that lacks something is in error itself, not the last of its parts.
+    match (text.get(end.wrapping_sub(1)), levels.last_mut()) {
+        (Some(b'}'), Some(Level::Object { key, .. })) => key.clear(),
+        (Some(b']'), Some(Level::Array { .. })) => drop(levels.pop()),
+        _ => {}
+    }
     render(&levels)
 }
 
@@ -102,6 +108,14 @@ mod tests {
         assert_eq!(locate(text, 1, column), "mounts[1].type");
         assert_eq!(locate(text, 1, 7), "a");
         assert_eq!(locate(text, 1, text.len() - 1), "z");
+    }
+
+    #[test]
+    fn what_lacks_a_part_is_named_itself() {
+        let text = br#"{"a": [{"x": 1}, {"y": 2}]}"#;
+        assert_eq!(locate(text, 1, text.len() - 2), "a[1]");
+        assert_eq!(locate(text, 1, text.len() - 1), "a");
+        assert_eq!(locate(text, 1, text.len()), "");
     }
 
     #[test]
