@@ -9,7 +9,8 @@ die() { say "$*"; exit 1; }
 build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
 demo=(busybox-static iproute2)
 # procps: `ps`, for coffer-oci ps. fish, zsh: completions are tried in the shells themselves.
-test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh)
+# dbus-daemon: the bus on which a test plays systemd.
+test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh dbus-daemon)
 bench=("${build[@]}" "${demo[@]}" crun runc podman)
 
 case "${1:-}" in

@@ -16,21 +16,27 @@ use rustix::io::Errno;
 
 use crate::{
     Error,
-    cgroup::{Cgroup, container_device_rules},
+    cgroup::{Cgroup, NewScope, container_device_rules},
     engine::Engine,
     home, hooks,
-    launch::{self, Answers, Opened, Streams},
+    launch::{self, Answers, Opened, Streams, Waiter},
+    net_device,
     plan::{self, Options},
     request::{Container, CreateRequest, Gate, Process, Rootfs, Stdio},
-    seccomp,
+    resctrl, seccomp,
 };
 
 /// Version of the state that hooks read.
 const STATE_VERSION: &str = "1.0.2";
 
 pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Container, Error> {
-    let path = cgroup_path(engine, &request);
-    let cgroup = make_cgroup(engine, request.spec, &path)?;
+    let (cgroup, waiter) = match &engine.systemd {
+        Some(bus) => scope(engine, &request, bus)?,
+        None => {
+            let path = cgroup_path(engine, &request);
+            (make_cgroup(engine, request.spec, &path)?, None)
+        }
+    };
     if let Err(error) = cgroup.refuse_frozen() {
         // Somebody else's, with whatever it holds, is left as it was.
         if !cgroup.was_joined() {
@@ -42,17 +48,22 @@ pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Cont
         Gate::Fifo(path) => Some(path.clone()),
         Gate::None | Gate::Pipe => None,
     };
-    match in_cgroup(engine, request, &cgroup) {
+    let (spec, id) = (request.spec, request.id);
+    match in_cgroup(engine, request, &cgroup, waiter) {
         Ok(container) => Ok(container),
         Err(error) => {
             if let Some(fifo) = fifo {
                 remove_fifos(&fifo);
             }
             // The first error is the one to tell; what stays behind is logged.
+            if let Err(e) = resctrl::remove(spec, id.as_str()) {
+                tracing::warn!(error = &e as &dyn std::error::Error, "resctrl");
+            }
             if let Err(e) = cgroup.remove() {
                 tracing::warn!(
                     error = &e as &dyn std::error::Error,
-                    "cgroup {path} is left behind"
+                    "cgroup {} is left behind",
+                    cgroup.path()
                 );
             }
             Err(error)
@@ -67,6 +78,32 @@ pub(crate) fn remove_fifos(fifo: &Path) {
     for path in [fifo, Path::new(&status)] {
         let _ = std::fs::remove_file(path);
     }
+}
+
+/// systemd's scope, and the process that keeps it until the container's is there.
+fn scope(
+    engine: &Engine,
+    request: &CreateRequest<'_>,
+    bus: &Path,
+) -> Result<(Cgroup, Option<Waiter>), Error> {
+    let waiter = Waiter::new(0)?;
+    let linux = request.spec.linux.as_ref();
+    let path = request
+        .cgroup_path
+        .as_deref()
+        .or_else(|| linux.and_then(|l| l.cgroups_path.as_deref()));
+    let cgroup = Cgroup::create_scope(
+        &engine.host.hierarchy,
+        &NewScope {
+            bus,
+            rootless: engine.host.facts.rootless,
+            path: path.unwrap_or_default(),
+            id: request.id.as_str(),
+            sleeper: waiter.pid(),
+            spec: request.spec,
+        },
+    )?;
+    Ok((cgroup, Some(waiter)))
 }
 
 /// A cgroup, or none where we may not make one and nothing asks for it.
@@ -160,6 +197,16 @@ impl Answers for Parent<'_> {
         hooks::json(&state(self.id, self.spec, self.bundle, status, pid))
     }
 
+    fn place(&mut self, pid: i32) -> Result<(), Error> {
+        let Some(linux) = &self.spec.linux else {
+            return Ok(());
+        };
+        if let Some(rdt) = &linux.intel_rdt {
+            resctrl::Group::join(&resctrl::mounted()?, rdt, self.id, pid)?;
+        }
+        Ok(net_device::move_all(linux, pid)?)
+    }
+
     fn hooks(&mut self, pid: i32) -> Result<(), Error> {
         let Some(h) = &self.spec.hooks else {
             return Ok(());
@@ -244,6 +291,7 @@ fn in_cgroup(
     engine: &Engine,
     request: CreateRequest<'_>,
     cgroup: &Cgroup,
+    waiter: Option<Waiter>,
 ) -> Result<Container, Error> {
     check_preserved(request.preserve_fds)?;
     let spec = request.spec;
@@ -294,6 +342,11 @@ fn in_cgroup(
         // Nobody to hold the rules; in its user namespace the container can't make nodes either.
         limits.devices.clear();
     }
+    // A scope's waiter counts: the number of processes is limited when it is gone.
+    let late = waiter.is_some().then(|| spec::LinuxResources {
+        pids: limits.pids.take(),
+        ..spec::LinuxResources::default()
+    });
     cgroup.apply(&limits)?;
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),
@@ -306,6 +359,9 @@ fn in_cgroup(
         foreign_proc: engine.host.foreign_proc,
         setgroups: engine.host.facts.setgroups,
     };
+    if let Some(rdt) = linux.and_then(|l| l.intel_rdt.as_ref()) {
+        resctrl::Group::make(&resctrl::mounted()?, rdt, request.id.as_str())?;
+    }
     let mut parent = Parent {
         id: request.id.as_str(),
         spec,
@@ -320,6 +376,13 @@ fn in_cgroup(
         request.preserve_fds,
         &mut parent,
     )?;
+    drop(waiter);
+    if let Some(late) = late.filter(|late| late.pids.is_some())
+        && let Err(error) = cgroup.apply(&late)
+    {
+        launched.child.end();
+        return Err(error.into());
+    }
     let (pid, pidfd) = launched.child.into_parts();
     let waits = matches!(request.gate, Gate::Pipe);
     let container = Container {

@@ -15,7 +15,7 @@ use crate::{
     launch::{self, Answers, Opened},
     plan::{self, Join, Options},
     request::{ContainerRef, ExecRequest, Process},
-    seccomp,
+    resctrl, seccomp,
 };
 
 /// Entering a container that failed before anything ran.
@@ -42,6 +42,17 @@ struct Parent<'a>(&'a ContainerRef<'a>);
 impl Answers for Parent<'_> {
     fn state(&mut self, _: spec::Status, _: i32) -> Result<Vec<u8>, CoreError> {
         Err(launch::Error::Protocol.into())
+    }
+
+    fn place(&mut self, pid: i32) -> Result<(), CoreError> {
+        let linux = self.0.spec.linux.as_ref();
+        match linux.and_then(|l| l.intel_rdt.as_ref()) {
+            Some(rdt) => {
+                let root = resctrl::mounted()?;
+                Ok(resctrl::Group::join(&root, rdt, self.0.id.as_str(), pid)?)
+            }
+            None => Ok(()),
+        }
     }
 
     fn hooks(&mut self, _: i32) -> Result<(), CoreError> {

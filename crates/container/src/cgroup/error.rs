@@ -120,6 +120,26 @@ pub enum Error {
         /// The cgroup directory.
         path: PathBuf,
     },
+    /// systemd did not do what it was asked.
+    #[error("have systemd {act} {unit}")]
+    Systemd {
+        /// What was attempted.
+        act: &'static str,
+        /// The unit.
+        unit: String,
+        /// What it, or the bus, said.
+        source: crate::dbus::Error,
+    },
+    /// A job of systemd's that did not end well.
+    #[error("have systemd {act} {unit}: its job is {result:?}: see journalctl -u {unit}")]
+    Job {
+        /// What was attempted.
+        act: &'static str,
+        /// The unit.
+        unit: String,
+        /// The job's result: `failed`, `timeout` …
+        result: String,
+    },
     /// Directories that would not go away.
     #[error("remove cgroup {}: busy, {pids} processes left", path.display())]
     Busy {

@@ -25,6 +25,7 @@ use super::error::Error;
 use super::file;
 use super::hierarchy::{Hierarchy, Mount};
 use super::path::CgroupPath;
+use super::systemd::Unit;
 
 /// How long a removal waits for tasks that are already dead but not yet gone.
 const REMOVE_FOR: Duration = Duration::from_secs(3);
@@ -60,6 +61,8 @@ pub struct Cgroup {
     unified_only: bool,
     dirs: Vec<Dir>,
     made_parents: Vec<PathBuf>,
+    /// The scope that systemd knows it as.
+    unit: Option<Unit>,
 }
 
 /// What must be kept on disk so that another process can remove the cgroup as its maker would.
@@ -71,6 +74,9 @@ pub struct Record {
     pub made_parents: Vec<PathBuf>,
     /// Leaf directories that existed before.
     pub joined: Vec<PathBuf>,
+    /// The scope that systemd knows it as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl Cgroup {
@@ -99,6 +105,7 @@ impl Cgroup {
             unified_only: false,
             dirs: Vec::new(),
             made_parents: Vec::new(),
+            unit: None,
         }
     }
 
@@ -124,6 +131,7 @@ impl Cgroup {
             return Ok(Cgroup::none());
         }
         let mut cgroup = Cgroup::layout(hierarchy, &record.path)?;
+        cgroup.unit.clone_from(&record.unit);
         cgroup.dirs.retain(|d| d.path.is_dir());
         for dir in &mut cgroup.dirs {
             dir.joined = record.joined.contains(&dir.path);
@@ -208,7 +216,21 @@ impl Cgroup {
                 .filter(|d| d.joined)
                 .map(|d| d.path.clone())
                 .collect(),
+            unit: self.unit.clone(),
         }
+    }
+
+    /// The scope is ours, and so are its directories, whoever made them.
+    pub(super) fn own(&mut self, unit: Unit) {
+        self.unit = Some(unit);
+        for dir in &mut self.dirs {
+            dir.joined = false;
+        }
+    }
+
+    /// The scope that systemd knows it as, if it does.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// True if the cgroup existed in some hierarchy before [`Cgroup::create`].
@@ -227,7 +249,8 @@ impl Cgroup {
     /// error, after everything else was removed.
     pub fn remove(&self) -> Result<(), Error> {
         let deadline = Instant::now() + REMOVE_FOR;
-        let mut first_error = None;
+        // Before its directory is taken away under systemd.
+        let mut first_error = self.unit.as_ref().and_then(|unit| unit.stop().err());
         for dir in &self.dirs {
             let limit = if dir.joined { Instant::now() } else { deadline };
             match remove_tree(&dir.path, limit) {
@@ -283,6 +306,7 @@ impl Cgroup {
             unified_only: hierarchy.is_v2(),
             dirs,
             made_parents: Vec::new(),
+            unit: None,
         })
     }
 

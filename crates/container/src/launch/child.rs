@@ -19,12 +19,12 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    pub(super) fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
 
     /// Kills and reaps it. One that somebody else reaped is gone as well.
-    pub(super) fn end(self) -> Option<sys::wait::Exit> {
+    pub(crate) fn end(self) -> Option<sys::wait::Exit> {
         let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), 9);
         sys::wait::wait(self.pidfd.as_fd())
             .ok()
@@ -40,6 +40,10 @@ impl Child {
 pub(crate) trait Answers {
     /// State JSON for hooks inside, once the pid is known.
     fn state(&mut self, status: oci::runtime::Status, pid: i32) -> Result<Vec<u8>, crate::Error>;
+    /// What else waits for the pid: groups to be put into, devices to be moved in.
+    fn place(&mut self, _pid: i32) -> Result<(), crate::Error> {
+        Ok(())
+    }
     /// Time for prestart and createRuntime hooks.
     fn hooks(&mut self, pid: i32) -> Result<(), crate::Error>;
     /// The seccomp listener of process `pid`, to be handed on.
@@ -300,6 +304,7 @@ fn setup(
             }
         }
     }
+    answers.place(pid)?;
     for (status, number) in &fds.states {
         let json = answers.state(*status, pid)?;
         if let Some(file) = fds.state(*number) {

@@ -1,10 +1,10 @@
 //! User namespaces that exist only to hold id maps: a child sleeps in one while we open it.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Channel, Error};
+use super::Error;
 use crate::plan::IdMaps;
 
 /// Writes the maps of the user namespace of process `pid`.
@@ -38,31 +38,9 @@ fn hint(error: &std::io::Error) -> &'static str {
 
 /// A user namespace with these maps.
 pub(super) fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, Error> {
-    let (ours, theirs) = Channel::pair().map_err(|e| Error::io("make", "a channel", e))?;
-    let channel = theirs.as_raw_fd();
-    let steps = [init::Step::Sync {
-        what: init::Sync::Setup,
-    }];
-    let mut plan = init::LaunchPlan {
-        steps: &steps,
-        strings: &[0],
-        words: &[],
-        pointers: &mut [],
-        numbers: &[],
-        filter: &[],
-        fds: &mut [],
-        keep: &[channel],
-        channel,
-    };
-    let child = super::child::spawn(&mut plan, 0x1000_0000, None)?;
-    drop(theirs);
-    // It waits for our word from its first step on; when `ours` is dropped it ends.
-    let result = write(child.pid(), maps, true).and_then(|()| {
-        let path = format!("/proc/{}/ns/user", child.pid());
-        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| Error::io("open", path, e))
-    });
-    drop(ours);
-    child.end();
-    result
+    let waiter = super::Waiter::new(0x1000_0000)?;
+    write(waiter.pid(), maps, true)?;
+    let path = format!("/proc/{}/ns/user", waiter.pid());
+    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Error::io("open", path, e))
 }

@@ -46,11 +46,21 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
     join_cgroup(plan, options);
     namespaces.enter(plan)?;
     plan.id_maps = namespaces.new_id_maps();
+    if linux.is_some_and(|l| !l.net_devices.is_empty()) {
+        plan.changed.push(NamespaceType::Network);
+    }
     let hooks_inside = spec
         .hooks
         .as_ref()
         .is_some_and(|h| !h.create_container.is_empty() || !h.start_container.is_empty());
-    if plan.id_maps.is_some() || !plan.privileged.is_empty() || hooks_inside {
+    let placed = linux.is_some_and(|l| l.intel_rdt.is_some() || !l.net_devices.is_empty());
+    if linux.is_some_and(|l| !l.net_devices.is_empty()) && !namespaces.has(NamespaceType::Network) {
+        return Err(Error::invalid(
+            "linux.netDevices",
+            "without a network namespace they would stay where they are: add {\"type\": \"network\"}",
+        ));
+    }
+    if plan.id_maps.is_some() || !plan.privileged.is_empty() || hooks_inside || placed {
         plan.push(Step::Sync { what: Sync::Setup });
     }
     if in_user {
@@ -91,18 +101,6 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
 /// What nothing here does: said, never ignored.
 fn refuse(facts: &Facts, linux: Option<&spec::Linux>) -> Result<(), Error> {
     let Some(linux) = linux else { return Ok(()) };
-    if linux.intel_rdt.is_some() {
-        return Err(Error::unsupported(
-            "linux.intelRdt",
-            "this build has no resctrl support",
-        ));
-    }
-    if !linux.net_devices.is_empty() {
-        return Err(Error::unsupported(
-            "linux.netDevices",
-            "this build moves no network devices: use a CNI plugin or a createRuntime hook",
-        ));
-    }
     let label = linux.mount_label.as_deref().unwrap_or_default();
     if !label.is_empty() && !facts.selinux {
         return Err(Error::unsupported(
@@ -152,6 +150,9 @@ fn names(plan: &mut Plan, spec: &spec::Spec, namespaces: &Namespaces<'_>) -> Res
             ));
         }
     }
+    if hostname.or(domainname).is_some() {
+        plan.changed.push(NamespaceType::Uts);
+    }
     if let Some(name) = hostname {
         let name = plan.str("hostname", name)?;
         plan.push(Step::Hostname { name });
@@ -191,7 +192,7 @@ fn sysctl(
                     format!("without a {type_} namespace it would change the host"),
                 ));
             }
-            Some(_) => {}
+            Some(type_) => plan.changed.push(type_),
         }
         let path = plan.str(&field, &format!("sys/{path}"))?;
         let value = plan.str(&field, value)?;

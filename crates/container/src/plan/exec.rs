@@ -56,7 +56,7 @@ pub fn exec(
             cgroup: NO_FD,
         });
     }
-    if !plan.privileged.is_empty() {
+    if !plan.privileged.is_empty() || linux.is_some_and(|l| l.intel_rdt.is_some()) {
         plan.push(Step::Sync { what: Sync::Setup });
     }
     if in_user {
