@@ -252,38 +252,3 @@ fn device_rules_hold_and_change_without_a_gap() {
         assert!(can(zero) && can("echo > /dev/zero"));
     }
 }
-
-/// net_cls and net_prio, which nobody mounts any more, in a mount namespace of the test's own.
-#[test]
-fn network_classes_and_priorities_arrive() {
-    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            sys::thread::unshare(rustix::thread::UnshareFlags::NEWNS).unwrap();
-            let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
-            mount_change("/", private).unwrap();
-            let dir = tempfile::tempdir().unwrap();
-            let options = c"net_cls,net_prio";
-            mount(
-                "cgroup",
-                dir.path(),
-                "cgroup",
-                MountFlags::empty(),
-                Some(options),
-            )
-            .unwrap();
-            let cgroup = TestCgroup::new(&host(), "network");
-            apply(
-                &cgroup,
-                r#"{"network":{"classID":1048577,"priorities":[{"name":"lo","priority":5}]}}"#,
-            )
-            .unwrap();
-            assert_eq!(file(&cgroup, "net_cls", "net_cls.classid"), "1048577");
-            let map = file(&cgroup, "net_prio", "net_prio.ifpriomap");
-            assert!(map.lines().any(|line| line == "lo 5"), "{map}");
-            drop(cgroup);
-            rustix::mount::unmount(dir.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
-        });
-        thread.join().unwrap();
-    });
-}

@@ -154,3 +154,36 @@ fn all_sixteen_limits_hold() {
         );
     }
 }
+
+/// Every action and flag, as the kernel has them; what their verdicts are for which calls is tried by
+/// `seccomp`'s interpreter.
+#[test]
+fn seccomp_actions_have_their_effects() {
+    const SIGSYS: &str = "159";
+    for (action, errno, wanted) in [
+        ("SCMP_ACT_KILL", None, SIGSYS),
+        ("SCMP_ACT_KILL_THREAD", None, SIGSYS),
+        ("SCMP_ACT_KILL_PROCESS", None, SIGSYS),
+        ("SCMP_ACT_TRAP", None, SIGSYS),
+        ("SCMP_ACT_ERRNO", Some(95), "1"),
+        // Nobody traces: the call is not there.
+        ("SCMP_ACT_TRACE", Some(3), "1"),
+        ("SCMP_ACT_LOG", None, "0"),
+        ("SCMP_ACT_ALLOW", None, "0"),
+    ] {
+        let mut bundle = Bundle::script("/bin/mkdir /tmp/x; echo $?");
+        let mut rule = json!({"names": ["mkdir", "mkdirat"], "action": action});
+        if let Some(errno) = errno {
+            rule["errnoRet"] = json!(errno);
+        }
+        bundle.json["linux"]["seccomp"] = json!({
+            "defaultAction": if action == "SCMP_ACT_ALLOW" { "SCMP_ACT_LOG" } else { "SCMP_ACT_ALLOW" },
+            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+            "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC",
+                "SECCOMP_FILTER_FLAG_SPEC_ALLOW"],
+            "syscalls": [rule],
+        });
+        let ran = bundle.run();
+        assert_eq!(ran.stdout.trim_end(), wanted, "{action}: {ran:?}");
+    }
+}

@@ -43,6 +43,27 @@ fn a_document_of_the_rc_form_runs_as_it_says() {
         "cpu": {"shares": 512, "quota": 18_446_744_073_709_551_615_u64, "cpus": null},
         "pids": {"limit": 50}, "network": {"classID": null},
     });
+    // cgroup2 has neither of the two and other names.
+    let v2 = common::engine().hierarchy().is_v2();
+    if v2 {
+        let resources = linux["resources"].as_object_mut().unwrap();
+        resources.remove("disableOOMKiller");
+        resources["memory"]
+            .as_object_mut()
+            .unwrap()
+            .remove("swappiness");
+        let script = bundle.json["process"]["args"][2].as_str().unwrap();
+        let script = script
+            .replace(
+                "cat /sys/fs/cgroup/memory/memory.oom_control | head -n 1",
+                "echo oom_kill_disable 1",
+            )
+            .replace(
+                "/sys/fs/cgroup/memory/memory.soft_limit_in_bytes",
+                "/sys/fs/cgroup/memory.low",
+            );
+        bundle.json["process"]["args"][2] = json!(script);
+    }
     let spec = parse(bundle.json.to_string().as_bytes()).unwrap();
     validate(&spec).unwrap();
     let (stdio, output) = piped();

@@ -32,11 +32,14 @@ const CONFIG: &str = r#"<busconfig><type>system</type><listen>unix:path=BUS</lis
 <auth>EXTERNAL</auth><policy context="default"><allow user="*"/><allow own="*"/>
 <allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>"#;
 
+/// Members that were called, with their arguments.
+type Calls = Vec<(String, Vec<Value>)>;
+
 /// A bus with a systemd on it.
 struct Bus {
     dir: tempfile::TempDir,
     daemon: Child,
-    calls: Arc<Mutex<Vec<(String, Vec<Value>)>>>,
+    calls: Arc<Mutex<Calls>>,
     systemd: Option<JoinHandle<()>>,
     slice: String,
 }
@@ -139,7 +142,7 @@ fn properties(value: &Value) -> BTreeMap<String, Value> {
     list.iter().map(pair).collect()
 }
 
-fn systemd(bus: &mut Connection, mood: Mood, heard: &Mutex<Vec<(String, Vec<Value>)>>) {
+fn systemd(bus: &mut Connection, mood: Mood, heard: &Mutex<Calls>) {
     let mut scopes: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut jobs = 0;
     let mut remembered = mood == Mood::Remembers;

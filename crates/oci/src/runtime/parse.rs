@@ -75,7 +75,7 @@ fn document<T: DeserializeOwned>(text: &[u8]) -> Result<T, ParseError> {
     serde_json::from_slice(text).map_err(|error| {
         let text_of_error = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
-        let path = locate(text, error.line(), error.column());
+        let path = locate(text, error.line(), error.column(), &text_of_error);
         ParseError {
             others: every::others::<T>(text, &path),
             path,

@@ -38,8 +38,9 @@ pub(super) fn others<T: DeserializeOwned>(text: &[u8], first: &str) -> Vec<Probl
         let Err(error) = serde_json::from_str::<T>(&text) else {
             break;
         };
-        let next = parts(&locate(text.as_bytes(), error.line(), error.column()));
         let reason = error.to_string();
+        let (line, column) = (error.line(), error.column());
+        let next = parts(&locate(text.as_bytes(), line, column, &reason));
         let reason = reason.split(" at line ").next().unwrap_or_default();
         // What was taken out was needed there: no problem of the document's own.
         let ours = at.starts_with(&next) || next == at;
