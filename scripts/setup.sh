@@ -14,6 +14,8 @@ test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh)
 test+=(docker-registry e2fsprogs)
 # Virtual machines: the emulator, strip, setpriv.
 test+=(qemu-system-x86 binutils util-linux)
+# The bus on which a test plays systemd.
+test+=(dbus-daemon)
 bench=("${build[@]}" "${demo[@]}" crun runc podman)
 fuzz=("${build[@]}" g++)
 

@@ -12,39 +12,58 @@ use std::{
 };
 
 use oci::runtime as spec;
+use rustix::io::Errno;
 
 use crate::{
     Error,
-    cgroup::{Cgroup, container_device_rules},
+    cgroup::{Cgroup, NewScope, container_device_rules},
     engine::Engine,
     home, hooks,
-    launch::{self, Answers, Opened, Streams},
+    launch::{self, Answers, Opened, Streams, Waiter},
+    net_device,
     plan::{self, Options},
     request::{Container, CreateRequest, Gate, Process, Rootfs, Stdio},
-    seccomp,
+    resctrl, seccomp,
 };
 
 /// Version of the state that hooks read.
 const STATE_VERSION: &str = "1.0.2";
 
 pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Container, Error> {
-    let path = cgroup_path(&request);
-    let cgroup = Cgroup::create(&engine.host.hierarchy, &path)?;
+    let (cgroup, waiter) = match &engine.systemd {
+        Some(bus) => scope(engine, &request, bus)?,
+        None => {
+            let path = cgroup_path(engine, &request);
+            (make_cgroup(engine, request.spec, &path)?, None)
+        }
+    };
+    if let Err(error) = cgroup.refuse_frozen() {
+        // Somebody else's, with whatever it holds, is left as it was.
+        if !cgroup.was_joined() {
+            let _gone = cgroup.remove();
+        }
+        return Err(error.into());
+    }
     let fifo = match &request.gate {
         Gate::Fifo(path) => Some(path.clone()),
         Gate::None | Gate::Pipe => None,
     };
-    match in_cgroup(engine, request, &cgroup) {
+    let (spec, id) = (request.spec, request.id);
+    match in_cgroup(engine, request, &cgroup, waiter) {
         Ok(container) => Ok(container),
         Err(error) => {
             if let Some(fifo) = fifo {
                 remove_fifos(&fifo);
             }
             // The first error is the one to tell; what stays behind is logged.
+            if let Err(e) = resctrl::remove(spec, id.as_str()) {
+                tracing::warn!(error = &e as &dyn std::error::Error, "resctrl");
+            }
             if let Err(e) = cgroup.remove() {
                 tracing::warn!(
                     error = &e as &dyn std::error::Error,
-                    "cgroup {path} is left behind"
+                    "cgroup {} is left behind",
+                    cgroup.path()
                 );
             }
             Err(error)
@@ -61,7 +80,72 @@ pub(crate) fn remove_fifos(fifo: &Path) {
     }
 }
 
-fn cgroup_path(request: &CreateRequest<'_>) -> String {
+/// systemd's scope, and the process that keeps it until the container's is there.
+fn scope(
+    engine: &Engine,
+    request: &CreateRequest<'_>,
+    bus: &Path,
+) -> Result<(Cgroup, Option<Waiter>), Error> {
+    let waiter = Waiter::new(0)?;
+    let linux = request.spec.linux.as_ref();
+    let path = request
+        .cgroup_path
+        .as_deref()
+        .or_else(|| linux.and_then(|l| l.cgroups_path.as_deref()));
+    let cgroup = Cgroup::create_scope(
+        &engine.host.hierarchy,
+        &NewScope {
+            bus,
+            rootless: engine.host.facts.rootless,
+            path: path.unwrap_or_default(),
+            id: request.id.as_str(),
+            sleeper: waiter.pid(),
+            spec: request.spec,
+        },
+    )?;
+    Ok((cgroup, Some(waiter)))
+}
+
+/// A cgroup, or none where we may not make one and nothing asks for it.
+fn make_cgroup(engine: &Engine, spec: &spec::Spec, path: &str) -> Result<Cgroup, Error> {
+    let error = match Cgroup::create(&engine.host.hierarchy, path) {
+        Ok(cgroup) => return Ok(cgroup),
+        Err(error) => error,
+    };
+    let denied = [Errno::ACCESS, Errno::PERM, Errno::ROFS]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
+    let limited = resources.is_some_and(|r| {
+        let others = spec::LinuxResources {
+            devices: Vec::new(),
+            ..r.clone()
+        };
+        others != spec::LinuxResources::default()
+    });
+    if !denied || limited {
+        return Err(error.into());
+    }
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        "the container runs without a cgroup"
+    );
+    Ok(Cgroup::none())
+}
+
+/// An unprivileged caller's relative path starts beside its own cgroup: in there are processes, so that
+/// controllers can't be enabled below it.
+fn beside_our_own(engine: &Engine, path: &str) -> Option<String> {
+    if !engine.host.facts.rootless || !engine.host.hierarchy.is_v2() || path.starts_with('/') {
+        return None;
+    }
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let (parent, _) = own.rsplit_once('/')?;
+    Some(format!("{parent}/{path}"))
+}
+
+fn cgroup_path(engine: &Engine, request: &CreateRequest<'_>) -> String {
     let of_spec = || {
         request
             .spec
@@ -74,10 +158,14 @@ fn cgroup_path(request: &CreateRequest<'_>) -> String {
         .clone()
         .or_else(of_spec)
         .filter(|p| !p.is_empty());
-    match path {
-        Some(path) if path.starts_with('/') => path,
-        Some(path) => format!("/{path}"),
-        None => format!("/{}", request.id),
+    let path = path.unwrap_or_else(|| request.id.to_string());
+    if let Some(path) = beside_our_own(engine, &path) {
+        return path;
+    }
+    if path.starts_with('/') {
+        path
+    } else {
+        format!("/{path}")
     }
 }
 
@@ -109,6 +197,16 @@ impl Answers for Parent<'_> {
         hooks::json(&state(self.id, self.spec, self.bundle, status, pid))
     }
 
+    fn place(&mut self, pid: i32) -> Result<(), Error> {
+        let Some(linux) = &self.spec.linux else {
+            return Ok(());
+        };
+        if let Some(rdt) = &linux.intel_rdt {
+            resctrl::Group::join(&resctrl::mounted()?, rdt, self.id, pid)?;
+        }
+        Ok(net_device::move_all(linux, pid)?)
+    }
+
     fn hooks(&mut self, pid: i32) -> Result<(), Error> {
         let Some(h) = &self.spec.hooks else {
             return Ok(());
@@ -116,6 +214,11 @@ impl Answers for Parent<'_> {
         let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
         hooks::run("prestart", &h.prestart, &state)?;
         hooks::run("createRuntime", &h.create_runtime, &state)
+    }
+
+    fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), Error> {
+        let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
+        Ok(seccomp::hand_on(self.spec, &state, pid, &listener)?)
     }
 }
 
@@ -188,6 +291,7 @@ fn in_cgroup(
     engine: &Engine,
     request: CreateRequest<'_>,
     cgroup: &Cgroup,
+    waiter: Option<Waiter>,
 ) -> Result<Container, Error> {
     check_preserved(request.preserve_fds)?;
     let spec = request.spec;
@@ -217,6 +321,10 @@ fn in_cgroup(
         joins: joins.len(),
         unified: into.is_some(),
         home,
+        rootfs: match &request.rootfs {
+            Rootfs::Path(path) => Some(path.clone()),
+            Rootfs::Mount(_) => None,
+        },
     };
     let plan = plan::create(&engine.host.facts, spec, &options)?;
     for note in plan.notes() {
@@ -229,7 +337,17 @@ fn in_cgroup(
     for warning in filter.iter().flat_map(|f| &f.warnings) {
         tracing::warn!(container = %request.id, "{warning}");
     }
-    cgroup.apply(&limits(linux))?;
+    let mut limits = limits(linux);
+    if cgroup.is_none() || engine.host.facts.rootless {
+        // Nobody to hold the rules; in its user namespace the container can't make nodes either.
+        limits.devices.clear();
+    }
+    // A scope's waiter counts: the number of processes is limited when it is gone.
+    let late = waiter.is_some().then(|| spec::LinuxResources {
+        pids: limits.pids.take(),
+        ..spec::LinuxResources::default()
+    });
+    cgroup.apply(&limits)?;
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),
         cgroup: Some(cgroup),
@@ -238,7 +356,12 @@ fn in_cgroup(
         streams,
         fifo,
         init_pidfd: None,
+        foreign_proc: engine.host.foreign_proc,
+        setgroups: engine.host.facts.setgroups,
     };
+    if let Some(rdt) = linux.and_then(|l| l.intel_rdt.as_ref()) {
+        resctrl::Group::make(&resctrl::mounted()?, rdt, request.id.as_str())?;
+    }
     let mut parent = Parent {
         id: request.id.as_str(),
         spec,
@@ -253,6 +376,13 @@ fn in_cgroup(
         request.preserve_fds,
         &mut parent,
     )?;
+    drop(waiter);
+    if let Some(late) = late.filter(|late| late.pids.is_some())
+        && let Err(error) = cgroup.apply(&late)
+    {
+        launched.child.end();
+        return Err(error.into());
+    }
     let (pid, pidfd) = launched.child.into_parts();
     let waits = matches!(request.gate, Gate::Pipe);
     let container = Container {

@@ -21,6 +21,9 @@ pub fn destroy(container: &ContainerRef<'_>) -> Result<(), Error> {
     } else {
         cgroup.signal_all(SIGKILL)
     };
+    if let Err(e) = crate::resctrl::remove(container.spec, container.id.as_str()) {
+        tracing::warn!(container = %container.id, error = &e as &dyn std::error::Error, "resctrl");
+    }
     let removed = killed.and_then(|()| cgroup.remove());
     if let Some(h) = &container.spec.hooks {
         let state = state(

@@ -17,7 +17,8 @@ pub enum CgroupManager {
     /// Directories of the cgroup filesystem, by ourselves.
     #[default]
     Cgroupfs,
-    /// systemd, over D-Bus; not there yet: `probe` refuses it.
+    /// systemd, over D-Bus: a transient scope for each container. Cgroup paths are then
+    /// `slice:prefix:name`.
     Systemd,
 }
 
@@ -28,6 +29,9 @@ pub struct EngineOptions {
     pub seccomp_cache: Option<PathBuf>,
     /// Who manages cgroups.
     pub cgroup_manager: CgroupManager,
+    /// Socket of the bus that systemd is on; `None`: the system's, for an ordinary user the
+    /// session's.
+    pub bus: Option<PathBuf>,
 }
 
 /// The core: probe once, use for every container, from any thread.
@@ -35,23 +39,28 @@ pub struct EngineOptions {
 pub struct Engine {
     pub(crate) host: Host,
     pub(crate) seccomp_cache: Option<PathBuf>,
+    /// The bus of the manager, where systemd is it.
+    pub(crate) systemd: Option<PathBuf>,
 }
 
 impl Engine {
     /// Learns about the host.
     ///
     /// # Errors
-    /// No usable cgroup hierarchy, no procfs at /proc, or the systemd manager asked for.
+    /// No procfs at /proc. That systemd is there is seen when it is needed.
     pub fn probe(options: EngineOptions) -> Result<Self, Error> {
-        if options.cgroup_manager == CgroupManager::Systemd {
-            return Err(plan::Error::Unsupported {
-                field: "cgroup manager systemd".to_owned(),
-                reason: "only cgroupfs is there: use the cgroupfs manager".to_owned(),
-            }
-            .into());
-        }
+        let host = Host::probe()?;
+        let systemd = match options.cgroup_manager {
+            CgroupManager::Cgroupfs => None,
+            CgroupManager::Systemd => Some(
+                options
+                    .bus
+                    .unwrap_or_else(|| cgroup::default_bus(host.facts.rootless)),
+            ),
+        };
         Ok(Self {
-            host: Host::probe()?,
+            host,
+            systemd,
             seccomp_cache: options.seccomp_cache,
         })
     }

@@ -1,6 +1,6 @@
 //! The core's error: a sentence, and a kind that callers map to their own codes.
 
-use crate::{cgroup, exec, hooks, id, launch, plan, seccomp};
+use crate::{cgroup, exec, hooks, id, launch, net_device, plan, resctrl, seccomp};
 
 /// What a failure means to a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,12 @@ pub enum Error {
     /// A cgroup failed.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
+    /// A network device.
+    #[error(transparent)]
+    NetDevice(#[from] net_device::Error),
+    /// Cache and bandwidth allocation.
+    #[error(transparent)]
+    Resctrl(#[from] resctrl::Error),
     /// The seccomp profile.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
@@ -60,10 +66,16 @@ impl Error {
             Self::Plan(e) => e.kind(),
             Self::Launch(e) => e.kind(),
             Self::Exec(e) => e.kind(),
-            Self::Hook(_) => ErrorKind::Io,
+            Self::Hook(_) | Self::NetDevice(_) => ErrorKind::Io,
+            Self::Resctrl(e) => match e {
+                resctrl::Error::NotMounted => ErrorKind::Unsupported,
+                resctrl::Error::File { .. } => ErrorKind::Io,
+                _ => ErrorKind::InvalidSpec,
+            },
             Self::Cgroup(e) => match e {
                 cgroup::Error::Path { .. } | cgroup::Error::Value { .. } => ErrorKind::InvalidSpec,
                 cgroup::Error::NotFound(_) => ErrorKind::NotFound,
+                cgroup::Error::Frozen { .. } => ErrorKind::State,
                 cgroup::Error::NoHierarchy(_) | cgroup::Error::Unsupported { .. } => {
                     ErrorKind::Unsupported
                 }

@@ -10,12 +10,12 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::{
     Error as CoreError, ErrorKind,
-    create::{check_preserved, home_of, streams},
+    create::{check_preserved, home_of, state, streams},
     engine::Engine,
     launch::{self, Answers, Opened},
     plan::{self, Join, Options},
     request::{ContainerRef, ExecRequest, Process},
-    seccomp,
+    resctrl, seccomp,
 };
 
 /// Entering a container that failed before anything ran.
@@ -37,15 +37,40 @@ impl Error {
     }
 }
 
-struct NoHooks;
+struct Parent<'a>(&'a ContainerRef<'a>);
 
-impl Answers for NoHooks {
+impl Answers for Parent<'_> {
     fn state(&mut self, _: spec::Status, _: i32) -> Result<Vec<u8>, CoreError> {
         Err(launch::Error::Protocol.into())
     }
 
+    fn place(&mut self, pid: i32) -> Result<(), CoreError> {
+        let linux = self.0.spec.linux.as_ref();
+        match linux.and_then(|l| l.intel_rdt.as_ref()) {
+            Some(rdt) => {
+                let root = resctrl::mounted()?;
+                Ok(resctrl::Group::join(&root, rdt, self.0.id.as_str(), pid)?)
+            }
+            None => Ok(()),
+        }
+    }
+
     fn hooks(&mut self, _: i32) -> Result<(), CoreError> {
         Err(launch::Error::Protocol.into())
+    }
+
+    fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), CoreError> {
+        let ContainerRef {
+            id, spec, bundle, ..
+        } = *self.0;
+        let state = state(
+            id.as_str(),
+            spec,
+            bundle,
+            spec::Status::Running,
+            self.0.init_pid,
+        );
+        Ok(seccomp::hand_on(spec, &state, pid, &listener)?)
     }
 }
 
@@ -105,6 +130,8 @@ pub(crate) fn exec(
         streams,
         fifo: None,
         init_pidfd: Some(pidfd),
+        foreign_proc: engine.host.foreign_proc,
+        setgroups: engine.host.facts.setgroups,
     };
     let launched = launch::launch(
         &plan,
@@ -112,7 +139,7 @@ pub(crate) fn exec(
         into.as_ref().map(AsFd::as_fd),
         filter.as_ref(),
         request.preserve_fds,
-        &mut NoHooks,
+        &mut Parent(container),
     )?;
     let (pid, pidfd) = launched.child.into_parts();
     Ok(Process {

@@ -4,7 +4,7 @@
 //! inside the container, with the same clean signals, environment and time limits. Their exit
 //! statuses come back by the channel, so a caller that reaps everything takes nothing away from us.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use oci::runtime as spec;
 
@@ -29,6 +29,10 @@ impl Answers for State<'_> {
     }
 
     fn hooks(&mut self, _: i32) -> Result<(), crate::Error> {
+        Err(launch::Error::Protocol.into())
+    }
+
+    fn listener(&mut self, _: i32, _: OwnedFd) -> Result<(), crate::Error> {
         Err(launch::Error::Protocol.into())
     }
 }
@@ -57,6 +61,8 @@ pub(crate) fn run(
         streams: [None, None, None],
         fifo: None,
         init_pidfd: None,
+        foreign_proc: false,
+        setgroups: true,
     };
     match launch::launch(&plan, &mut opened, None, None, 0, &mut State(state)) {
         Ok(launched) => {

@@ -1,6 +1,7 @@
 //! What the host is like: read once, then plain data that plans are made from.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -8,7 +9,14 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::{Error, cgroup::Hierarchy, launch};
+use crate::{
+    Error,
+    cgroup::{self, Hierarchy},
+    launch,
+};
+
+const CAP_SETGID: u64 = 1 << 6;
+const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Facts that plans depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +31,10 @@ pub struct Facts {
     pub apparmor: bool,
     /// SELinux is on.
     pub selinux: bool,
+    /// We have no CAP_SYS_ADMIN: what needs it is done in the container's user namespace, or not at all.
+    pub rootless: bool,
+    /// We may set supplementary groups, and so may a user namespace of ours.
+    pub setgroups: bool,
     /// v1 cgroup mounts: name of the directory, and the controllers that it has.
     pub cgroup_v1: Vec<(String, Vec<String>)>,
 }
@@ -40,6 +52,8 @@ impl Facts {
 pub(crate) struct Host {
     pub(crate) facts: Facts,
     pub(crate) hierarchy: Hierarchy,
+    /// Files of procfs are root's, so that we can't use those of an undumpable process.
+    pub(crate) foreign_proc: bool,
     /// /proc, checked to be procfs.
     pub(crate) proc: OwnedFd,
 }
@@ -61,9 +75,20 @@ impl Host {
         // Nobody in a container may look into us or our children before they have become theirs.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
             .map_err(|e| launch::Error::io("make undumpable", "ourselves", e))?;
-        let hierarchy = Hierarchy::probe()?;
+        let hierarchy = match Hierarchy::probe() {
+            // Containers run without one; a limit is then an error that says so.
+            Err(cgroup::Error::NoHierarchy(_)) => Hierarchy::V1 {
+                controllers: BTreeMap::new(),
+                unified: None,
+            },
+            other => other?,
+        };
+        let capabilities = capabilities()?;
         let facts = Facts {
-            capabilities: capabilities()?,
+            capabilities,
+            rootless: capabilities & CAP_SYS_ADMIN == 0,
+            setgroups: capabilities & CAP_SETGID != 0
+                && !fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny")),
             capability_count: number("/proc/sys/kernel/cap_last_cap", 40u8)?.saturating_add(1),
             oom_score_adj: number("/proc/self/oom_score_adj", 0i32)?,
             apparmor: fs::read("/sys/module/apparmor/parameters/enabled")
@@ -71,8 +96,12 @@ impl Host {
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             cgroup_v1: v1_mounts(&hierarchy),
         };
+        let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
+        let real_root = rustix::process::geteuid().is_root()
+            && fs::read_to_string("/proc/self/uid_map").is_ok_and(whole);
         Ok(Self {
             facts,
+            foreign_proc: !real_root,
             hierarchy,
             proc,
         })

@@ -14,17 +14,22 @@
 
 pub mod cgroup;
 mod create;
+pub mod dbus;
 mod destroy;
 mod engine;
 mod error;
 pub mod exec;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod home;
 pub mod hooks;
 mod host;
 mod id;
 pub mod launch;
+pub mod net_device;
 pub mod plan;
 mod request;
+pub mod resctrl;
 pub mod seccomp;
 mod start;
 

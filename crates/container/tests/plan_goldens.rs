@@ -26,6 +26,8 @@ fn facts() -> Facts {
         oom_score_adj: 0,
         apparmor: true,
         selinux: false,
+        rootless: false,
+        setgroups: true,
         cgroup_v1: vec![
             ("cpu,cpuacct".into(), vec!["cpu".into(), "cpuacct".into()]),
             ("pids".into(), vec!["pids".into()]),
@@ -164,6 +166,17 @@ fn planning_is_pure() {
 }
 
 #[test]
+fn a_relative_destination_starts_at_the_root() {
+    let spec = spec(|json| json["mounts"] = json!([{"destination": "proc", "type": "proc"}]));
+    let text = plan::create(&facts(), &spec, &options())
+        .unwrap()
+        .to_string();
+    assert!(text.contains("mount proc at /proc"), "{text}");
+    let note = "note: mounts[0].destination \"proc\" is relative, which is deprecated";
+    assert!(text.contains(note), "{text}");
+}
+
+#[test]
 fn what_cannot_be_is_said_by_field() {
     for (pointer, value, text) in [
         (
@@ -182,9 +195,11 @@ fn what_cannot_be_is_said_by_field() {
             "linux.uidMappings, linux.gidMappings: a new user namespace needs both",
         ),
         (
-            "/mounts/0",
-            json!({"destination": "proc", "type": "proc"}),
-            "mounts[0] (proc): the destination is not",
+            "/linux",
+            json!({"namespaces": [{"type": "mount"}, {"type": "uts"}], "seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x", "syscalls": [
+                    {"names": ["getpid", "capset"], "action": "SCMP_ACT_NOTIFY"}]}}),
+            "syscalls[0]: SCMP_ACT_NOTIFY for capset is not supported: the runtime still makes",
         ),
         (
             "/mounts/0",

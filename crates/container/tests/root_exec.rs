@@ -202,3 +202,27 @@ fn a_paused_container_is_not_entered() {
     live.container.cgroup.thaw().unwrap();
     live.exec(process(&["true"])).ok();
 }
+
+#[test]
+fn a_process_that_enters_runs_on_the_cpus_that_it_names() {
+    let bundle = Bundle::script("exec sleep 100");
+    let spec = bundle.spec();
+    let mut live = Live::create(&bundle, &spec, quiet(), Gate::Pipe).unwrap();
+    live.container.start().unwrap();
+    let show = ["grep", "Cpus_allowed_list", "/proc/self/status"];
+    let all = live.exec(process(&show)).ok().to_owned();
+    for (affinity, wanted) in [
+        (
+            json!({"initial": "0", "final": "1"}),
+            "Cpus_allowed_list:\t1",
+        ),
+        (json!({"final": "0"}), "Cpus_allowed_list:\t0"),
+        // The initial set is for the way in only.
+        (json!({"initial": "0"}), all.as_str()),
+        (json!({"initial": "", "final": ""}), all.as_str()),
+    ] {
+        let mut wanted_process = process(&show);
+        wanted_process["execCPUAffinity"] = affinity.clone();
+        assert_eq!(live.exec(wanted_process).ok(), wanted, "{affinity}");
+    }
+}

@@ -327,3 +327,91 @@ fn many_containers_are_made_at_once() {
         }
     });
 }
+
+/// An interface pair of the host's; what of it is left goes with the guard.
+struct Veth(String);
+
+impl Veth {
+    fn new(name: &str) -> Self {
+        let this = Self(name.to_owned());
+        let peer = format!("{name}p");
+        this.ip(&["link", "add", name, "type", "veth", "peer", "name", &peer]);
+        this.ip(&["addr", "add", "10.213.7.1/30", "dev", name]);
+        this
+    }
+
+    fn ip(&self, words: &[&str]) {
+        let ran = std::process::Command::new("ip").args(words).status();
+        assert!(ran.unwrap().success(), "{words:?}");
+    }
+}
+
+impl Drop for Veth {
+    fn drop(&mut self) {
+        let peer = format!("{}p", self.0);
+        let _ = std::process::Command::new("ip")
+            .args(["link", "del", &peer])
+            .stderr(std::process::Stdio::null())
+            .status();
+    }
+}
+
+#[test]
+fn network_devices_move_in_with_their_addresses_and_a_new_name() {
+    let name = format!("cft{}", std::process::id());
+    let veth = Veth::new(&name);
+    let mut bundle = Bundle::script(
+        "ip -o addr show dev data0 | awk '{print $3, $4}'; ip -o link show dev data0 | grep -c UP",
+    );
+    bundle.json["linux"]["netDevices"] = json!({&name: {"name": "data0"}});
+    assert_eq!(bundle.run().ok(), "inet 10.213.7.1/30\n1");
+    // A virtual device ends with its namespace; what is not there is told by name.
+    let said = bundle.fails();
+    let wanted = format!("linux.netDevices[{name:?}]: find it: No such device");
+    assert!(said.starts_with(&wanted), "{said}");
+    assert!(common::cgroup_gone(bundle.id.as_str()));
+    drop(veth);
+}
+
+#[test]
+fn what_this_machine_has_not_is_an_error_that_says_so() {
+    // The kernels and processors that have these run the tests of their modules; a label or a group that
+    // is silently left out would be a hole.
+    let cases = [
+        (
+            "/linux/intelRdt",
+            json!({"l3CacheSchema": "L3:0=f"}),
+            "linux.intelRdt is not supported: resctrl is not mounted",
+            "/sys/fs/resctrl/schemata",
+        ),
+        (
+            "/linux/mountLabel",
+            json!("system_u:object_r:container_file_t:s0"),
+            "linux.mountLabel is not supported: SELinux is not enabled",
+            "/sys/fs/selinux/enforce",
+        ),
+        (
+            "/process/selinuxLabel",
+            json!("system_u:system_r:container_t:s0"),
+            "process.selinuxLabel is not supported: SELinux is not enabled",
+            "/sys/fs/selinux/enforce",
+        ),
+        (
+            "/process/apparmorProfile",
+            json!("some-profile"),
+            "process.apparmorProfile is not supported: AppArmor is not enabled",
+            "/sys/kernel/security/apparmor/profiles",
+        ),
+    ];
+    for (pointer, value, text, here) in cases {
+        if std::path::Path::new(here).exists() {
+            continue;
+        }
+        let mut bundle = Bundle::script("true");
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        bundle.json.pointer_mut(parent).unwrap()[key] = value;
+        let said = bundle.fails();
+        assert!(said.starts_with(text), "{said}");
+        assert!(common::cgroup_gone(bundle.id.as_str()));
+    }
+}

@@ -328,3 +328,38 @@ fn a_created_container_that_was_killed_cannot_be_started() {
     .remove()
     .unwrap();
 }
+
+#[test]
+fn destinations_options_and_remounts_of_the_older_forms() {
+    let mut bundle = Bundle::script(
+        "mount | grep -E ' (/relative|/counted|/grown) ' | cut -d' ' -f3,6 | sort; stat -f -c %b /grown",
+    );
+    mount(
+        &mut bundle,
+        json!({"destination": "relative", "type": "tmpfs", "options": ["size=4k"]}),
+    );
+    mount(
+        &mut bundle,
+        json!({"destination": "/counted", "type": "tmpfs", "options": ["iversion", "size=4k"]}),
+    );
+    mount(
+        &mut bundle,
+        json!({"destination": "/grown", "type": "tmpfs", "options": ["size=4k"]}),
+    );
+    mount(
+        &mut bundle,
+        json!({"destination": "/grown", "options": ["remount", "size=16k", "nosuid"]}),
+    );
+    let ran = bundle.run();
+    let lines: Vec<&str> = ran.ok().lines().collect();
+    assert!(
+        lines[0].starts_with("/counted (rw,") && lines[0].contains("size=4k"),
+        "{ran:?}"
+    );
+    assert!(
+        lines[1].starts_with("/grown (rw,nosuid") && lines[1].contains("size=16k"),
+        "{ran:?}"
+    );
+    assert!(lines[2].starts_with("/relative (rw,"), "{ran:?}");
+    assert_eq!(lines[3], "4", "blocks of 4096 bytes");
+}

@@ -83,3 +83,103 @@ fn a_container_is_born_in_its_cgroup_and_entered_there() {
         assert!(!dir.exists());
     });
 }
+
+/// A container that runs until it is ended, on cgroup2.
+fn lives(engine: &Engine, bundle: &Bundle, test: impl FnOnce(&container::ContainerRef<'_>)) -> i32 {
+    let spec = bundle.spec();
+    let (stdio, _output) = piped();
+    let mut container = engine
+        .create(bundle.request(&spec, stdio, Gate::Pipe))
+        .unwrap_or_else(|e| panic!("{}", common::chain(&e)));
+    container.start().unwrap();
+    test(&container.as_ref(&spec, bundle.dir.path()));
+    engine
+        .destroy(&container.as_ref(&spec, bundle.dir.path()))
+        .unwrap();
+    let ended = sys::wait::wait(container.init.pidfd.as_fd()).unwrap();
+    ended.exit.code()
+}
+
+#[test]
+fn it_is_frozen_thawed_and_killed_by_its_files() {
+    on_cgroup2(|engine| {
+        let bundle = Bundle::script("trap '' TERM; sleep 100 & wait; sleep 100");
+        let code = lives(&engine, &bundle, |container| {
+            let cgroup = container.cgroup;
+            cgroup.freeze().unwrap();
+            assert!(cgroup.frozen().unwrap());
+            let process = serde_json::from_value(common::process(&["true"])).unwrap();
+            let request = container::ExecRequest {
+                process: &process,
+                stdio: container::Stdio::Inherit,
+                preserve_fds: 0,
+                no_new_keyring: false,
+                extra_env: vec![],
+                clamp_capabilities: false,
+            };
+            let said = engine.exec(container, request).unwrap_err().to_string();
+            assert!(said.contains("paused"), "{said}");
+            // cgroup.kill reaches the frozen too.
+        });
+        assert_eq!(code, 137);
+    });
+}
+
+#[test]
+fn device_rules_hold_on_cgroup2() {
+    on_cgroup2(|engine| {
+        let mut bundle = Bundle::script(
+            "head -c 1 /dev/zero > /dev/null && echo zero; \
+             mknod /tmp/k c 1 11 && head -c 0 /tmp/k || echo no kmsg; \
+             mknod /tmp/t c 10 200 && : < /tmp/t && echo tun",
+        );
+        let caps = bundle.json["process"]["capabilities"]
+            .as_object_mut()
+            .unwrap();
+        for set in caps.values_mut() {
+            set.as_array_mut()
+                .unwrap()
+                .push(serde_json::json!("CAP_MKNOD"));
+        }
+        bundle.json["linux"]["resources"] = serde_json::json!({"devices": [
+            {"allow": false, "access": "rwm"},
+            {"allow": true, "type": "c", "major": 10, "minor": 200, "access": "rwm"},
+        ]});
+        let spec = bundle.spec();
+        let (stdio, output) = piped();
+        let mut container = engine
+            .create(bundle.request(&spec, stdio, Gate::Pipe))
+            .unwrap();
+        container.start().unwrap();
+        let (stdout, stderr) = output.read();
+        engine
+            .destroy(&container.as_ref(&spec, bundle.dir.path()))
+            .unwrap();
+        sys::wait::wait(container.init.pidfd.as_fd()).unwrap();
+        assert_eq!(stdout, "zero\nno kmsg\ntun\n", "{stderr}");
+        assert!(stderr.contains("Operation not permitted"), "{stderr}");
+    });
+}
+
+#[test]
+fn a_frozen_cgroup_takes_no_container() {
+    on_cgroup2(|engine| {
+        let bundle = Bundle::script("true");
+        let dir = Path::new("/sys/fs/cgroup").join(format!("coffer-test-{}", bundle.id));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("cgroup.freeze"), "1").unwrap();
+        let spec = bundle.spec();
+        let error = engine
+            .create(bundle.request(&spec, container::Stdio::Inherit, Gate::Pipe))
+            .unwrap_err();
+        assert_eq!(error.kind(), container::ErrorKind::State);
+        let said = error.to_string();
+        // What was there before us stays.
+        let still = std::fs::remove_dir(&dir);
+        assert!(
+            said.starts_with("container's cgroup unexpectedly frozen"),
+            "{said}"
+        );
+        still.unwrap();
+    });
+}

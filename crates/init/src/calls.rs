@@ -294,10 +294,10 @@ pub(crate) fn dup3(from: i32, to: i32) -> Result<(), Errno> {
 }
 
 pub(crate) fn exit(code: i32) -> ! {
-    loop {
-        // SAFETY: ends the process; no destructor of the parent's matters here.
-        let _ = unsafe { sys!(SYS_exit_group, code) };
-    }
+    // SAFETY: ends the process; no destructor of the parent's matters here.
+    let _ = unsafe { sys!(SYS_exit_group, code) };
+    // A seccomp profile may refuse even that.
+    crate::raw::trap()
 }
 
 /// Makes every signal's disposition the default one. The mask is not touched.

@@ -151,8 +151,15 @@ impl<'a> Child<'_, 'a> {
             .unwrap_or_default()
     }
 
-    /// Sends a message; a parent that is gone does not hear it.
+    /// Sends a message that the parent must hear, and ends where it can't be sent: a seccomp profile may
+    /// have taken the call away, and both sides would wait for ever.
     pub(crate) fn tell(&self, kind: Kind, value: u32, act: Act) {
+        if self.try_to_tell(kind, value, act).is_err() && kind != Kind::Failed {
+            calls::exit(1);
+        }
+    }
+
+    fn try_to_tell(&self, kind: Kind, value: u32, act: Act) -> Result<(), Errno> {
         let bytes = Message {
             kind,
             step: self.at,
@@ -161,8 +168,9 @@ impl<'a> Child<'_, 'a> {
         }
         .to_bytes();
         if self.report == self.plan.channel {
-            // SAFETY: the kernel reads the bytes only. NOSIGNAL: a dead parent is no reason to die.
-            let _ = unsafe {
+            // SAFETY: the kernel reads the bytes only. NOSIGNAL: a dead parent is no reason to die by a
+            // signal.
+            unsafe {
                 sys!(
                     SYS_sendto,
                     self.report,
@@ -172,9 +180,10 @@ impl<'a> Child<'_, 'a> {
                     0_usize,
                     0_usize
                 )
-            };
+            }?;
+            Ok(())
         } else {
-            let _ = calls::write(self.report, &bytes);
+            calls::write(self.report, &bytes)
         }
     }
 

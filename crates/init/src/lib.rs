@@ -21,6 +21,8 @@
 //!                                         createContainer hooks, pivot, masks, sysctls
 //!         ◄──────── Console + SCM_RIGHTS  (terminal)
 //!                                         ids, capabilities, find the program
+//!         ◄─────────── Listener(number)   (a seccomp filter that notifies)
+//!    pidfd_getfd, hand on, go ───────────►
 //!         ◄──────────────────────── Ready
 //!    create returns                       waits
 //!    start: go ──────────────────────────►

@@ -26,6 +26,8 @@ pub enum Kind {
     /// Two descriptors come with it: copy the directory tree of the first into the second; the child
     /// waits.
     CopyUp = 6,
+    /// `value` is the child's number of its seccomp listener; the child waits until it was taken.
+    Listener = 7,
 }
 
 /// Which part of a step failed.
@@ -163,6 +165,7 @@ impl Message {
             4 => Kind::Ready,
             5 => Kind::Console,
             6 => Kind::CopyUp,
+            7 => Kind::Listener,
             _ => return None,
         };
         let act = *Act::ALL.get(usize::try_from(word(3)?).ok()?)?;

@@ -127,11 +127,29 @@ pub enum Step {
         data: Str,
         dest: Str,
     },
+    /// fspick, fsconfig of `options` (as in [`Step::MountFs`]), reconfigure: "remount" of the
+    /// filesystem itself.
+    Reconfigure {
+        dest: Str,
+        options: List,
+    },
     /// Moves a detached tree (bind mounts) to `dest`.
     MountTree {
         tree: Fd,
         dest: Str,
         target: Target,
+    },
+    /// open_tree(CLONE) of a path of ours, in the child: for who has no privilege outside.
+    CloneTree {
+        path: Str,
+        to: Fd,
+        recursive: bool,
+    },
+    /// mount_setattr on a detached tree.
+    TreeAttr {
+        tree: Fd,
+        attr: Attr,
+        recursive: bool,
     },
     /// mount_setattr on what is mounted at `dest` ("remount").
     SetAttr {
@@ -246,7 +264,8 @@ pub enum Step {
         keep: u64,
     },
     NoNewPrivs,
-    /// Loads [`LaunchPlan::filter`].
+    /// Loads [`LaunchPlan::filter`]. With SECCOMP_FILTER_FLAG_NEW_LISTENER the parent takes the
+    /// listener before the next step.
     Seccomp {
         flags: u32,
     },

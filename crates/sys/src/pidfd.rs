@@ -42,6 +42,18 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     }
 }
 
+/// A duplicate of the process' descriptor `number` (CLOEXEC; Linux 5.6).
+///
+/// # Errors
+/// EBADF when it has none of that number, EPERM without the right to trace it, ESRCH.
+pub fn get_fd(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_getfd(
+        pidfd,
+        number,
+        rustix::process::PidfdGetfdFlags::empty(),
+    )?)
+}
+
 /// Whether the process still runs (a zombie does not). Never blocks.
 ///
 /// # Errors

@@ -113,6 +113,33 @@ pub enum Error {
         /// How long was waited, in milliseconds.
         waited_ms: u128,
     },
+    /// A cgroup in which nothing runs until somebody thaws it.
+    #[error("container's cgroup unexpectedly frozen: {}: thaw it, or name another cgroup",
+            path.display())]
+    Frozen {
+        /// The cgroup directory.
+        path: PathBuf,
+    },
+    /// systemd did not do what it was asked.
+    #[error("have systemd {act} {unit}")]
+    Systemd {
+        /// What was attempted.
+        act: &'static str,
+        /// The unit.
+        unit: String,
+        /// What it, or the bus, said.
+        source: crate::dbus::Error,
+    },
+    /// A job of systemd's that did not end well.
+    #[error("have systemd {act} {unit}: its job is {result:?}: see journalctl -u {unit}")]
+    Job {
+        /// What was attempted.
+        act: &'static str,
+        /// The unit.
+        unit: String,
+        /// The job's result: `failed`, `timeout` …
+        result: String,
+    },
     /// Directories that would not go away.
     #[error("remove cgroup {}: busy, {pids} processes left", path.display())]
     Busy {

@@ -74,6 +74,18 @@ impl Cgroup {
         })
     }
 
+    /// Refuses a cgroup that is frozen, by itself or by one above: what is started in it would stand
+    /// still before it could say that it has.
+    pub(crate) fn refuse_frozen(&self) -> Result<(), Error> {
+        if !self.frozen()? {
+            return Ok(());
+        }
+        let (dir, _) = self.freezer()?;
+        Err(Error::Frozen {
+            path: dir.path.clone(),
+        })
+    }
+
     /// The v1 freezer, or the one of cgroup2 where v1 has none.
     fn freezer(&self) -> Result<(&Dir, &'static str), Error> {
         let dir = self.dir_of("freezer").or_else(|| self.unified());

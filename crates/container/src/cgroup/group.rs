@@ -25,6 +25,7 @@ use super::error::Error;
 use super::file;
 use super::hierarchy::{Hierarchy, Mount};
 use super::path::CgroupPath;
+use super::systemd::Unit;
 
 /// How long a removal waits for tasks that are already dead but not yet gone.
 const REMOVE_FOR: Duration = Duration::from_secs(3);
@@ -60,17 +61,22 @@ pub struct Cgroup {
     unified_only: bool,
     dirs: Vec<Dir>,
     made_parents: Vec<PathBuf>,
+    /// The scope that systemd knows it as.
+    unit: Option<Unit>,
 }
 
 /// What must be kept on disk so that another process can remove the cgroup as its maker would.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The cgroup's path.
+    /// The cgroup's path; empty for none.
     pub path: String,
     /// Parent directories that were made for it, outermost first in each hierarchy.
     pub made_parents: Vec<PathBuf>,
     /// Leaf directories that existed before.
     pub joined: Vec<PathBuf>,
+    /// The scope that systemd knows it as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl Cgroup {
@@ -91,6 +97,23 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// No cgroup, for a container where none can be had. Its record says so; it has no processes, no
+    /// figures, and takes no limits.
+    pub fn none() -> Cgroup {
+        Cgroup {
+            path: CgroupPath::none(),
+            unified_only: false,
+            dirs: Vec::new(),
+            made_parents: Vec::new(),
+            unit: None,
+        }
+    }
+
+    /// Whether this is [`Cgroup::none`].
+    pub fn is_none(&self) -> bool {
+        self.path.as_str().is_empty()
+    }
+
     /// Finds an existing cgroup. It counts as ours to remove; parents do not.
     pub fn open(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, Error> {
         let mut cgroup = Cgroup::layout(hierarchy, path)?;
@@ -104,7 +127,11 @@ impl Cgroup {
     /// Finds the cgroup of a [`Record`]. Hierarchies where it is gone already are left out; if it
     /// is gone everywhere the result still removes the recorded parents.
     pub fn from_record(hierarchy: &Hierarchy, record: &Record) -> Result<Cgroup, Error> {
+        if record.path.is_empty() {
+            return Ok(Cgroup::none());
+        }
         let mut cgroup = Cgroup::layout(hierarchy, &record.path)?;
+        cgroup.unit.clone_from(&record.unit);
         cgroup.dirs.retain(|d| d.path.is_dir());
         for dir in &mut cgroup.dirs {
             dir.joined = record.joined.contains(&dir.path);
@@ -189,7 +216,21 @@ impl Cgroup {
                 .filter(|d| d.joined)
                 .map(|d| d.path.clone())
                 .collect(),
+            unit: self.unit.clone(),
         }
+    }
+
+    /// The scope is ours, and so are its directories, whoever made them.
+    pub(super) fn own(&mut self, unit: Unit) {
+        self.unit = Some(unit);
+        for dir in &mut self.dirs {
+            dir.joined = false;
+        }
+    }
+
+    /// The scope that systemd knows it as, if it does.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// True if the cgroup existed in some hierarchy before [`Cgroup::create`].
@@ -208,7 +249,8 @@ impl Cgroup {
     /// error, after everything else was removed.
     pub fn remove(&self) -> Result<(), Error> {
         let deadline = Instant::now() + REMOVE_FOR;
-        let mut first_error = None;
+        // Before its directory is taken away under systemd.
+        let mut first_error = self.unit.as_ref().and_then(|unit| unit.stop().err());
         for dir in &self.dirs {
             let limit = if dir.joined { Instant::now() } else { deadline };
             match remove_tree(&dir.path, limit) {
@@ -264,6 +306,7 @@ impl Cgroup {
             unified_only: hierarchy.is_v2(),
             dirs,
             made_parents: Vec::new(),
+            unit: None,
         })
     }
 

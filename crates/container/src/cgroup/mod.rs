@@ -9,6 +9,8 @@
 //!          ├─ stats, oom_watch      nanoseconds, bytes, counts; kills exactly counted
 //!          └─ remove                bounded; also the parents that were made
 //! ```
+//! Who has systemd manage cgroups has it make a scope ([`systemd`]); all else is the same.
+//!
 //! Nothing here caches the kernel's state: every call reads it anew, so two processes may hold the
 //! same cgroup. What a hierarchy or a kernel cannot do is an error that names the setting.
 //!
@@ -26,6 +28,7 @@ mod member;
 mod oom;
 pub mod path;
 mod stats;
+mod systemd;
 
 pub use devices::container_device_rules;
 pub use error::Error;
@@ -37,3 +40,5 @@ pub use stats::{
     BlkioEntry, BlkioStats, CpuStats, MemoryStats, PidsStats, Pressure, PressureLine,
     PressureStats, Stats, Usage,
 };
+pub use systemd::Unit;
+pub(crate) use systemd::{NewScope, default_bus};

@@ -47,6 +47,11 @@ impl CgroupPath {
         Ok(CgroupPath(clean))
     }
 
+    /// The path of no cgroup.
+    pub(super) fn none() -> CgroupPath {
+        CgroupPath(String::new())
+    }
+
     /// The path with its leading slash.
     pub fn as_str(&self) -> &str {
         &self.0

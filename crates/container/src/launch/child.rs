@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use init::{Kind, LaunchPlan, Message, Step};
+use rustix::process::DumpableBehavior;
 
 use super::{
     Channel, Error, copy_up, id_map,
@@ -18,12 +19,12 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    pub(super) fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
 
     /// Kills and reaps it. One that somebody else reaped is gone as well.
-    pub(super) fn end(self) -> Option<sys::wait::Exit> {
+    pub(crate) fn end(self) -> Option<sys::wait::Exit> {
         let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), 9);
         sys::wait::wait(self.pidfd.as_fd())
             .ok()
@@ -39,8 +40,14 @@ impl Child {
 pub(crate) trait Answers {
     /// State JSON for hooks inside, once the pid is known.
     fn state(&mut self, status: oci::runtime::Status, pid: i32) -> Result<Vec<u8>, crate::Error>;
+    /// What else waits for the pid: groups to be put into, devices to be moved in.
+    fn place(&mut self, _pid: i32) -> Result<(), crate::Error> {
+        Ok(())
+    }
     /// Time for prestart and createRuntime hooks.
     fn hooks(&mut self, pid: i32) -> Result<(), crate::Error>;
+    /// The seccomp listener of process `pid`, to be handed on.
+    fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), crate::Error>;
 }
 
 /// A child that waits at its gate, or runs its program.
@@ -87,11 +94,21 @@ pub(crate) fn launch(
             keep: &keep,
             channel: theirs.as_raw_fd(),
         };
+        let _open = (from.foreign_proc && plan.id_maps.is_some()).then(Dumpable::new);
         spawn(&mut launch_plan, plan.namespaces, into_cgroup)?
     };
     drop(theirs);
     let mut console = None;
-    match converse(plan, &channel, &mut child, &mut fds, answers, &mut console) {
+    let setgroups = from.setgroups;
+    match converse(
+        plan,
+        &channel,
+        &mut child,
+        &mut fds,
+        setgroups,
+        answers,
+        &mut console,
+    ) {
         Ok(()) => Ok(Launched {
             child,
             console,
@@ -106,6 +123,23 @@ pub(crate) fn launch(
             drop(channel);
             Err(died(child.end()).into())
         }
+    }
+}
+
+/// Dumpable until dropped: the child inherits it, and its maps can be written.
+struct Dumpable;
+
+impl Dumpable {
+    fn new() -> Self {
+        // Refused, it shows as EACCES on the maps.
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+        Self
+    }
+}
+
+impl Drop for Dumpable {
+    fn drop(&mut self) {
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 
@@ -180,6 +214,7 @@ fn converse(
     channel: &Channel,
     child: &mut Child,
     fds: &mut Fds,
+    setgroups: bool,
     answers: &mut dyn Answers,
     console: &mut Option<OwnedFd>,
 ) -> Result<(), Ending> {
@@ -205,7 +240,16 @@ fn converse(
                 channel.go().map_err(failed)?;
             }
             Kind::Sync => {
-                setup(plan, child.pid, fds, answers)?;
+                setup(plan, child.pid, fds, setgroups, answers)?;
+                channel.go().map_err(failed)?;
+            }
+            Kind::Listener => {
+                let number = i32::try_from(message.value).map_err(|_| Error::Protocol)?;
+                let listener = sys::pidfd::get_fd(child.pidfd.as_fd(), number)
+                    .map_err(|e| Error::io("take", "the child's seccomp listener", e))?;
+                answers
+                    .listener(child.pid, listener)
+                    .map_err(Ending::Said)?;
                 channel.go().map_err(failed)?;
             }
             Kind::CopyUp => {
@@ -232,9 +276,15 @@ fn adopt(child: &mut Child, message: Message) -> Result<(), Error> {
 }
 
 /// Id maps, limits and states: what the child is not privileged enough for, or does not know.
-fn setup(plan: &Plan, pid: i32, fds: &Fds, answers: &mut dyn Answers) -> Result<(), crate::Error> {
+fn setup(
+    plan: &Plan,
+    pid: i32,
+    fds: &Fds,
+    setgroups: bool,
+    answers: &mut dyn Answers,
+) -> Result<(), crate::Error> {
     if let Some(maps) = &plan.id_maps {
-        id_map::write(pid, maps)?;
+        id_map::write(pid, maps, setgroups)?;
     }
     for act in &plan.privileged {
         match act {
@@ -254,6 +304,7 @@ fn setup(plan: &Plan, pid: i32, fds: &Fds, answers: &mut dyn Answers) -> Result<
             }
         }
     }
+    answers.place(pid)?;
     for (status, number) in &fds.states {
         let json = answers.state(*status, pid)?;
         if let Some(file) = fds.state(*number) {

@@ -33,6 +33,17 @@ pub enum Error {
         /// What it should be.
         expected: String,
     },
+    /// A namespace of ours that the document would change.
+    #[error(
+        "{path} is the {type_} namespace of the host: its host name, kernel parameters and devices are not \
+         a container's to change"
+    )]
+    HostNamespace {
+        /// The file.
+        path: String,
+        /// Its type.
+        type_: String,
+    },
     /// A step of the child.
     #[error("{sentence}")]
     Step {
@@ -76,7 +87,9 @@ impl Error {
         match self {
             Self::NotProc => ErrorKind::Unsupported,
             Self::Io { .. } | Self::Died { .. } => ErrorKind::Io,
-            Self::NamespaceType { .. } | Self::NotPreserved(_) => ErrorKind::InvalidSpec,
+            Self::NamespaceType { .. } | Self::HostNamespace { .. } | Self::NotPreserved(_) => {
+                ErrorKind::InvalidSpec
+            }
             Self::Step { kind, .. } => *kind,
             Self::NotCreated | Self::Gone => ErrorKind::State,
             Self::Protocol => ErrorKind::Internal,

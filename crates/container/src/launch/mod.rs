@@ -7,8 +7,10 @@ mod copy_up;
 mod error;
 mod id_map;
 mod sources;
+mod waiter;
 
 pub use channel::Channel;
 pub(crate) use child::{Answers, launch};
 pub use error::Error;
 pub(crate) use sources::{Opened, Streams};
+pub(crate) use waiter::Waiter;

@@ -30,6 +30,10 @@ pub(crate) struct Opened<'a> {
     pub(crate) streams: Streams,
     pub(crate) fifo: Option<&'a Path>,
     pub(crate) init_pidfd: Option<BorrowedFd<'a>>,
+    /// We write to the child's files in procfs and are not root: it must be dumpable for that.
+    pub(crate) foreign_proc: bool,
+    /// A new user namespace may set groups.
+    pub(crate) setgroups: bool,
 }
 
 /// Descriptors of a plan: numbers by index, and what keeps them open.
@@ -70,7 +74,13 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
     let mut joins = std::mem::take(&mut from.joins).into_iter();
     for source in &plan.fds {
         let number = match source {
-            Source::Namespace(type_, path) => fds.own(namespace(*type_, path)?)?,
+            Source::Namespace(type_, path) => {
+                let fd = namespace(*type_, path)?;
+                if plan.changed.contains(type_) {
+                    refuse_ours(&fd, *type_, path)?;
+                }
+                fds.own(fd)?
+            }
             Source::CgroupJoin(_) => match joins.next() {
                 Some(fd) => fds.own(fd)?,
                 None => return Err(Error::Protocol),
@@ -173,6 +183,20 @@ fn namespace(type_: oci::runtime::NamespaceType, path: &str) -> Result<OwnedFd, 
     } else {
         Err(wrong())
     }
+}
+
+/// S12: by a path, too, the host is not to be changed.
+fn refuse_ours(fd: &OwnedFd, type_: oci::runtime::NamespaceType, path: &str) -> Result<(), Error> {
+    let ours = format!("/proc/thread-self/ns/{}", type_.proc_name());
+    let theirs = rustix::fs::fstat(fd).map_err(|e| Error::io("examine", path, e))?;
+    let ours = rustix::fs::stat(&ours).map_err(|e| Error::io("examine", ours, e))?;
+    if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
+        return Err(Error::HostNamespace {
+            path: path.to_owned(),
+            type_: type_.to_string(),
+        });
+    }
+    Ok(())
 }
 
 fn cgroup_dir(cgroup: Option<&Cgroup>, controller: &str) -> Result<std::path::PathBuf, Error> {

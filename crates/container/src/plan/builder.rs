@@ -19,6 +19,8 @@ pub struct Plan {
     pub(crate) namespaces: u64,
     pub(crate) id_maps: Option<IdMaps>,
     pub(crate) privileged: Vec<Privileged>,
+    /// Namespaces that are changed, and so must not be ours when they are joined.
+    pub(crate) changed: Vec<spec::NamespaceType>,
     pub(crate) seccomp: Option<Box<spec::LinuxSeccomp>>,
     /// Things that were adapted to the host.
     pub(crate) notes: Vec<String>,

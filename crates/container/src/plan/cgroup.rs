@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  cgroup2          a bind of the container's directory
+//!  none             an empty read-only tmpfs
+//!  rootless         a new cgroup2 mount of the container's cgroup namespace, else as none
 //!  v1 and hybrid    a tmpfs with a directory per hierarchy, each a bind of the container's
 //!                   directory, links for controllers that share one; then read-only if asked for
 //! ```
@@ -11,9 +13,9 @@ use oci::runtime as spec;
 
 use super::{
     Error, Plan, Source,
+    mounts::Context,
     options::{MountOptions, NODEV, NOEXEC, NOSUID, RDONLY},
 };
-use crate::host::Facts;
 
 pub(super) fn is_cgroup(mount: &spec::Mount) -> bool {
     matches!(mount.type_.as_deref(), Some("cgroup" | "cgroup2"))
@@ -21,7 +23,7 @@ pub(super) fn is_cgroup(mount: &spec::Mount) -> bool {
 
 pub(super) fn push(
     plan: &mut Plan,
-    facts: &Facts,
+    context: &Context<'_>,
     index: usize,
     mount: &spec::Mount,
 ) -> Result<(), Error> {
@@ -33,7 +35,14 @@ pub(super) fn push(
         clear: options.clear,
         propagation: 0,
     };
+    let facts = context.facts;
     let wants_v2 = mount.type_.as_deref() == Some("cgroup2");
+    if context.options.without_cgroup() || facts.rootless {
+        let linux = context.spec.linux.as_ref();
+        let own = linux.is_some_and(|l| l.namespace(spec::NamespaceType::Cgroup).is_some());
+        let shown = own && facts.cgroup_v1.is_empty() && !context.options.without_cgroup();
+        return new(plan, &field, dest, options.set, shown);
+    }
     if facts.cgroup_v1.is_empty() || wants_v2 {
         tree(plan, "", dest);
         plan.push(Step::SetAttr {
@@ -94,6 +103,26 @@ pub(super) fn push(
             recursive: false,
         });
     }
+    Ok(())
+}
+
+/// A cgroup2 of the cgroup namespace, or in its place an empty directory.
+fn new(plan: &mut Plan, field: &str, dest: Str, set: u64, shown: bool) -> Result<(), Error> {
+    let fstype = plan.str(field, if shown { "cgroup2" } else { "tmpfs" })?;
+    let set = if shown { set } else { set | RDONLY };
+    let options = plan.list_of([]);
+    plan.push(Step::MountFs {
+        fstype,
+        source: fstype,
+        options,
+        attr: Attr {
+            set: set | NOSUID | NODEV | NOEXEC,
+            ..Attr::default()
+        },
+        dest,
+        target: Target::Dir,
+        copy_up: false,
+    });
     Ok(())
 }
 

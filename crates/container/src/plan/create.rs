@@ -9,7 +9,7 @@ use super::{
     namespaces::Namespaces,
     options::{MS_PRIVATE, MS_REC, MS_SHARED},
     process::Process,
-    schedule,
+    schedule, tree,
 };
 use crate::host::Facts;
 
@@ -18,6 +18,11 @@ use crate::host::Facts;
 /// # Errors
 /// What the document asks for and cannot be.
 pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Error> {
+    if let Some((rooted, notes)) = mounts::rooted(spec) {
+        let mut plan = create(facts, &rooted, options)?;
+        plan.notes.extend(notes);
+        return Ok(plan);
+    }
     let mut plan = Plan::new();
     let plan = &mut plan;
     let linux = spec.linux.as_ref();
@@ -28,21 +33,40 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
         .ok_or_else(|| Error::invalid("process", "it is missing: there is nothing to run"))?;
     let namespaces = Namespaces::read(spec)?;
     let in_user = namespaces.has(NamespaceType::User);
+    if facts.rootless && !in_user {
+        return Err(Error::unsupported(
+            "linux.namespaces without user",
+            "without CAP_SYS_ADMIN a container needs a user namespace: add {\"type\": \"user\"} and \
+             id mappings (spec --rootless writes such a document)",
+        ));
+    }
     let seccomp = linux.and_then(|l| l.seccomp.as_ref());
     let mut process = Process::new(plan, facts, options, process, seccomp, in_user)?;
 
     join_cgroup(plan, options);
     namespaces.enter(plan)?;
     plan.id_maps = namespaces.new_id_maps();
+    if linux.is_some_and(|l| !l.net_devices.is_empty()) {
+        plan.changed.push(NamespaceType::Network);
+    }
     let hooks_inside = spec
         .hooks
         .as_ref()
         .is_some_and(|h| !h.create_container.is_empty() || !h.start_container.is_empty());
-    if plan.id_maps.is_some() || !plan.privileged.is_empty() || hooks_inside {
+    let placed = linux.is_some_and(|l| l.intel_rdt.is_some() || !l.net_devices.is_empty());
+    if linux.is_some_and(|l| !l.net_devices.is_empty()) && !namespaces.has(NamespaceType::Network) {
+        return Err(Error::invalid(
+            "linux.netDevices",
+            "without a network namespace they would stay where they are: add {\"type\": \"network\"}",
+        ));
+    }
+    if plan.id_maps.is_some() || !plan.privileged.is_empty() || hooks_inside || placed {
         plan.push(Step::Sync { what: Sync::Setup });
     }
     if in_user {
-        plan.push(Step::BecomeRoot { groups: true });
+        plan.push(Step::BecomeRoot {
+            groups: facts.setgroups,
+        });
     }
     if namespaces.is_new(NamespaceType::Cgroup) {
         plan.push(Step::Unshare {
@@ -77,18 +101,6 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
 /// What nothing here does: said, never ignored.
 fn refuse(facts: &Facts, linux: Option<&spec::Linux>) -> Result<(), Error> {
     let Some(linux) = linux else { return Ok(()) };
-    if linux.intel_rdt.is_some() {
-        return Err(Error::unsupported(
-            "linux.intelRdt",
-            "this build has no resctrl support",
-        ));
-    }
-    if !linux.net_devices.is_empty() {
-        return Err(Error::unsupported(
-            "linux.netDevices",
-            "this build moves no network devices: use a CNI plugin or a createRuntime hook",
-        ));
-    }
     let label = linux.mount_label.as_deref().unwrap_or_default();
     if !label.is_empty() && !facts.selinux {
         return Err(Error::unsupported(
@@ -138,6 +150,9 @@ fn names(plan: &mut Plan, spec: &spec::Spec, namespaces: &Namespaces<'_>) -> Res
             ));
         }
     }
+    if hostname.or(domainname).is_some() {
+        plan.changed.push(NamespaceType::Uts);
+    }
     if let Some(name) = hostname {
         let name = plan.str("hostname", name)?;
         plan.push(Step::Hostname { name });
@@ -177,7 +192,7 @@ fn sysctl(
                     format!("without a {type_} namespace it would change the host"),
                 ));
             }
-            Some(_) => {}
+            Some(type_) => plan.changed.push(type_),
         }
         let path = plan.str(&field, &format!("sys/{path}"))?;
         let value = plan.str(&field, value)?;
@@ -202,21 +217,27 @@ fn filesystem(
         // pivot_root refuses a shared parent.
         plan.push(Step::Propagation { flags: MS_PRIVATE });
     }
-    let tree = plan.fd(Source::Rootfs(propagation & !MS_REC));
+    let tree = tree::root(
+        plan,
+        facts,
+        options.rootfs.as_deref(),
+        propagation & !MS_REC,
+    )?;
     plan.push(Step::AttachRoot { tree });
     let context = Context {
+        facts,
         options,
         spec,
         propagation,
     };
     for (index, mount) in spec.mounts.iter().enumerate() {
         if cgroup::is_cgroup(mount) {
-            cgroup::push(plan, facts, index, mount)?;
+            cgroup::push(plan, &context, index, mount)?;
         } else {
             mounts::push(plan, &context, index, mount)?;
         }
     }
-    devices::push(plan, spec, in_user, propagation)?;
+    devices::push(plan, facts, spec, in_user, propagation)?;
     process.streams(plan, !devices::dev_is_bound(spec))?;
     if let Some(h) = &spec.hooks {
         if !h.prestart.is_empty() || !h.create_runtime.is_empty() {
@@ -233,6 +254,12 @@ fn filesystem(
         let path = plan.str("process.cwd", &process.process.cwd)?;
         plan.push(Step::MakeDir { path });
     }
+    let masked = linux.map(|l| l.masked_paths.as_slice()).unwrap_or_default();
+    let null = if masked.is_empty() {
+        NO_FD
+    } else {
+        tree::null(plan, facts)?
+    };
     plan.push(if options.no_pivot {
         Step::Chroot
     } else {
@@ -248,9 +275,8 @@ fn filesystem(
         let path = inside(plan, "linux.readonlyPaths", path)?;
         plan.push(Step::Readonly { path });
     }
-    for path in linux.map(|l| l.masked_paths.as_slice()).unwrap_or_default() {
+    for path in masked {
         let path = inside(plan, "linux.maskedPaths", path)?;
-        let null = plan.fd(Source::NullTree);
         plan.push(Step::Mask { path, null });
     }
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
@@ -293,7 +319,10 @@ pub(crate) fn after_gate(spec: &spec::Spec) -> Result<Plan, Error> {
     let Some(process) = &spec.process else {
         return Ok(plan);
     };
-    if process.no_new_privileges && spec.linux.as_ref().is_some_and(|l| l.seccomp.is_some()) {
+    let seccomp = spec.linux.as_ref().and_then(|l| l.seccomp.as_ref());
+    if process.no_new_privileges
+        && seccomp.is_some_and(|profile| !super::process::notifies(profile))
+    {
         plan.push(Step::Seccomp { flags: 0 });
     }
     let args = plan.list("process.args", process.args.iter().map(String::as_str))?;

@@ -4,10 +4,12 @@ use init::{Attr, Step, Target};
 use oci::runtime::{self as spec, LinuxDeviceType};
 
 use super::{
-    Error, Plan, Propagation, Source, Tree,
+    Error, Plan, Propagation, Tree,
     mounts::same_path,
     options::{MS_REC, MountOptions},
+    tree,
 };
+use crate::host::Facts;
 
 const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
@@ -36,6 +38,7 @@ pub(super) fn dev_is_bound(spec: &spec::Spec) -> bool {
 /// Steps that fill /dev.
 pub(super) fn push(
     plan: &mut Plan,
+    facts: &Facts,
     spec: &spec::Spec,
     in_user_namespace: bool,
     propagation: Propagation,
@@ -57,12 +60,12 @@ pub(super) fn push(
                 minor: i64::from(minor),
                 ..spec::LinuxDevice::default()
             };
-            node(plan, "/dev", &device, in_user_namespace, propagation)?;
+            node(plan, facts, "/dev", &device, in_user_namespace, propagation)?;
         }
     }
     for (index, device) in listed.iter().enumerate() {
         let field = format!("linux.devices[{index}] ({})", device.path);
-        node(plan, &field, device, in_user_namespace, propagation)?;
+        node(plan, facts, &field, device, in_user_namespace, propagation)?;
     }
     for (to, path) in LINKS {
         let (to, path) = (plan.str("/dev", to)?, plan.str("/dev", path)?);
@@ -93,6 +96,7 @@ pub(super) fn push(
 
 fn node(
     plan: &mut Plan,
+    facts: &Facts,
     field: &str,
     device: &spec::LinuxDevice,
     in_user_namespace: bool,
@@ -130,7 +134,7 @@ fn node(
             id_map: None,
         };
         let dest = plan.str(field, &device.path)?;
-        let tree = plan.fd(Source::Tree(Box::new(tree)));
+        let tree = tree::open(plan, facts, field, tree)?;
         plan.push(Step::MountTree {
             tree,
             dest,

@@ -36,8 +36,9 @@ pub fn exec(
     let in_user = join.has(NamespaceType::User);
     let seccomp = linux.and_then(|l| l.seccomp.as_ref());
     let mut process = Process::new(plan, facts, options, process, seccomp, in_user)?;
+    schedule::initial_affinity(plan, process.process)?;
     join_cgroup(plan, options);
-    schedule::affinity(plan, process.process)?;
+    schedule::final_affinity(plan, process.process)?;
     if process.wants_proc() {
         // The host's: all else in there is the container's by now.
         process.proc = Some(plan.fd(Source::Proc));
@@ -55,11 +56,13 @@ pub fn exec(
             cgroup: NO_FD,
         });
     }
-    if !plan.privileged.is_empty() {
+    if !plan.privileged.is_empty() || linux.is_some_and(|l| l.intel_rdt.is_some()) {
         plan.push(Step::Sync { what: Sync::Setup });
     }
     if in_user {
-        plan.push(Step::BecomeRoot { groups: true });
+        plan.push(Step::BecomeRoot {
+            groups: facts.setgroups,
+        });
     }
     plan.push(Step::OpenRoot);
     process.session(plan)?;

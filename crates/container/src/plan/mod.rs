@@ -23,6 +23,7 @@ mod options;
 mod process;
 mod schedule;
 mod text;
+mod tree;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -146,9 +147,16 @@ pub struct Options {
     pub unified: bool,
     /// Home of the user, for an environment without HOME.
     pub home: Option<String>,
+    /// The root filesystem's path, where the child opens it itself (rootless).
+    pub rootfs: Option<PathBuf>,
 }
 
 impl Options {
+    /// There is no cgroup.
+    fn without_cgroup(&self) -> bool {
+        self.joins == 0 && !self.unified
+    }
+
     /// As for a plain `run`.
     #[must_use]
     pub fn new(bundle: &std::path::Path) -> Self {
@@ -165,6 +173,7 @@ impl Options {
             joins: 1,
             unified: false,
             home: None,
+            rootfs: None,
         }
     }
 }

@@ -6,9 +6,11 @@ use init::{Attr, List, Step, Str, Target};
 use oci::runtime as spec;
 
 use super::{
-    Error, IdMap, IdMaps, Options, Plan, Propagation, Source, Tree,
+    Error, IdMap, IdMaps, Options, Plan, Propagation, Tree,
     options::{MS_REC, MS_SHARED, MS_SLAVE, MountOptions, RDONLY},
+    tree,
 };
+use crate::host::Facts;
 
 /// fsconfig takes strings up to here; longer ones need mount(2).
 const FSCONFIG_MAX: usize = 255;
@@ -19,10 +21,34 @@ const VIRTUAL: [&str; 8] = [
 
 /// What all mounts of a container have in common.
 pub(super) struct Context<'a> {
+    pub(super) facts: &'a Facts,
     pub(super) options: &'a Options,
     pub(super) spec: &'a spec::Spec,
     /// Of the mount namespace, and so of binds that say nothing else.
     pub(super) propagation: Propagation,
+}
+
+/// The document with its relative destinations, which start at the root (1.1 deprecates them), made
+/// absolute, and a sentence for each; `None` if there are none.
+pub(super) fn rooted(spec: &spec::Spec) -> Option<(spec::Spec, Vec<String>)> {
+    let relative = |m: &spec::Mount| !m.destination.starts_with('/');
+    if !spec.mounts.iter().any(relative) {
+        return None;
+    }
+    let mut rooted = spec.clone();
+    let mut notes = Vec::new();
+    for (index, mount) in rooted.mounts.iter_mut().enumerate() {
+        if relative(mount) {
+            let absolute = format!("/{}", mount.destination);
+            notes.push(format!(
+                "mounts[{index}].destination {:?} is relative, which is deprecated: it was taken for \
+                 {absolute:?}",
+                mount.destination
+            ));
+            mount.destination = absolute;
+        }
+    }
+    Some((rooted, notes))
 }
 
 /// Steps of `mounts[index]`.
@@ -33,12 +59,6 @@ pub(super) fn push(
     mount: &spec::Mount,
 ) -> Result<(), Error> {
     let field = format!("mounts[{index}] ({})", mount.destination);
-    if !mount.destination.starts_with('/') {
-        return Err(Error::invalid(
-            field,
-            "the destination is not an absolute path",
-        ));
-    }
     let mut options = MountOptions::parse(&field, &mount.options)?;
     if mount.type_.as_deref() == Some("bind") && options.bind.is_none() && !options.remount {
         options.bind = Some(false);
@@ -87,13 +107,11 @@ fn remount(
     mount: &spec::Mount,
     o: &MountOptions,
 ) -> Result<(), Error> {
-    if !o.data.is_empty() || !o.superblock.is_empty() {
-        return Err(Error::unsupported(
-            field,
-            "remount changes attributes of a mount only, not of its filesystem",
-        ));
-    }
     let dest = plan.str(field, &mount.destination)?;
+    if !o.data.is_empty() || !o.superblock.is_empty() {
+        let options = words(plan, field, o)?;
+        plan.push(Step::Reconfigure { dest, options });
+    }
     for (attr, recursive) in attrs(o) {
         plan.push(Step::SetAttr {
             dest,
@@ -180,7 +198,7 @@ fn bind(
         id_map: id_map(context, field, mount, o)?,
     };
     let dest = plan.str(field, &mount.destination)?;
-    let tree = plan.fd(Source::Tree(Box::new(tree)));
+    let tree = tree::open(plan, context.facts, field, tree)?;
     plan.push(Step::MountTree {
         tree,
         dest,
@@ -249,9 +267,12 @@ fn filesystem(
 ) -> Result<(), Error> {
     // A source that is the type's own name, or none, is only decoration.
     let source = mount.source.as_deref().filter(|s| !s.is_empty());
-    let long = o.data.iter().any(|(key, value)| {
-        key.len() > FSCONFIG_MAX || value.as_ref().is_some_and(|v| v.len() > FSCONFIG_MAX)
-    }) || source.is_some_and(|s| s.len() > FSCONFIG_MAX);
+    // MS_I_VERSION has no word that every filesystem knows.
+    let long = o.i_version
+        || o.data.iter().any(|(key, value)| {
+            key.len() > FSCONFIG_MAX || value.as_ref().is_some_and(|v| v.len() > FSCONFIG_MAX)
+        })
+        || source.is_some_and(|s| s.len() > FSCONFIG_MAX);
     if long {
         return old(plan, field, mount, type_, o);
     }
@@ -285,13 +306,18 @@ fn filesystem(
 
 /// Keys and values for fsconfig.
 fn data(plan: &mut Plan, field: &str, type_: &str, o: &MountOptions) -> Result<List, Error> {
+    let mut o = o.clone();
+    if o.set & RDONLY != 0 && !VIRTUAL.contains(&type_) {
+        o.superblock.push("ro");
+    }
+    words(plan, field, &o)
+}
+
+/// Keys and values of what the options say of the filesystem.
+fn words(plan: &mut Plan, field: &str, o: &MountOptions) -> Result<List, Error> {
     let mut words = Vec::new();
     for flag in &o.superblock {
         words.push(plan.str(field, flag)?);
-        words.push(Str(0));
-    }
-    if o.set & RDONLY != 0 && !VIRTUAL.contains(&type_) {
-        words.push(plan.str(field, "ro")?);
         words.push(Str(0));
     }
     for (key, value) in &o.data {
@@ -338,6 +364,9 @@ fn old(
         if o.superblock.contains(&word) {
             flags |= ms;
         }
+    }
+    if o.i_version {
+        flags |= 1 << 23;
     }
     let fstype = plan.str(field, type_)?;
     let source = plan.str(field, mount.source.as_deref().unwrap_or(type_))?;

@@ -38,6 +38,8 @@ pub(super) struct MountOptions {
     /// `idmap` (false) or `ridmap` (true).
     pub(super) id_map: Option<bool>,
     pub(super) copy_up: bool,
+    /// `iversion`: the filesystem counts changes of its files.
+    pub(super) i_version: bool,
     /// For the filesystem.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -119,7 +121,9 @@ impl MountOptions {
         }
         match word {
             // What is the case anyway, or means nothing to the kernel.
-            "" | "defaults" | "async" | "loud" | "silent" | "nomand" | "nolazytime" => {}
+            "" | "defaults" | "async" | "loud" | "silent" | "nomand" | "nolazytime"
+            | "noiversion" => {}
+            "iversion" => self.i_version = true,
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
@@ -194,6 +198,41 @@ mod tests {
         assert_eq!(o.rec_set, RDONLY | NOSUID);
         assert_eq!(o.propagation, [MS_PRIVATE | MS_REC, MS_SLAVE]);
         assert_eq!((o.set, o.clear), (0, 0));
+    }
+
+    /// config.md, "Linux mount options": none of these words is left to a filesystem.
+    #[test]
+    fn every_word_of_the_specification_is_known() {
+        let words = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud noatime \
+             nodev nodiratime noexec noiversion nolazytime norelatime nostrictatime nosuid nosymfollow \
+             private ratime rbind rdev rdiratime relatime remount rexec rnoatime rnodev rnodiratime \
+             rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw \
+             rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime \
+             suid symfollow sync tmpcopyup unbindable idmap ridmap nomand";
+        for word in words.split_whitespace() {
+            let o = parse(word);
+            assert!(o.data.is_empty(), "{word}");
+            let says_nothing = [
+                "async",
+                "defaults",
+                "loud",
+                "silent",
+                "nomand",
+                "nolazytime",
+                "noiversion",
+            ];
+            assert_eq!(
+                o == MountOptions::default(),
+                says_nothing.contains(&word),
+                "{word}"
+            );
+        }
+        let said = MountOptions::parse("mounts[0]", &["mand".to_owned()]).unwrap_err();
+        assert!(
+            said.to_string()
+                .contains("Linux 5.15 took mandatory locks away"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -74,6 +74,12 @@ impl<'a> Process<'a> {
                 "it is for Windows: use uid and gid",
             ));
         }
+        if !process.user.additional_gids.is_empty() && !self.facts.setgroups {
+            return Err(Error::unsupported(
+                "process.user.additionalGids",
+                "without CAP_SETGID a user namespace has no supplementary groups",
+            ));
+        }
         if self.apparmor().is_some() && !self.facts.apparmor {
             return Err(Error::unsupported(
                 "process.apparmorProfile",
@@ -86,7 +92,10 @@ impl<'a> Process<'a> {
                 "SELinux is not enabled on this host: take the label out or boot with it",
             ));
         }
-        Ok(())
+        match self.seccomp {
+            Some(profile) => check_notified(profile, process.no_new_privileges),
+            None => Ok(()),
+        }
     }
 
     fn apparmor(&self) -> Option<&'a str> {
@@ -236,7 +245,7 @@ impl<'a> Process<'a> {
             gid: user.gid,
             first,
             count,
-            groups: true,
+            groups: self.facts.setgroups,
         });
         plan.push(self.sets.set());
         plan.push(Step::ChdirAgain { path: cwd });
@@ -257,12 +266,19 @@ impl<'a> Process<'a> {
         plan.push(Step::Find { name, path });
         let first = self.options.preserve_fds.saturating_add(3);
         plan.push(Step::CloseOnExec { first });
+        if self.process.no_new_privileges && self.notifies() {
+            self.seccomp(plan);
+        }
         Ok(())
+    }
+
+    fn notifies(&self) -> bool {
+        self.seccomp.is_some_and(notifies)
     }
 
     /// The filter that stands last before the program, and the program.
     pub(super) fn become_program(&self, plan: &mut Plan) -> Result<(), Error> {
-        if self.process.no_new_privileges {
+        if self.process.no_new_privileges && !self.notifies() {
             self.seccomp(plan);
         }
         let args = plan.list("process.args", self.process.args.iter().map(String::as_str))?;
@@ -324,4 +340,65 @@ impl<'a> Process<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a filter of this profile has a listener.
+pub(super) fn notifies(profile: &spec::LinuxSeccomp) -> bool {
+    let notify = |rule: &spec::LinuxSyscall| rule.action == spec::SeccompAction::Notify;
+    profile.syscalls.iter().any(notify)
+}
+
+/// What the child calls between loading a filter with a listener and execve: were one of them notified,
+/// create would wait for somebody's answer, or for ever. execve itself is the user's: start waits then.
+const STILL_NEEDED: [&str; 7] = [
+    "sendto",
+    "read",
+    "write",
+    "close",
+    "rt_sigprocmask",
+    "exit_group",
+    "wait4",
+];
+/// Beside those, where the filter is loaded while there are privileges to give up.
+const STILL_NEEDED_EARLY: [&str; 12] = [
+    "prctl",
+    "chdir",
+    "getcwd",
+    "setgroups",
+    "setresgid",
+    "setresuid",
+    "capset",
+    "faccessat2",
+    "openat",
+    "statx",
+    "close_range",
+    "umask",
+];
+
+fn check_notified(profile: &spec::LinuxSeccomp, no_new_privileges: bool) -> Result<(), Error> {
+    let early: &[&str] = if no_new_privileges {
+        &[]
+    } else {
+        &STILL_NEEDED_EARLY
+    };
+    for (index, rule) in profile.syscalls.iter().enumerate() {
+        if rule.action != spec::SeccompAction::Notify {
+            continue;
+        }
+        let needed = |name: &&String| {
+            STILL_NEEDED.contains(&name.as_str()) || early.contains(&name.as_str())
+        };
+        if let Some(name) = rule.names.iter().find(needed) {
+            return Err(Error::unsupported(
+                format!("linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY for {name}"),
+                if early.contains(&name.as_str()) {
+                    "the runtime still makes that call after the filter is loaded: set \
+                     process.noNewPrivileges, with which it is loaded later"
+                } else {
+                    "the runtime still makes that call after the filter is loaded"
+                },
+            ));
+        }
+    }
+    Ok(())
 }

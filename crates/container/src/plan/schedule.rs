@@ -8,6 +8,9 @@ use oci::runtime::{
 
 use super::{Error, Plan};
 
+/// More CPUs, or memory nodes, than any kernel is built for.
+const MAX_CPUS: usize = 8192;
+
 pub(super) fn push(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
     if let Some(scheduler) = &process.scheduler {
         plan.push(scheduler_step(scheduler)?);
@@ -125,17 +128,38 @@ pub(super) fn memory_policy(plan: &mut Plan, linux: Option<&spec::Linux>) -> Res
     Ok(())
 }
 
-/// CPUs of a process that enters: the initial set; the final one is set when it runs, which for us is
-/// the same moment, so it wins.
-pub(super) fn affinity(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
-    let Some(affinity) = &process.exec_cpu_affinity else {
-        return Ok(());
-    };
-    let list = affinity.r#final.as_deref().or(affinity.initial.as_deref());
-    let Some(list) = list.filter(|l| !l.is_empty()) else {
-        return Ok(());
-    };
-    let mut mask = bits("process.execCPUAffinity", list)?;
+/// CPUs of a process that enters, before it is in the container's cgroup.
+pub(super) fn initial_affinity(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
+    match affinity(process, |a| a.initial.as_deref()) {
+        Some(list) => mask(plan, "process.execCPUAffinity.initial", list),
+        None => Ok(()),
+    }
+}
+
+/// CPUs of a process that is in the container's cgroup: the final set, or, after an initial one, all
+/// that the cgroup has.
+pub(super) fn final_affinity(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
+    if let Some(list) = affinity(process, |a| a.r#final.as_deref()) {
+        return mask(plan, "process.execCPUAffinity.final", list);
+    }
+    if affinity(process, |a| a.initial.as_deref()).is_some() {
+        // The kernel keeps of it what the cpuset allows.
+        let (first, count) = plan.numbers(&[u32::MAX; MAX_CPUS / 32]);
+        plan.push(Step::Affinity { first, count });
+    }
+    Ok(())
+}
+
+fn affinity(
+    process: &spec::Process,
+    which: impl Fn(&spec::ExecCpuAffinity) -> Option<&str>,
+) -> Option<&str> {
+    let affinity = process.exec_cpu_affinity.as_ref()?;
+    which(affinity).filter(|list| !list.is_empty())
+}
+
+fn mask(plan: &mut Plan, field: &str, list: &str) -> Result<(), Error> {
+    let mut mask = bits(field, list)?;
     if mask.len() % 2 == 1 {
         mask.push(0);
     }
@@ -156,7 +180,7 @@ fn bits(field: &str, list: &str) -> Result<Vec<u32>, Error> {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let from: usize = from.trim().parse().map_err(|_| bad())?;
         let to: usize = to.trim().parse().map_err(|_| bad())?;
-        if from > to || to >= 4096 {
+        if from > to || to >= MAX_CPUS {
             return Err(bad());
         }
         if mask.len() <= to / 32 {
@@ -180,7 +204,7 @@ mod tests {
         assert_eq!(bits("f", "0-3,8").unwrap(), [0x10f]);
         assert_eq!(bits("f", "32").unwrap(), [0, 1]);
         assert_eq!(bits("f", "").unwrap(), [0; 0]);
-        for bad in ["a", "3-1", "1-", "99999"] {
+        for bad in ["a", "3-1", "1-", "99999", "8192"] {
             assert!(bits("f", bad).is_err(), "{bad}");
         }
     }

@@ -18,7 +18,7 @@ const NAMESPACES: [(u64, &str); 8] = [
     (0x0000_0080, "time"),
 ];
 
-const ATTRIBUTES: [(u64, &str); 7] = [
+const ATTRIBUTES: [(u64, &str); 8] = [
     (0x1, "ro"),
     (0x2, "nosuid"),
     (0x4, "nodev"),
@@ -26,6 +26,7 @@ const ATTRIBUTES: [(u64, &str); 7] = [
     (0x10, "noatime"),
     (0x20, "strictatime"),
     (0x80, "nodiratime"),
+    (0x20_0000, "nosymfollow"),
 ];
 
 const PROPAGATIONS: [(u64, &str); 4] = [
@@ -125,7 +126,7 @@ impl Plan {
             Some(Source::Fifo) => "the fifo".to_owned(),
             Some(Source::FifoStatus) => "the status fifo".to_owned(),
             Some(Source::InitPidfd) => "the first process".to_owned(),
-            Some(Source::Later) => "the private procfs".to_owned(),
+            Some(Source::Later) => "what was taken".to_owned(),
             None => "?".to_owned(),
         }
     }
@@ -238,6 +239,13 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
                 t(data).len()
             )
         }
+        Step::Reconfigure { dest, options } => {
+            format!(
+                "change the filesystem at {} ({})",
+                t(dest),
+                plan.options(options)
+            )
+        }
         Step::MountTree { tree, dest, target } => {
             let kind = if target == Target::File {
                 " (a file)"
@@ -246,6 +254,15 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
             };
             format!("mount {} at {}{kind}", plan.source(tree), t(dest))
         }
+        Step::CloneTree {
+            path, recursive, ..
+        } => {
+            let kind = if recursive { "recursive " } else { "" };
+            format!("take a {kind}bind of {}", t(path))
+        }
+        Step::TreeAttr {
+            attr: a, recursive, ..
+        } => format!("make that bind {}", attr(a, recursive)),
         Step::SetAttr {
             dest,
             attr: a,
@@ -319,7 +336,11 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
             format!("set scheduling policy {policy}, nice {nice}, priority {priority}")
         }
         Step::IoPriority { value } => format!("set I/O priority {}:{}", value >> 13, value & 7),
-        Step::Affinity { first, count } => format!("set CPU mask {}", plan.mask(first, count)),
+        Step::Affinity { first, count } => {
+            let mask = plan.mask(first, count);
+            let all = mask.split(',').all(|word| word == "4294967295");
+            format!("set CPU mask {}", if all { "of all" } else { &mask })
+        }
         Step::MemoryPolicy { mode, first, count } => {
             format!(
                 "set memory policy {mode:#x}, node mask {}",

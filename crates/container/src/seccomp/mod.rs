@@ -17,11 +17,13 @@
 //! * A rule with the default action says nothing and is left out.
 //! * Conditions of one rule must all hold; if an argument index occurs twice in it, each condition
 //!   counts alone (any may hold). That is how runc and crun read such rules.
-//! * `SCMP_ACT_NOTIFY` needs a listener and is refused.
+//! * `SCMP_ACT_NOTIFY` needs `listenerPath`, is no default action, and may not name a call that the
+//!   launch itself still makes between loading the filter and the program (the planner refuses that).
 
 mod build;
 mod cache;
 mod error;
+mod listener;
 mod prologue;
 mod words;
 
@@ -30,6 +32,7 @@ use std::path::Path;
 use oci::runtime::LinuxSeccomp;
 
 pub use error::Error;
+pub(crate) use listener::hand_on;
 
 /// A filter ready for seccomp(2).
 #[derive(Debug, Clone, PartialEq, Eq)]

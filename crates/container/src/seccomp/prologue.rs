@@ -342,6 +342,7 @@ fn verdict(action: ScmpAction) -> u32 {
         ScmpAction::Errno(n) => errno(n.cast_unsigned() & 0xffff),
         ScmpAction::Trace(n) => 0x7ff0_0000 | u32::from(n),
         ScmpAction::Log => 0x7ffc_0000,
+        ScmpAction::Notify => 0x7fc0_0000,
         ScmpAction::Allow => 0x7fff_0000,
         // KillThread is 0; what else libseccomp may add must not be milder.
         _ => 0,

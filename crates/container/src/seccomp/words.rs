@@ -41,14 +41,6 @@ fn refuse(field: impl Into<String>, value: impl ToString, reason: &'static str) 
 
 /// Checks everything.
 pub(super) fn check(profile: &LinuxSeccomp) -> Result<Checked, Error> {
-    for (field, value) in [
-        ("listenerPath", &profile.listener_path),
-        ("listenerMetadata", &profile.listener_metadata),
-    ] {
-        if let Some(value) = value.as_ref().filter(|v| !v.is_empty()) {
-            return Err(refuse(field, format!("{value:?}"), NO_LISTENER));
-        }
-    }
     let default = action(
         "defaultAction",
         profile.default_action,
@@ -61,8 +53,9 @@ pub(super) fn check(profile: &LinuxSeccomp) -> Result<Checked, Error> {
         .collect();
     let mut flags = 0;
     for &word in &profile.flags {
-        flags |= flag(word)?;
+        flags |= flag(word);
     }
+    flags = listener(profile, flags)?;
     let rules = profile.syscalls.iter().enumerate().map(|(i, s)| rule(i, s));
     Ok(Checked {
         default,
@@ -72,7 +65,45 @@ pub(super) fn check(profile: &LinuxSeccomp) -> Result<Checked, Error> {
     })
 }
 
-const NO_LISTENER: &str = "notification of user space is not supported yet; use another action";
+/// The flags of a profile with or without notifications.
+fn listener(profile: &LinuxSeccomp, flags: u32) -> Result<u32, Error> {
+    let notifies = |rule: &LinuxSyscall| rule.action == SeccompAction::Notify;
+    if profile.default_action == SeccompAction::Notify {
+        return Err(refuse(
+            "defaultAction",
+            profile.default_action,
+            "the calls that hand the listener on would wait for it; name the calls in rules",
+        ));
+    }
+    if !profile.syscalls.iter().any(notifies) {
+        if flags & WAIT_KILLABLE != 0 {
+            return Err(refuse(
+                "flags",
+                SeccompFlag::WaitKillableRecv,
+                "it is for profiles with SCMP_ACT_NOTIFY",
+            ));
+        }
+        return Ok(flags);
+    }
+    if profile
+        .listener_path
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        return Err(refuse(
+            "listenerPath",
+            "empty",
+            "SCMP_ACT_NOTIFY needs a socket that takes the listener",
+        ));
+    }
+    // Both answer by their return value; there is one thread to be synchronised.
+    Ok(flags & !TSYNC | NEW_LISTENER)
+}
+
+const TSYNC: u32 = 1;
+const NEW_LISTENER: u32 = 8;
+const WAIT_KILLABLE: u32 = 32;
 
 fn action(field: &str, word: SeccompAction, errno: Option<u32>) -> Result<ScmpAction, Error> {
     let action = match word {
@@ -102,7 +133,7 @@ fn action(field: &str, word: SeccompAction, errno: Option<u32>) -> Result<ScmpAc
         SeccompAction::Trap => ScmpAction::Trap,
         SeccompAction::Allow => ScmpAction::Allow,
         SeccompAction::Log => ScmpAction::Log,
-        SeccompAction::Notify => return Err(refuse(field, word, NO_LISTENER)),
+        SeccompAction::Notify => ScmpAction::Notify,
     };
     match errno {
         // The spec: an error where the action has no use for it.
@@ -144,12 +175,12 @@ fn architecture(word: SeccompArch) -> ScmpArch {
 }
 
 /// Bits of seccomp(2), from linux/seccomp.h.
-fn flag(word: SeccompFlag) -> Result<u32, Error> {
+fn flag(word: SeccompFlag) -> u32 {
     match word {
-        SeccompFlag::Tsync => Ok(1),
-        SeccompFlag::Log => Ok(2),
-        SeccompFlag::SpecAllow => Ok(4),
-        SeccompFlag::WaitKillableRecv => Err(refuse("flags", word, NO_LISTENER)),
+        SeccompFlag::Tsync => TSYNC,
+        SeccompFlag::Log => 2,
+        SeccompFlag::SpecAllow => 4,
+        SeccompFlag::WaitKillableRecv => WAIT_KILLABLE,
     }
 }
 

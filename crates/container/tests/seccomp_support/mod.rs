@@ -79,7 +79,7 @@ fn verdict(action: SeccompAction, errno: Option<u32>) -> u32 {
         SeccompAction::Trace => 0x7ff0_0000 | errno.unwrap_or(1),
         SeccompAction::Log => 0x7ffc_0000,
         SeccompAction::Allow => 0x7fff_0000,
-        SeccompAction::Notify => panic!("no verdict for a notification"),
+        SeccompAction::Notify => 0x7fc0_0000,
     }
 }
 

@@ -16,7 +16,10 @@ pub(super) fn become_root(groups: bool) -> Result<(), Fail> {
         set_groups(&[]).map_err(Fail::on(Act::Groups))?;
     }
     set_gid(0).map_err(Fail::on(Act::Gid))?;
-    set_uid(0).map_err(Fail::on(Act::Uid))
+    set_uid(0).map_err(Fail::on(Act::Uid))?;
+    // Who is not root stayed dumpable until now, for the id maps.
+    prctl(libc::PR_SET_DUMPABLE, 0, 0)?;
+    Ok(())
 }
 
 fn set_groups(list: &[u32]) -> Result<(), Errno> {

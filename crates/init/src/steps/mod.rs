@@ -12,6 +12,7 @@ mod root;
 mod terminal;
 
 use crate::{
+    calls,
     child::{Child, Fail},
     plan::Step,
 };
@@ -61,7 +62,18 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
             data,
             dest,
         } => mount::old(c, fstype, source, flags, data, dest),
+        Step::Reconfigure { dest, options } => mount::reconfigure(c, dest, options),
         Step::MountTree { tree, dest, target } => mount::tree(c, tree, dest, target),
+        Step::CloneTree {
+            path,
+            to,
+            recursive,
+        } => mount::clone_tree(c, path, to, recursive),
+        Step::TreeAttr {
+            tree,
+            attr,
+            recursive,
+        } => Ok(calls::mount_setattr(c.fd(tree), attr, recursive)?),
         Step::SetAttr {
             dest,
             attr,

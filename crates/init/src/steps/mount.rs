@@ -15,6 +15,7 @@ const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
 
 pub(super) struct NewFs {
     pub(super) fstype: Str,
@@ -46,7 +47,13 @@ fn configure(c: &Child<'_, '_>, context: i32, new: &NewFs) -> Result<i32, Fail> 
         let key = CStr::literal(b"source\0");
         fsconfig(context, FSCONFIG_SET_STRING, key, source).map_err(Fail::on(Act::FsConfig))?;
     }
-    let mut options = c.words(new.options).iter();
+    take_options(c, context, new.options)?;
+    command(context, FSCONFIG_CMD_CREATE).map_err(Fail::on(Act::FsCreate))?;
+    fsmount(context, new.attr.set).map_err(Fail::on(Act::FsMount))
+}
+
+fn take_options(c: &Child<'_, '_>, context: i32, options: List) -> Result<(), Fail> {
+    let mut options = c.words(options).iter();
     while let (Some(&key), Some(&value)) = (options.next(), options.next()) {
         let command = if value.0 == 0 {
             FSCONFIG_SET_FLAG
@@ -55,19 +62,14 @@ fn configure(c: &Child<'_, '_>, context: i32, new: &NewFs) -> Result<i32, Fail> 
         };
         fsconfig(context, command, c.str(key), c.str(value)).map_err(Fail::on(Act::FsConfig))?;
     }
-    // SAFETY: this command takes neither key nor value.
-    unsafe {
-        sys!(
-            SYS_fsconfig,
-            context,
-            FSCONFIG_CMD_CREATE,
-            0_usize,
-            0_usize,
-            0
-        )
-    }
-    .map_err(Fail::on(Act::FsCreate))?;
-    fsmount(context, new.attr.set).map_err(Fail::on(Act::FsMount))
+    Ok(())
+}
+
+/// A command that takes neither key nor value.
+fn command(context: i32, command: u32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { sys!(SYS_fsconfig, context, command, 0_usize, 0_usize, 0) }?;
+    Ok(())
 }
 
 fn fsopen(fstype: CStr<'_>) -> Result<i32, Errno> {
@@ -102,17 +104,7 @@ pub(super) fn simple(
         for (key, value) in options {
             fsconfig(context, FSCONFIG_SET_STRING, *key, *value)?;
         }
-        // SAFETY: this command takes neither key nor value.
-        unsafe {
-            sys!(
-                SYS_fsconfig,
-                context,
-                FSCONFIG_CMD_CREATE,
-                0_usize,
-                0_usize,
-                0
-            )
-        }?;
+        command(context, FSCONFIG_CMD_CREATE)?;
         fsmount(context, attributes)
     };
     let result = make();
@@ -170,6 +162,20 @@ pub(super) fn tree(c: &mut Child<'_, '_>, tree: Fd, dest: Str, target: Target) -
     Ok(())
 }
 
+/// A copy of what is at a path of ours, before the pivot.
+pub(super) fn clone_tree(
+    c: &mut Child<'_, '_>,
+    path: Str,
+    to: Fd,
+    recursive: bool,
+) -> Result<(), Fail> {
+    let at = calls::openat2_plain(c.str(path), libc::O_PATH).map_err(Fail::on(Act::Open))?;
+    let tree = calls::open_tree(at, recursive).map_err(Fail::on(Act::Clone));
+    calls::close(at);
+    c.set_fd(to, tree?);
+    Ok(())
+}
+
 pub(super) fn old(
     c: &mut Child<'_, '_>,
     fstype: Str,
@@ -200,6 +206,20 @@ pub(super) fn set_attr(
     let at = path::open(c.root, c.str(dest), libc::O_PATH).map_err(Fail::on(Act::Resolve))?;
     let result = calls::mount_setattr(at, attr, recursive).map_err(Fail::on(Act::SetAttr));
     calls::close(at);
+    result
+}
+
+/// Changes the filesystem that is mounted at `dest`.
+pub(super) fn reconfigure(c: &Child<'_, '_>, dest: Str, options: List) -> Result<(), Fail> {
+    const FSPICK_CLOEXEC_EMPTY_PATH: u32 = 1 | 8;
+    let at = path::open(c.root, c.str(dest), libc::O_PATH).map_err(Fail::on(Act::Resolve))?;
+    // SAFETY: the path is the empty literal.
+    let context = unsafe { sys!(SYS_fspick, at, EMPTY.ptr(), FSPICK_CLOEXEC_EMPTY_PATH) };
+    calls::close(at);
+    let context = context.map(calls::int).map_err(Fail::on(Act::FsOpen))?;
+    let result = take_options(c, context, options)
+        .and_then(|()| command(context, FSCONFIG_CMD_RECONFIGURE).map_err(Fail::on(Act::FsCreate)));
+    calls::close(context);
     result
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     calls::{self, CStr, EMPTY, IN_ROOT, NO_XDEV, dup3, prctl},
     child::{Child, Fail},
-    message::Act,
+    message::{Act, Kind},
     plan::{Fd, NO_FD, Str},
     raw::{Errno, sys},
 };
@@ -161,6 +161,7 @@ pub(super) fn seccomp(c: &Child<'_, '_>, flags: u32) -> Result<(), Fail> {
         filter: *const u8,
     }
     const SET_MODE_FILTER: u32 = 1;
+    const NEW_LISTENER: u32 = 8;
     let filter = c.plan.filter;
     let length = u16::try_from(filter.len() / 8).map_err(|_| Fail::from(libc::E2BIG))?;
     let program = Program {
@@ -168,7 +169,17 @@ pub(super) fn seccomp(c: &Child<'_, '_>, flags: u32) -> Result<(), Fail> {
         filter: filter.as_ptr(),
     };
     // SAFETY: the program names as many 8-byte instructions as the slice holds.
-    unsafe { sys!(SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) }?;
+    let answer = unsafe { sys!(SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) }?;
+    if flags & NEW_LISTENER == 0 {
+        return Ok(());
+    }
+    let listener = calls::int(answer);
+    // The parent takes it by number (pidfd_getfd): sendmsg may be a call that is notified.
+    #[expect(clippy::cast_sign_loss, reason = "a descriptor is not negative")]
+    c.tell(Kind::Listener, listener as u32, Act::Itself);
+    c.wait_for_parent()?;
+    // Ours would keep calls waiting for a listener that has died.
+    calls::close(listener);
     Ok(())
 }
 

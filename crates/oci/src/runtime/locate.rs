@@ -12,7 +12,7 @@ enum Level {
 
 /// The path of the value that ends at or contains `line` and `column` (both from 1, as serde_json
 /// counts them); empty for the document itself. Runs on invalid texts too, as far as they go.
-pub(crate) fn locate(text: &[u8], line: usize, column: usize) -> String {
+pub(crate) fn locate(text: &[u8], line: usize, column: usize, reason: &str) -> String {
     let line_start = match line {
         0 | 1 => 0,
         _ => nth_newline(text, line - 1).map_or(text.len(), |at| at + 1),
@@ -54,6 +54,12 @@ pub(crate) fn locate(text: &[u8], line: usize, column: usize) -> String {
             _ => {}
         }
         at += 1;
+    }
+    // A whole that lacks a part is in error itself, not the last of its parts.
+    if reason.starts_with("missing field")
+        && let Some(Level::Object { key, .. }) = levels.last_mut()
+    {
+        key.clear();
     }
     render(&levels)
 }
@@ -99,19 +105,27 @@ mod tests {
     fn names_keys_and_indices() {
         let text = br#"{"a": 1, "mounts": [{"type": "x,]}"}, {"type": 7}], "z": 1}"#;
         let column = text.windows(2).position(|two| two == b"7}").expect("there") + 1;
-        assert_eq!(locate(text, 1, column), "mounts[1].type");
-        assert_eq!(locate(text, 1, 7), "a");
-        assert_eq!(locate(text, 1, text.len() - 1), "z");
+        assert_eq!(locate(text, 1, column, ""), "mounts[1].type");
+        assert_eq!(locate(text, 1, 7, ""), "a");
+        assert_eq!(locate(text, 1, text.len() - 1, ""), "z");
+    }
+
+    #[test]
+    fn what_lacks_a_part_is_named_itself() {
+        let text = br#"{"a": [{"x": 1}, {"y": 2}]}"#;
+        let column = text.len() - 2;
+        assert_eq!(locate(text, 1, column, "missing field `z`"), "a[1]");
+        assert_eq!(locate(text, 1, column, "unknown word"), "a[1].y");
     }
 
     #[test]
     fn counts_lines_and_survives_a_cut_text() {
         assert_eq!(
-            locate(b"{\n \"linux\": {\n  \"seccomp\": 3", 3, 14),
+            locate(b"{\n \"linux\": {\n  \"seccomp\": 3", 3, 14, ""),
             "linux.seccomp"
         );
-        assert_eq!(locate(b"{\"a\": \"unclosed", 1, 15), "a");
-        assert_eq!(locate(b"", 9, 9), "");
-        assert_eq!(locate(b"{\"a\\", 1, 4), "a\\");
+        assert_eq!(locate(b"{\"a\": \"unclosed", 1, 15, ""), "a");
+        assert_eq!(locate(b"", 9, 9, ""), "");
+        assert_eq!(locate(b"{\"a\\", 1, 4, ""), "a\\");
     }
 }

@@ -53,5 +53,5 @@ pub use seccomp::{
     SeccompOperator,
 };
 pub use spec::{Platform, Root, Spec};
-pub use state::{State, Status};
+pub use state::{ContainerProcessState, State, Status};
 pub use validate::{Invalid, Problem, sysctl_namespace, validate, validate_process};

@@ -11,11 +11,11 @@
 use serde::de::DeserializeOwned;
 
 use super::locate::locate;
-use super::{LinuxResources, Process, Spec};
+use super::{LinuxResources, Problem, Process, Spec};
 
 /// A text that is not a document of the specification.
 #[derive(Debug, thiserror::Error)]
-#[error("{}{reason} (line {line}, column {column})", prefix(.path))]
+#[error("{}{reason} (line {line}, column {column}){}", prefix(.path), also(.others))]
 pub struct ParseError {
     /// JSON path of the value, empty for the document itself.
     pub path: String,
@@ -25,6 +25,15 @@ pub struct ParseError {
     pub line: usize,
     /// Column, from 1.
     pub column: usize,
+    /// What else is wrong, in the order of the keys.
+    pub others: Vec<Problem>,
+}
+
+fn also(others: &[Problem]) -> String {
+    others
+        .iter()
+        .map(|problem| format!("; {problem}"))
+        .collect()
 }
 
 fn prefix(path: &str) -> String {
@@ -38,7 +47,7 @@ fn prefix(path: &str) -> String {
 /// Reads `config.json`.
 ///
 /// # Errors
-/// The first value that is not JSON, has the wrong type or is a word that the specification does
+/// A text that is not JSON; every value that has the wrong type or is a word that the specification does
 /// not know, with its path; or a `platform` that is not this machine.
 pub fn parse(text: &[u8]) -> Result<Spec, ParseError> {
     let mut spec: Spec = document(text)?;
@@ -66,8 +75,10 @@ fn document<T: DeserializeOwned>(text: &[u8]) -> Result<T, ParseError> {
     serde_json::from_slice(text).map_err(|error| {
         let text_of_error = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
+        let path = locate(text, error.line(), error.column(), &text_of_error);
         ParseError {
-            path: locate(text, error.line(), error.column()),
+            others: every::others::<T>(text, &path),
+            path,
             reason: text_of_error
                 .strip_suffix(&place)
                 .unwrap_or(&text_of_error)
@@ -112,6 +123,7 @@ fn check_word(path: &str, found: &str, wanted: &str) -> Result<(), ParseError> {
         reason: format!("the document is for {found:?}, this machine is {wanted:?}"),
         line: 0,
         column: 0,
+        others: Vec::new(),
     })
 }
 
@@ -128,6 +140,8 @@ pub const fn machine() -> &'static str {
         _ => std::env::consts::ARCH,
     }
 }
+
+mod every;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,22 @@ document! {
         /// Annotations of the container.
         pub annotations: BTreeMap<String, String>,
     }
+
+    /// What comes with the descriptors of a process, such as its seccomp listener.
+    pub struct ContainerProcessState {
+        always {
+            /// Version of the specification that the document follows.
+            pub oci_version: String,
+            /// Names of the descriptors, in their order: `seccompFd`.
+            pub fds: Vec<String>,
+            /// The process, as the runtime sees it.
+            pub pid: i32,
+            /// The container.
+            pub state: State,
+        }
+        /// `listenerMetadata` of the profile.
+        pub metadata: String,
+    }
 }
 
 words! {

@@ -24,6 +24,7 @@ use super::devices;
 use super::error::Error;
 use super::file;
 use super::group::{Cgroup, Dir, Version, enable_controllers};
+use super::systemd;
 
 /// One setting and the ways to write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,15 +83,28 @@ impl Cgroup {
     /// Sets what `resources` says and leaves the rest alone. Everything is checked before anything
     /// is written; a write that the kernel refuses leaves the earlier ones in place.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), Error> {
-        let groups = if self.is_v2() {
+        if let Some(unit) = self.unit() {
+            // What can't be is said before systemd hears of it.
+            self.plan(resources)?;
+            unit.set(systemd::limits(resources, self.is_v2()))?;
+        }
+        self.apply_files(resources)
+    }
+
+    fn plan(&self, resources: &LinuxResources) -> Result<Vec<Group>, Error> {
+        if self.is_v2() {
             v2::plan(resources, |file| {
                 let dir = self.unified()?;
                 file::read_optional(&dir.path.join(file)).ok().flatten()
-            })?
+            })
         } else {
             let hugetlb_in_v2 = self.dir_of("hugetlb").is_none() && self.unified().is_some();
-            v1::plan(resources, hugetlb_in_v2)?
-        };
+            v1::plan(resources, hugetlb_in_v2)
+        }
+    }
+
+    fn apply_files(&self, resources: &LinuxResources) -> Result<(), Error> {
+        let groups = self.plan(resources)?;
         if resources
             .memory
             .as_ref()

@@ -145,3 +145,34 @@ fn unknown_keys_are_ignored_and_duplicates_are_not() {
     assert!(parse(br#"{"ociVersion":"1.0.0","solaris":{"x":[1,{}]},"future":null}"#).is_ok());
     assert!(error(r#"{"hostname":"a","hostname":"b"}"#).contains("duplicate field"));
 }
+
+#[test]
+fn all_wrong_values_are_told_with_the_texts_own_indices() {
+    let text = r#"{"process":{"args":"sh","rlimits":[{"type":"RLIMIT_CPU","hard":1},
+        {"type":"RLIMIT_AS","hard":-1,"soft":1}]},"hostname":["x"],"mounts":[{"destination":"/a"},{},
+        {"destination":"/b","options":"ro"},{"destination":3}],"linux":{"namespaces":[{"type":"moon"},
+        {"type":"pid"},{"type":"sun"}],"seccomp":{"defaultAction":"no"}}}"#;
+    let error = parse(text.as_bytes()).expect_err("is wrong");
+    let mut paths = vec![error.path.as_str()];
+    paths.extend(error.others.iter().map(|problem| problem.path.as_str()));
+    assert_eq!(
+        paths,
+        [
+            "process.args",
+            "hostname",
+            "linux.namespaces[0].type",
+            "linux.namespaces[2].type",
+            "linux.seccomp.defaultAction",
+            "mounts[1]",
+            "mounts[2].options",
+            "mounts[3].destination",
+            "process.rlimits[0]",
+            "process.rlimits[1].hard",
+        ]
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("; linux.namespaces[2].type: unknown namespace type \"sun\""),
+        "{text}"
+    );
+}

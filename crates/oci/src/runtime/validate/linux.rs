@@ -1,7 +1,10 @@
 //! Rules of the Linux part.
 
 use super::{Report, absolute, has, mounts, resources, sysctl, text};
-use crate::runtime::{Linux, LinuxDeviceType, LinuxSeccomp, NamespaceType, Spec};
+use crate::runtime::{
+    Linux, LinuxDeviceType, LinuxMemoryPolicy, LinuxSeccomp, LinuxSyscall, MemoryPolicyFlag,
+    MemoryPolicyMode, NamespaceType, SeccompAction, SeccompFlag, Spec,
+};
 
 const PROPAGATIONS: [&str; 8] = [
     "private",
@@ -72,6 +75,20 @@ pub(super) fn check(spec: &Spec, report: &mut Report) {
                 || format!("{name:?} is not an interface name"),
             );
         }
+    }
+    if let Some(policy) = &linux.memory_policy {
+        memory_policy(policy, report);
+    }
+    if let Some(clos) = linux
+        .intel_rdt
+        .as_ref()
+        .and_then(|rdt| rdt.clos_id.as_deref())
+    {
+        report.require(
+            clos == "/" || !(clos.contains(['/', '\0', '\n']) || clos == "." || clos == ".."),
+            || "linux.intelRdt.closID".into(),
+            || format!("must be the name of a group, or \"/\" for the root's, not {clos:?}"),
+        );
     }
     if let Some(personality) = &linux.personality {
         report.require(
@@ -153,6 +170,60 @@ fn devices(linux: &Linux, report: &mut Report) {
     }
 }
 
+/// A number for the action: which actions take one, and how large it may be.
+fn errno(prefix: &str, action: SeccompAction, number: Option<u32>, report: &mut Report) {
+    let Some(number) = number else { return };
+    let key = if prefix.ends_with('.') {
+        "errnoRet"
+    } else {
+        "ErrnoRet"
+    };
+    let most = match action {
+        SeccompAction::Errno => 4094,
+        SeccompAction::Trace => 65535,
+        _ => {
+            let rule = format!("is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE, not for {action}");
+            return report.add(format!("{prefix}{key}"), rule);
+        }
+    };
+    report.require(
+        number <= most,
+        || format!("{prefix}{key}"),
+        || format!("must be at most {most} for {action}, not {number}"),
+    );
+}
+
+/// Notifications and who takes them.
+fn listener(seccomp: &LinuxSeccomp, report: &mut Report) {
+    let path = seccomp.listener_path.as_deref().unwrap_or_default();
+    if !path.is_empty() {
+        absolute("linux.seccomp.listenerPath", path, report);
+    }
+    report.require(
+        seccomp.default_action != SeccompAction::Notify,
+        || "linux.seccomp.defaultAction".into(),
+        || "SCMP_ACT_NOTIFY is for rules: the calls of the launch itself would wait".into(),
+    );
+    let notifies = |rule: &LinuxSyscall| rule.action == SeccompAction::Notify;
+    let first = seccomp.syscalls.iter().position(notifies);
+    if let Some(index) = first.filter(|_| path.is_empty()) {
+        report.add(
+            format!("linux.seccomp.syscalls[{index}].action"),
+            "SCMP_ACT_NOTIFY needs listenerPath",
+        );
+    }
+    report.require(
+        first.is_some() || !seccomp.flags.contains(&SeccompFlag::WaitKillableRecv),
+        || "linux.seccomp.flags".into(),
+        || {
+            format!(
+                "{} needs a rule with SCMP_ACT_NOTIFY",
+                SeccompFlag::WaitKillableRecv
+            )
+        },
+    );
+}
+
 fn paths(spec: &Spec, linux: &Linux, report: &mut Report) {
     for (key, list) in [
         ("maskedPaths", &linux.masked_paths),
@@ -196,9 +267,44 @@ fn time_offsets(linux: &Linux, report: &mut Report) {
     }
 }
 
+fn memory_policy(policy: &LinuxMemoryPolicy, report: &mut Report) {
+    use MemoryPolicyMode::{Bind, Default, Interleave, Local, PreferredMany, WeightedInterleave};
+    let at = |field: &str| format!("linux.memoryPolicy.{field}");
+    let nodes = policy.nodes.as_deref().unwrap_or_default();
+    if !nodes.is_empty() {
+        resources::id_list(&at("nodes"), nodes, report);
+    }
+    let mode = policy.mode;
+    let needs = matches!(mode, Bind | Interleave | PreferredMany | WeightedInterleave);
+    report.require(
+        !needs || !nodes.is_empty(),
+        || at("nodes"),
+        || format!("{mode} needs nodes"),
+    );
+    report.require(
+        !matches!(mode, Default | Local) || nodes.is_empty(),
+        || at("nodes"),
+        || format!("{mode} takes no nodes"),
+    );
+    let has = |flag| policy.flags.contains(&flag);
+    report.require(
+        !(has(MemoryPolicyFlag::RelativeNodes) && has(MemoryPolicyFlag::StaticNodes)),
+        || at("flags"),
+        || "nodes are relative or static, not both".into(),
+    );
+}
+
 fn filter(seccomp: &LinuxSeccomp, report: &mut Report) {
+    errno(
+        "linux.seccomp.default",
+        seccomp.default_action,
+        seccomp.default_errno_ret,
+        report,
+    );
+    listener(seccomp, report);
     for (index, rule) in seccomp.syscalls.iter().enumerate() {
         let at = format!("linux.seccomp.syscalls[{index}]");
+        errno(&format!("{at}."), rule.action, rule.errno_ret, report);
         report.require(
             rule.names.iter().any(|name| !name.is_empty()),
             || format!("{at}.names"),

@@ -148,6 +148,11 @@ fn top(spec: &Spec, report: &mut Report) {
         );
         text(key, value, report);
     }
+    report.require(
+        !spec.annotations.contains_key(""),
+        || "annotations".into(),
+        || "a key must not be empty".into(),
+    );
     for (list, hooks) in spec.hooks.iter().flat_map(super::Hooks::lists) {
         for (index, hook) in hooks.iter().enumerate() {
             let at = |field: &str| format!("hooks.{list}[{index}].{field}");

@@ -5,7 +5,9 @@ use crate::runtime::{LinuxIdMapping, Mount, Spec};
 
 pub(super) fn check(spec: &Spec, report: &mut Report) {
     for (index, mount) in spec.mounts.iter().enumerate() {
-        one(&format!("mounts[{index}]"), mount, report);
+        let at = format!("mounts[{index}]");
+        one(&at, mount, report);
+        id_mapped(&at, mount, spec, report);
     }
 }
 
@@ -35,6 +37,28 @@ fn one(at: &str, mount: &Mount, report: &mut Report) {
     }
     mappings(&format!("{at}.uidMappings"), &mount.uid_mappings, report);
     mappings(&format!("{at}.gidMappings"), &mount.gid_mappings, report);
+}
+
+fn id_mapped(at: &str, mount: &Mount, spec: &Spec, report: &mut Report) {
+    let word = |word: &str| mount.options.iter().any(|option| option == word);
+    let mapped = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
+    if !mapped && !word("idmap") && !word("ridmap") {
+        return;
+    }
+    report.require(
+        mount.type_.as_deref() == Some("bind") || word("bind") || word("rbind"),
+        || at.into(),
+        || "id mappings are for bind mounts".into(),
+    );
+    let of_container = spec
+        .linux
+        .as_ref()
+        .is_some_and(|linux| !linux.uid_mappings.is_empty() && !linux.gid_mappings.is_empty());
+    report.require(
+        mapped || of_container,
+        || format!("{at}.options"),
+        || "an id-mapped mount needs mappings, of its own or the container's".into(),
+    );
 }
 
 /// Extents of an id mapping: not empty, within 32 bits.

@@ -45,6 +45,17 @@ pub(super) fn check(at: &str, process: &Process, report: &mut Report) {
         || format!("{at}.oomScoreAdj"),
         || "must be between -1000 and 1000".into(),
     );
+    for (key, side) in process
+        .console_size
+        .iter()
+        .flat_map(|size| [("height", size.height), ("width", size.width)])
+    {
+        report.require(
+            side <= u32::from(u16::MAX),
+            || format!("{at}.consoleSize.{key}"),
+            || format!("must be at most 65535, not {side}"),
+        );
+    }
     rlimits(at, process, report);
     capabilities(at, process, report);
     if let Some(scheduler) = &process.scheduler {
@@ -91,6 +102,15 @@ fn rlimits(at: &str, process: &Process, report: &mut Report) {
 }
 
 fn capabilities(at: &str, process: &Process, report: &mut Report) {
+    if let Some(sets) = &process.capabilities {
+        for (index, name) in sets.effective.iter().enumerate() {
+            report.require(
+                sets.permitted.contains(name),
+                || format!("{at}.capabilities.effective[{index}]"),
+                || format!("{name} must be permitted to be effective"),
+            );
+        }
+    }
     for (set, names) in process.capabilities.iter().flat_map(|sets| sets.sets()) {
         for (index, name) in names.iter().enumerate() {
             report.require(

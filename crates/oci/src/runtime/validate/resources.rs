@@ -56,6 +56,15 @@ pub(super) fn check(limits: &LinuxResources, report: &mut Report) {
     if let Some(cpu) = &limits.cpu {
         processor(cpu, report);
     }
+    if let Some(network) = &limits.network {
+        for (index, priority) in network.priorities.iter().enumerate() {
+            report.require(
+                !priority.name.is_empty() && !priority.name.contains(['/', '\n', ' ', '\0']),
+                || format!("linux.resources.network.priorities[{index}].name"),
+                || format!("{:?} is not an interface name", priority.name),
+            );
+        }
+    }
     if let Some(block_io) = &limits.block_io {
         block(block_io, report);
     }
@@ -71,7 +80,11 @@ pub(super) fn check(limits: &LinuxResources, report: &mut Report) {
     }
     for (name, value) in &limits.unified {
         let at = format!("linux.resources.unified[{name:?}]");
-        let fine = name.contains('.') && !name.starts_with('.') && !name.contains(['/', '\0']);
+        let fine = name.contains('.')
+            && !name.starts_with('.')
+            && !name.contains(['/', '\0'])
+            // cgroup.procs, cgroup.kill … are the runtime's.
+            && !name.starts_with("cgroup.");
         report.require(
             fine,
             || at.clone(),

@@ -195,6 +195,104 @@ fn every_rule_names_the_path() {
                "args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]}"#,
             "linux.seccomp.syscalls[0].args[0].index: a system call has arguments 0 to 5",
         ),
+        (
+            "linux.seccomp",
+            r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is for rules",
+        ),
+        (
+            "linux.seccomp",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1}"#,
+            "linux.seccomp.defaultErrnoRet: is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE",
+        ),
+        (
+            "linux.seccomp",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#,
+            "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule",
+        ),
+        (
+            "linux.seccomp",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_ALLOW"},
+               {"names":["a"],"action":"SCMP_ACT_NOTIFY"},
+               {"names":["a"],"action":"SCMP_ACT_ERRNO","errnoRet":4095}]}"#,
+            "linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY needs listenerPath",
+        ),
+        (
+            "linux.seccomp",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+               {"names":["a"],"action":"SCMP_ACT_ERRNO","errnoRet":4095}]}"#,
+            "linux.seccomp.syscalls[0].errnoRet: must be at most 4094",
+        ),
+        (
+            "linux.seccomp",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"x"}"#,
+            "linux.seccomp.listenerPath: must be an absolute path",
+        ),
+        (
+            "linux.memoryPolicy",
+            r#"{"mode":"MPOL_BIND"}"#,
+            "linux.memoryPolicy.nodes: MPOL_BIND needs nodes",
+        ),
+        (
+            "linux.memoryPolicy",
+            r#"{"mode":"MPOL_LOCAL","nodes":"0"}"#,
+            "linux.memoryPolicy.nodes: MPOL_LOCAL takes no nodes",
+        ),
+        (
+            "linux.memoryPolicy",
+            r#"{"mode":"MPOL_BIND","nodes":"x","flags":["MPOL_F_STATIC_NODES","MPOL_F_RELATIVE_NODES"]}"#,
+            "linux.memoryPolicy.nodes: must be a list",
+        ),
+        (
+            "linux.memoryPolicy",
+            r#"{"mode":"MPOL_BIND","nodes":"0","flags":["MPOL_F_STATIC_NODES","MPOL_F_RELATIVE_NODES"]}"#,
+            "linux.memoryPolicy.flags: nodes are relative or static",
+        ),
+        (
+            "linux.intelRdt",
+            r#"{"closID":"../x"}"#,
+            "linux.intelRdt.closID: must be the name of a group",
+        ),
+        (
+            "linux.netDevices",
+            r#"{"eth 0":{}}"#,
+            "linux.netDevices[\"eth 0\"]: \"eth 0\" is not an interface name",
+        ),
+        (
+            "linux.resources.network",
+            r#"{"priorities":[{"name":"","priority":1}]}"#,
+            "linux.resources.network.priorities[0].name: \"\" is not an interface",
+        ),
+        (
+            "linux.resources.unified",
+            r#"{"cgroup.procs":"1"}"#,
+            "linux.resources.unified[\"cgroup.procs\"]: must be a controller's",
+        ),
+        (
+            "mounts",
+            r#"[{"destination":"/a","type":"tmpfs","options":["idmap"]}]"#,
+            "mounts[0]: id mappings are for bind mounts",
+        ),
+        (
+            "mounts",
+            r#"[{"destination":"/a","source":"/","options":["rbind","ridmap"]}]"#,
+            "mounts[0].options: an id-mapped mount needs mappings",
+        ),
+        (
+            "process.consoleSize",
+            r#"{"height":65536,"width":1}"#,
+            "process.consoleSize.height: must be at most 65535",
+        ),
+        (
+            "process.capabilities",
+            r#"{"effective":["CAP_KILL"]}"#,
+            "process.capabilities.effective[0]: CAP_KILL must be permitted",
+        ),
+        (
+            "annotations",
+            r#"{"":"x"}"#,
+            "annotations: a key must not be empty",
+        ),
     ];
     for (path, value, wanted) in table {
         let found = problems(path, value);
