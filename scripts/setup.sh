@@ -12,6 +12,8 @@ demo=(busybox-static iproute2)
 test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh)
 # Virtual machines: the emulator, strip, setpriv.
 test+=(qemu-system-x86 binutils util-linux)
+# What the agent's network and storage calls are tried with.
+test+=(iptables e2fsprogs xfsprogs btrfs-progs erofs-utils)
 bench=("${build[@]}" "${demo[@]}" crun runc podman)
 
 case "${1:-}" in
