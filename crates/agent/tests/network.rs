@@ -262,7 +262,7 @@ async fn neighbours_are_made_and_replaced() {
     add("10.9.0.7", "02:11:11:11:11:11", 0).await.unwrap();
     add("10.9.0.7", "02:22:22:22:22:22", 0).await.unwrap();
     add("fd09::7", "02:33:33:33:33:33", 0x40).await.unwrap();
-    let shown = ip(&pod, "neigh show dev eth0");
+    let shown = ip(&pod, "neigh show nud all dev eth0");
     assert!(
         shown.contains("10.9.0.7 lladdr 02:22:22:22:22:22 PERMANENT"),
         "{shown}"

@@ -117,8 +117,9 @@ pub(crate) fn prefix(ip: IpAddr, text: &str) -> Result<u8, Error> {
 /// Reads a hardware address: pairs of hexadecimal digits with colons or dashes between.
 pub(crate) fn mac(text: &str) -> Result<Vec<u8>, Error> {
     let wrong = || Error::invalid(format!("hardware address {text:?}"), "not pairs of digits");
+    let digits = |pair: &str| pair.bytes().all(|b| b.is_ascii_hexdigit());
     let pair = |pair: &str| match pair.len() {
-        2 => u8::from_str_radix(pair, 16).map_err(|_| wrong()),
+        2 if digits(pair) => u8::from_str_radix(pair, 16).map_err(|_| wrong()),
         _ => Err(wrong()),
     };
     text.split([':', '-']).map(pair).collect()

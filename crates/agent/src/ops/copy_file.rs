@@ -79,7 +79,8 @@ fn put(bases: &[PathBuf], copy: &CopyFile) -> Result<(), Error> {
     let (base, below) = base.ok_or_else(outside)?;
     let steps: Vec<_> = below.components().collect();
     let plain = steps.iter().all(|s| matches!(s, Component::Normal(_)));
-    let canonical = base.join(below.components().as_path()).as_os_str() == copy.path.as_os_str();
+    let again = base.join(steps.iter().collect::<PathBuf>());
+    let canonical = again.as_os_str() == copy.path.as_os_str();
     let (Some(Component::Normal(name)), true, true) = (steps.last(), plain, canonical) else {
         return Err(outside());
     };

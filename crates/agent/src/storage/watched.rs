@@ -94,12 +94,16 @@ impl Tree {
             }
             place(item, &from.join(path), &to.join(path))?;
         }
-        let gone = before
-            .0
-            .keys()
-            .rev()
-            .filter(|path| !self.0.contains_key(*path));
+        let gone = before.0.keys().rev();
+        let gone = gone.filter(|path| !self.0.contains_key(*path) && !self.went_with(path));
         gone.into_iter().try_for_each(|path| remove(&to.join(path)))
+    }
+
+    /// Whether a directory above `path` is something else now: with it went what was in it, and a link
+    /// in its place would lead elsewhere.
+    fn went_with(&self, path: &Path) -> bool {
+        let above = path.ancestors().skip(1).filter_map(|dir| self.0.get(dir));
+        above.into_iter().any(|item| item.kind != Kind::Directory)
     }
 }
 
@@ -215,12 +219,25 @@ mod tests {
         let third = Tree::scan(&from, LIMITS).unwrap().unwrap();
         third.copy(&second, &from, &to).unwrap();
         assert!(to.join("key/f").exists());
-        second.copy(&third, &from, &to).unwrap_err();
         fs::remove_dir_all(from.join("key")).unwrap();
         symlink("..data/key", from.join("key")).unwrap();
         let fourth = Tree::scan(&from, LIMITS).unwrap().unwrap();
         fourth.copy(&third, &from, &to).unwrap();
         assert_eq!(fs::read_to_string(to.join("key")).unwrap(), "two");
+        // A link in the place of a directory does not lead to what it points at.
+        let outside = temp.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("f"), "kept").unwrap();
+        fs::remove_file(from.join("key")).unwrap();
+        fs::create_dir(from.join("key")).unwrap();
+        fs::write(from.join("key/f"), "x").unwrap();
+        let fifth = Tree::scan(&from, LIMITS).unwrap().unwrap();
+        fifth.copy(&fourth, &from, &to).unwrap();
+        fs::remove_dir_all(from.join("key")).unwrap();
+        symlink(&outside, from.join("key")).unwrap();
+        let sixth = Tree::scan(&from, LIMITS).unwrap().unwrap();
+        sixth.copy(&fifth, &from, &to).unwrap();
+        assert!(outside.join("f").exists());
     }
 
     #[test]
