@@ -102,7 +102,7 @@ pub(crate) struct State {
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Serve(Args),
+    Serve(Box<Args>),
     Help,
     Version,
 }
@@ -168,7 +168,7 @@ pub(crate) fn parse(
         }
         (None, _) => return Err(Error::NoState(listen)),
     };
-    Ok(Command::Serve(Args {
+    Ok(Command::Serve(Box::new(Args {
         address,
         state,
         cgroup,
@@ -176,7 +176,7 @@ pub(crate) fn parse(
         log_level: log_level(level.as_deref())?,
         machine,
         forms,
-    }))
+    })))
 }
 
 fn address(text: &str, abstract_ok: bool) -> Result<Address, Error> {
@@ -227,7 +227,7 @@ mod tests {
 
     fn serve(args: &[&str], env: Option<&str>) -> Args {
         match run(args, env).unwrap() {
-            Command::Serve(args) => args,
+            Command::Serve(args) => *args,
             other => panic!("{other:?}"),
         }
     }

@@ -232,7 +232,7 @@ async fn many_execs_leave_nothing() {
     run_many(&calls, 2_000, 8).await;
     let quiet = async || {
         // Threads of the pool end after half a second without work.
-        until("the pool is empty", async || held(&pod).1 <= 4).await;
+        until("the pool is empty", async || held(&pod).1 <= 2).await;
         (held(&pod), pss_kib(&pod))
     };
     let (before, pss) = quiet().await;

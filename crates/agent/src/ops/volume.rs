@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, fstatfs, fstatvfs, open};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fstatfs, fstatvfs, open, statx};
 
 use crate::agent::Agent;
 use crate::error::Error;
@@ -119,16 +119,19 @@ fn device(sys: &Path, path: &Path, kind: u64, number: u64) -> Result<PathBuf, Er
         let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
         return Ok(sys.join(format!("dev/block/{major}:{minor}")));
     }
-    let read = |file: &str| std::fs::read_to_string(file).map_err(|e| Error::io("read", file, e));
-    let mounts = read("/proc/self/mountinfo")?;
-    let wanted = format!(
-        "{}:{}",
-        rustix::fs::major(number),
-        rustix::fs::minor(number)
-    );
+    let failed = |e: std::io::Error| {
+        Error::io(
+            "find the device of",
+            format!("volume {}", path.display()),
+            e,
+        )
+    };
+    let mount = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID);
+    let mount = mount.map_err(|e| failed(e.into()))?.stx_mnt_id.to_string();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").map_err(failed)?;
     let source = mounts.lines().find_map(|line| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let same = mount.split(' ').nth(2)? == wanted;
+        let (before, filesystem) = line.split_once(" - ")?;
+        let same = before.split(' ').next()? == mount;
         let mut words = filesystem.split(' ');
         (same && words.next()? == "btrfs").then(|| words.next())?
     });
