@@ -16,6 +16,8 @@ test+=(docker-registry e2fsprogs)
 test+=(qemu-system-x86 binutils util-linux)
 # The bus on which a test plays systemd.
 test+=(dbus-daemon)
+# What the agent's network and storage calls are tried with.
+test+=(iptables e2fsprogs xfsprogs btrfs-progs erofs-utils)
 bench=("${build[@]}" "${demo[@]}" crun runc podman)
 fuzz=("${build[@]}" g++)
 

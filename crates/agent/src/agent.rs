@@ -6,16 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use container::Engine;
 use container::cgroup::Cgroup;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, oneshot};
 
-use crate::args::State as StateDir;
+use crate::args::{Args, Forms, State as StateDir};
 use crate::error::Error;
+use crate::guest_hooks::GuestHooks;
+use crate::machine::Machine;
 use crate::namespaces::Namespaces;
 use crate::oom::OomQueue;
 use crate::pod_reaper::PodReaper;
+use crate::policy::Policy;
+use crate::ports::Ports;
 use crate::reaper::{Busy, Reaper};
 use crate::storage::Mounts;
 use crate::table::Table;
+
+/// Calls on files that may hang, at a time.
+const SLOW: usize = 16;
 
 /// What CreateSandbox made.
 #[derive(Debug)]
@@ -28,6 +35,10 @@ pub(crate) struct Pod {
     pub(crate) cgroup: Option<Cgroup>,
     /// Mount points of the sandbox's own storages.
     pub(crate) storages: Vec<std::path::PathBuf>,
+    /// Hooks that the machine brings for every container.
+    pub(crate) hooks: GuestHooks,
+    /// The resolv.conf of containers that bring none.
+    pub(crate) resolver: Option<PathBuf>,
 }
 
 /// The sandbox's life: none, being made, there.
@@ -47,9 +58,14 @@ pub(crate) struct Agent {
     pub(crate) reaper: Arc<Reaper>,
     pub(crate) oom: OomQueue,
     pub(crate) mounts: Arc<Mounts>,
+    pub(crate) machine: Machine,
+    pub(crate) forms: Forms,
+    pub(crate) policy: Policy,
+    pub(crate) ports: Ports,
     /// Told once DestroySandbox has done its work.
     pub(crate) done: Notify,
     pod: Mutex<PodState>,
+    slow: Arc<Semaphore>,
     /// Directories above containers' cgroups that were made for a container which is gone, while
     /// others may still be below them.
     cgroup_parents: Mutex<BTreeSet<PathBuf>>,
@@ -63,11 +79,17 @@ pub(crate) struct PodReservation {
 }
 
 impl Agent {
-    pub(crate) fn new(engine: Engine, state: StateDir) -> Self {
+    pub(crate) fn new(engine: Engine, args: &Args) -> Self {
+        let state = args.state.clone();
         Self {
             engine: Arc::new(engine),
             mounts: Arc::new(Mounts::new(&state.dir)),
             state,
+            machine: args.machine.clone(),
+            forms: args.forms,
+            policy: Policy::default(),
+            ports: Ports::default(),
+            slow: Arc::new(Semaphore::new(SLOW)),
             table: Arc::default(),
             reaper: Arc::default(),
             oom: OomQueue::default(),
@@ -135,8 +157,32 @@ impl Agent {
     pub(crate) async fn blocking<T: Send + 'static>(
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let joined = tokio::task::spawn_blocking(work).await;
-        joined.unwrap_or_else(|e| Err(Error::Internal(format!("the work was cut short: {e}"))))
+        let (tell, told) = oneshot::channel();
+        on_pool(Box::new(move || {
+            // Nobody waits any more: the work is done all the same.
+            let _ = tell.send(work());
+        }));
+        let cut = |_| Err(Error::Internal("the work was cut short".into()));
+        told.await.unwrap_or_else(cut)
+    }
+
+    /// Runs work on files that may hang for ever, such as those of a volume over the network. Only so
+    /// much of it is begun at a time that the pool has threads for everything else.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED when so much hangs already; those of the work.
+    pub(crate) async fn slow<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = Arc::clone(&self.slow).try_acquire_owned();
+        let permit = permit.map_err(|_| Error::Hanging(SLOW))?;
+        Self::blocking(move || {
+            let done = work();
+            drop(permit);
+            done
+        })
+        .await
     }
 
     /// Runs a call of the core, which may start processes: orphans are not reaped meanwhile.
@@ -150,6 +196,11 @@ impl Agent {
         sys::malloc::trim();
         done
     }
+}
+
+/// One kind of work for the pool: one of each type would be a large part of the program.
+fn on_pool(work: Box<dyn FnOnce() + Send>) {
+    tokio::task::spawn_blocking(work);
 }
 
 impl PodReservation {

@@ -3,12 +3,16 @@
 //! ```text
 //! coffer-agent [--listen unix:///path | --listen fd://0 | --listen unix://@name --abstract]
 //!              [--state DIR] [--cgroup PATH] [--seccomp-cache DIR]
+//!              [--hotplug-timeout SECONDS] [--forms current|kata-3.2]
 //!              [--log-level error|warn|info|debug|trace]
 //! ```
 //! `KATA_AGENT_SERVER_ADDR` and `KATA_AGENT_LOG_LEVEL` stand in for `--listen` and `--log-level`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::machine::Machine;
 
 /// Usage text, printed for `--help`.
 pub(crate) const USAGE: &str = "\
@@ -21,6 +25,8 @@ coffer-agent: runs the containers of one pod and serves grpc.AgentService over t
   --cgroup PATH      cgroup that the agent moves itself into, relative to the cgroup mounts
   --seccomp-cache DIR  root-only directory of compiled seccomp filters, shared by all agents
                      [default: none, each container's profile is compiled]
+  --hotplug-timeout SECONDS  how long a declared device may take to appear  [default: 3]
+  --forms FORMS      current, or kata-3.2 for shims of that time  [default: current]
   --log-level LEVEL  error, warn, info, debug or trace  [default: info; env KATA_AGENT_LOG_LEVEL]
   --version, --help
 ";
@@ -49,6 +55,10 @@ pub(crate) enum Error {
     Abstract(String),
     #[error("--listen {0} needs --state DIR for the exit records")]
     NoState(String),
+    #[error("unknown forms {0:?}: expected current or kata-3.2")]
+    Forms(String),
+    #[error("--hotplug-timeout {0:?}: expected a number of seconds over 0")]
+    Timeout(String),
     #[error("unknown log level {0:?}: expected error, warn, info, debug or trace")]
     Level(String),
     #[error("{0} must be an absolute path, not {1:?}")]
@@ -67,6 +77,18 @@ pub(crate) struct Args {
     /// Directory of compiled seccomp filters.
     pub(crate) seccomp_cache: Option<PathBuf>,
     pub(crate) log_level: log::LevelFilter,
+    pub(crate) machine: Machine,
+    pub(crate) forms: Forms,
+}
+
+/// The answers that clients of one time expect where those of another are told otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Forms {
+    #[default]
+    Current,
+    /// Shims of Kata 3.2: the end of a stream is an error, a missing terminal is UNAVAILABLE, and an
+    /// empty exec id means a container's first process to SignalProcess too.
+    Kata32,
 }
 
 /// The directory of the exit records.
@@ -80,7 +102,7 @@ pub(crate) struct State {
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Serve(Args),
+    Serve(Box<Args>),
     Help,
     Version,
 }
@@ -96,6 +118,8 @@ pub(crate) fn parse(
     let mut level = env("KATA_AGENT_LOG_LEVEL");
     let (mut abstract_ok, mut state, mut cgroup) = (false, None::<PathBuf>, None);
     let mut seccomp_cache = None;
+    let mut machine = Machine::here(false);
+    let mut forms = Forms::default();
     let mut parser = lexopt::Parser::from_iter(argv);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -109,6 +133,19 @@ pub(crate) fn parse(
                     return Err(Error::Relative("--seccomp-cache", dir));
                 }
                 seccomp_cache = Some(dir);
+            }
+            Long("forms") => {
+                forms = match parser.value()?.string()?.as_str() {
+                    "current" => Forms::Current,
+                    "kata-3.2" => Forms::Kata32,
+                    other => return Err(Error::Forms(other.to_owned())),
+                };
+            }
+            Long("hotplug-timeout") => {
+                let text = parser.value()?.string()?;
+                let seconds = text.parse().ok().filter(|s| *s > 0);
+                let seconds = seconds.ok_or(Error::Timeout(text))?;
+                machine.hotplug_timeout = Duration::from_secs(seconds);
             }
             Long("log-level") => level = Some(parser.value()?.string()?),
             Long("help") | Short('h') => return Ok(Command::Help),
@@ -131,13 +168,15 @@ pub(crate) fn parse(
         }
         (None, _) => return Err(Error::NoState(listen)),
     };
-    Ok(Command::Serve(Args {
+    Ok(Command::Serve(Box::new(Args {
         address,
         state,
         cgroup,
         seccomp_cache,
         log_level: log_level(level.as_deref())?,
-    }))
+        machine,
+        forms,
+    })))
 }
 
 fn address(text: &str, abstract_ok: bool) -> Result<Address, Error> {
@@ -188,7 +227,7 @@ mod tests {
 
     fn serve(args: &[&str], env: Option<&str>) -> Args {
         match run(args, env).unwrap() {
-            Command::Serve(args) => args,
+            Command::Serve(args) => *args,
             other => panic!("{other:?}"),
         }
     }

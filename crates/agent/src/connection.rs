@@ -43,12 +43,19 @@ impl Connection {
 pub(crate) async fn accept(agent: Arc<Agent>, listener: UnixListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(Arc::clone(&agent), stream))),
+            Ok((stream, _)) => drop(tokio::spawn(sort(Arc::clone(&agent), stream))),
             Err(e) => {
                 log::error!("cannot accept a connection: {e}");
                 tokio::time::sleep(BREATH).await;
             }
         }
+    }
+}
+
+/// A connection of calls is served; a stream for a port waits for its process.
+async fn sort(agent: Arc<Agent>, stream: UnixStream) {
+    if let Some(stream) = agent.ports.sort(stream).await {
+        serve(agent, stream).await;
     }
 }
 

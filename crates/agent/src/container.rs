@@ -19,9 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use container::cgroup::Cgroup;
 use container::{ContainerId, ContainerRef};
 
+use crate::device::Addresses;
 use crate::error::Error;
 use crate::exit_record::Exit;
 use crate::process::Process;
+
+/// Readings of a container's figures at a time.
+pub(crate) const READS: usize = 16;
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +81,13 @@ pub(crate) struct Container {
     pub(crate) stdin_once: bool,
     /// Mount points of storages that this container uses, in the order in which they were made.
     pub(crate) storages: Vec<PathBuf>,
+    /// Its name in the pod, where an annotation says it.
+    pub(crate) label: Option<String>,
+    /// What PCI addresses in the environment of its processes are here.
+    pub(crate) addresses: Addresses,
     pub(crate) op: tokio::sync::Mutex<Op>,
+    /// Readings of its figures that may go on at a time.
+    pub(crate) reads: Arc<tokio::sync::Semaphore>,
     state: Mutex<State>,
     execs: Mutex<BTreeMap<String, Slot>>,
     log_bytes_lost: std::sync::atomic::AtomicU64,
@@ -104,6 +114,8 @@ pub(crate) struct Parts {
     pub(crate) init: Arc<Process>,
     pub(crate) stdin_once: bool,
     pub(crate) storages: Vec<PathBuf>,
+    pub(crate) label: Option<String>,
+    pub(crate) addresses: Addresses,
 }
 
 impl Container {
@@ -118,14 +130,25 @@ impl Container {
             init: parts.init,
             stdin_once: parts.stdin_once,
             storages: parts.storages,
+            label: parts.label,
+            addresses: parts.addresses,
             op: tokio::sync::Mutex::new(Op {
                 core: Some(parts.core),
                 removed: false,
             }),
+            reads: Arc::new(tokio::sync::Semaphore::new(READS)),
             state: Mutex::new(State::Created),
             execs: Mutex::default(),
             log_bytes_lost: std::sync::atomic::AtomicU64::new(0),
         }
+    }
+
+    /// The runtime spec that it was made of.
+    pub(crate) fn spec(&self) -> Result<oci::runtime::Spec, Error> {
+        oci::runtime::parse(&self.spec).map_err(|e| {
+            let why = crate::logging::chain(&e);
+            Error::Internal(format!("container {}: its own spec: {why}", self.id))
+        })
     }
 
     /// Calls the core with the container as it knows it. Blocks for as long as `call` does.
@@ -133,10 +156,7 @@ impl Container {
         &self,
         call: impl FnOnce(&ContainerRef<'_>) -> Result<T, container::Error>,
     ) -> Result<Result<T, container::Error>, Error> {
-        let spec = oci::runtime::parse(&self.spec).map_err(|e| {
-            let why = crate::logging::chain(&e);
-            Error::Internal(format!("container {}: its own spec: {why}", self.id))
-        })?;
+        let spec = self.spec()?;
         let alive = self.init.exited().is_none();
         Ok(call(&ContainerRef {
             id: &self.name,

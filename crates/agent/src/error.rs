@@ -39,6 +39,15 @@ pub(crate) enum Error {
     Precondition(String),
     #[error("{0} is not implemented by this agent")]
     Unimplemented(&'static str),
+    #[error("there is no network interface {0}")]
+    NoInterface(String),
+    #[error("{what} did not appear within {limit:?}")]
+    NotPlugged {
+        what: String,
+        limit: std::time::Duration,
+    },
+    #[error("{0} such calls hang already: no further one is begun")]
+    Hanging(usize),
     #[error("cannot {act} {object}")]
     Io {
         act: &'static str,
@@ -63,6 +72,8 @@ pub(crate) enum Error {
         left: &'static str,
         seconds: u32,
     },
+    #[error("{0}")]
+    Unavailable(String),
     #[error("{0}")]
     Internal(String),
 }
@@ -114,6 +125,7 @@ impl Error {
             Self::NoContainer(_)
             | Self::NoProcess { .. }
             | Self::NoView { .. }
+            | Self::NoInterface(_)
             | Self::Finished { .. } => Code::NOT_FOUND,
             Self::ContainerExists(_) | Self::ExecExists { .. } | Self::SandboxExists(_) => {
                 Code::ALREADY_EXISTS
@@ -133,7 +145,9 @@ impl Error {
                 ErrorKind::Io | ErrorKind::Internal => Code::INTERNAL,
             },
             Self::Cgroup { source, .. } if source.is_invalid_input() => Code::INVALID_ARGUMENT,
-            Self::Stuck { .. } => Code::DEADLINE_EXCEEDED,
+            Self::Stuck { .. } | Self::NotPlugged { .. } => Code::DEADLINE_EXCEEDED,
+            Self::Unavailable(_) => Code::UNAVAILABLE,
+            Self::Hanging(_) => Code::RESOURCE_EXHAUSTED,
             Self::Io { .. } | Self::Cgroup { .. } | Self::Internal(_) => Code::INTERNAL,
         }
     }

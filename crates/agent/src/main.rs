@@ -15,14 +15,21 @@ mod clock;
 mod connection;
 mod container;
 mod convert;
+mod device;
 mod error;
 mod exit_record;
+pub mod fuzzing;
+mod guest_hooks;
 mod listen;
 mod logging;
+mod machine;
 mod namespaces;
+mod net;
 mod oom;
 mod ops;
 mod pod_reaper;
+mod policy;
+mod ports;
 mod process;
 mod reaper;
 mod rootfs;
@@ -33,12 +40,15 @@ mod spec_fixup;
 mod stdio;
 mod storage;
 mod table;
+mod tool;
+mod users;
 mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
+/// The whole program.
+pub fn main() -> ExitCode {
     sys::malloc::tune();
     let command = match args::parse(std::env::args_os(), |name| std::env::var(name).ok()) {
         Ok(command) => command,

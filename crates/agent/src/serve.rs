@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         seccomp_cache: args.seccomp_cache.clone(),
         ..EngineOptions::default()
     })?;
-    let agent = Arc::new(Agent::new(engine, args.state.clone()));
+    let agent = Arc::new(Agent::new(engine, args));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

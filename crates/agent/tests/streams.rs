@@ -287,6 +287,7 @@ async fn a_log_that_cannot_be_opened_fails_the_create() {
     let mut request = pod.container("c1", &["true"], |_| {});
     request.log = Some(sandbox::LogConfig {
         path: "/no/such/dir/0.log".into(),
+        ..Default::default()
     });
     let (_, text) = status(calls.own.create_container(soon(), &request).await);
     assert!(
@@ -335,6 +336,7 @@ async fn a_full_disk_neither_blocks_the_application_nor_tears_records() {
     let mut request = pod.container("c1", &["sh", "-c", script], |_| {});
     request.log = Some(sandbox::LogConfig {
         path: common::text(&small.join("c1.log")),
+        ..Default::default()
     });
     calls.run(&request).await;
     // It gets on although nothing more can be written.

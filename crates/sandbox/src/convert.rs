@@ -96,7 +96,10 @@ pub(crate) fn create_container(
         rootfs,
         pid: pid.into(),
         pid_target,
-        log: Some(wire::LogConfig { path: log_path }),
+        log: Some(wire::LogConfig {
+            path: log_path,
+            ..Default::default()
+        }),
         stdin: spec.stdin,
         stdin_once: spec.stdin_once,
         tty: spec.tty,

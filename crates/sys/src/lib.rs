@@ -6,10 +6,13 @@
 pub mod atomic;
 pub mod bpf;
 pub mod failpoint;
+pub mod grow;
 pub mod in_root;
 pub mod kill;
+pub mod machine;
 pub mod malloc;
 pub mod mount;
+pub mod netlink;
 pub mod overlay;
 pub mod pidfd;
 pub mod probe;

@@ -79,6 +79,13 @@ pub struct LogConfig {
     /// output is read by ReadStdout and ReadStderr.
     #[prost(string, tag = "1")]
     pub path: ::prost::alloc::string::String,
+    /// Size in bytes at which a file is full: what comes is dropped, counted and told in the log, until
+    /// ReopenLog begins a new file. 0: no limit.
+    #[prost(uint64, tag = "2")]
+    pub max_bytes: u64,
+    /// What a container may write on average; what is over it is dropped, counted and told. 0: no limit.
+    #[prost(uint64, tag = "3")]
+    pub bytes_per_second: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateContainerRequest {

@@ -1,7 +1,10 @@
 //! The door for wire types: requests become domain requests here, answers become messages here.
 
+pub(crate) mod files;
+pub(crate) mod network;
 mod spec;
 mod stats;
+pub(crate) mod storage;
 
 use std::path::PathBuf;
 
@@ -15,57 +18,81 @@ use crate::oom::OomEvent;
 use crate::ops::create::Create;
 use crate::ops::exec::Exec;
 use crate::ops::exec_collect::{Collect, Event};
+use crate::ops::machine::Module;
 use crate::ops::sandbox::CreateSandbox;
+use crate::ops::shared_mounts::SharedMount;
 use crate::ops::streams::Read;
+use crate::ports::Numbers;
 use crate::rootfs::Overlay;
 use crate::spec_fixup::Pid;
 use crate::stdio::lines::Stream;
-use crate::storage::{Driver, Storage};
+use crate::stdio::log_file::Limits;
+use crate::users::Named;
 
-pub(crate) use stats::{cgroup_stats, stats};
+pub(crate) use stats::{cgroup_stats, network_stats, stats};
 
 /// `grpc.AgentService/CreateContainer`.
 pub(crate) fn create_published(wire: grpc::CreateContainerRequest) -> Result<Create, Error> {
-    refuse("string_user", wire.string_user.is_some())?;
-    refuse("devices", !wire.devices.is_empty())?;
-    refuse("shared_mounts", !wire.shared_mounts.is_empty())?;
-    refuse(
-        "stdio ports",
-        wire.stdin_port + wire.stdout_port + wire.stderr_port > 0,
-    )?;
-    let document = wire
+    let mut document = wire
         .oci
         .ok_or_else(|| Error::invalid("OCI", "the spec is missing"))?;
-    if document.process.is_none() {
-        return Err(Error::invalid(
-            "OCI.Process",
-            "the process to run is missing",
-        ));
-    }
+    let Some(process) = &mut document.process else {
+        let why = "the process to run is missing";
+        return Err(Error::invalid("OCI.Process", why));
+    };
+    let user = named(wire.string_user, process);
     Ok(Create {
         id: wire.container_id,
         spec: parse_spec(&serde_json::to_vec(&spec::spec(document)?).map_err(unprintable)?)?,
-        storages: wire
-            .storages
-            .into_iter()
-            .map(storage)
-            .collect::<Result<_, _>>()?,
+        storages: storage::all(wire.storages)?,
         overlay: None,
+        devices: storage::devices(&wire.devices)?,
+        shared_mounts: wire.shared_mounts.into_iter().map(shared_mount).collect(),
+        user,
         pid: if wire.sandbox_pidns {
             Pid::Pod
         } else {
             Pid::Container
         },
         log: None,
+        log_limits: Limits::default(),
+        ports: Numbers {
+            stdin: wire.stdin_port,
+            stdout: wire.stdout_port,
+            stderr: wire.stderr_port,
+        },
         stdin: true,
         stdin_once: false,
     })
 }
 
+/// A user by name: of the request, else of the process, whose document has only numbers then.
+fn named(wire: Option<grpc::StringUser>, process: &mut grpc::Process) -> Named {
+    let user = process.user.as_mut();
+    let name = user
+        .map(|u| std::mem::take(&mut u.username))
+        .unwrap_or_default();
+    let wire = wire.unwrap_or_default();
+    Named {
+        uid: if wire.uid.is_empty() { name } else { wire.uid },
+        gid: wire.gid,
+        additional: wire.additional_gids,
+    }
+}
+
+fn shared_mount(wire: grpc::SharedMount) -> SharedMount {
+    SharedMount {
+        name: wire.name,
+        from: wire.src_ctr,
+        from_path: wire.src_path.into(),
+        to: wire.dst_ctr,
+        to_path: wire.dst_path.into(),
+    }
+}
+
 /// `coffer.agent.v1.Sandbox/CreateContainer`.
 pub(crate) fn create_own(wire: sandbox::CreateContainerRequest) -> Result<Create, Error> {
     use sandbox::PidMode;
-    refuse("devices", !wire.devices.is_empty())?;
     let pid = match enumeration("pid", wire.pid)? {
         PidMode::Container => Pid::Container,
         PidMode::Pod => Pid::Pod,
@@ -90,6 +117,13 @@ pub(crate) fn create_own(wire: sandbox::CreateContainerRequest) -> Result<Create
         let why = format!("is {} and process.terminal of the spec is not", wire.tty);
         return Err(Error::invalid("tty", why));
     }
+    let log_limits = wire
+        .log
+        .as_ref()
+        .map_or_else(Limits::default, |log| Limits {
+            max_bytes: log.max_bytes,
+            bytes_per_second: log.bytes_per_second,
+        });
     let log = wire
         .log
         .map(|l| l.path)
@@ -104,14 +138,15 @@ pub(crate) fn create_own(wire: sandbox::CreateContainerRequest) -> Result<Create
     Ok(Create {
         id: wire.id,
         spec,
-        storages: wire
-            .storages
-            .into_iter()
-            .map(storage)
-            .collect::<Result<_, _>>()?,
+        storages: storage::all(wire.storages)?,
         overlay: wire.rootfs.map(overlay).transpose()?,
+        devices: storage::devices(&wire.devices)?,
+        shared_mounts: Vec::new(),
+        user: Named::default(),
         pid,
         log,
+        log_limits,
+        ports: Numbers::default(),
         stdin: wire.stdin,
         stdin_once: wire.stdin_once,
     })
@@ -138,20 +173,22 @@ fn overlay(wire: sandbox::Rootfs) -> Result<Overlay, Error> {
 
 /// `grpc.AgentService/ExecProcess`.
 pub(crate) fn exec_published(wire: grpc::ExecProcessRequest) -> Result<Exec, Error> {
-    refuse("string_user", wire.string_user.is_some())?;
-    refuse(
-        "stdio ports",
-        wire.stdin_port + wire.stdout_port + wire.stderr_port > 0,
-    )?;
-    let process = wire
+    let mut process = wire
         .process
         .ok_or_else(|| Error::invalid("process", "it is missing"))?;
+    let user = named(wire.string_user, &mut process);
     let json = serde_json::to_vec(&spec::process(process)).map_err(unprintable)?;
     let process = parse_process("process", &json)?;
     Ok(Exec {
         container: wire.container_id,
         exec: wire.exec_id,
         process,
+        user,
+        ports: Numbers {
+            stdin: wire.stdin_port,
+            stdout: wire.stdout_port,
+            stderr: wire.stderr_port,
+        },
         stdin: true,
     })
 }
@@ -163,6 +200,8 @@ pub(crate) fn exec_own(wire: sandbox::ExecProcessRequest) -> Result<Exec, Error>
         container: wire.container_id,
         exec: wire.exec_id,
         process,
+        user: Named::default(),
+        ports: Numbers::default(),
         stdin: wire.stdin,
     })
 }
@@ -188,15 +227,6 @@ pub(crate) fn collect(wire: sandbox::ExecCollectRequest) -> Result<Collect, Erro
 
 /// `grpc.AgentService/CreateSandbox`: ipc and uts are always the sandbox's own.
 pub(crate) fn sandbox_published(wire: grpc::CreateSandboxRequest) -> Result<CreateSandbox, Error> {
-    refuse(
-        "dns: a process pod's resolv.conf is a mount of its containers",
-        !wire.dns.is_empty(),
-    )?;
-    refuse("guest_hook_path", !wire.guest_hook_path.is_empty())?;
-    if !wire.kernel_modules.is_empty() {
-        let why = "kernel modules are loaded in a micro-VM only: here they would be the node's";
-        return Err(Error::Precondition(why.into()));
-    }
     Ok(CreateSandbox {
         id: wire.sandbox_id,
         namespaces: Wanted {
@@ -207,11 +237,17 @@ pub(crate) fn sandbox_published(wire: grpc::CreateSandboxRequest) -> Result<Crea
         },
         shared_pid: wire.sandbox_pidns,
         cgroup_parent: None,
-        storages: wire
-            .storages
+        dns: wire.dns,
+        hooks: wire.guest_hook_path,
+        modules: wire
+            .kernel_modules
             .into_iter()
-            .map(storage)
-            .collect::<Result<_, _>>()?,
+            .map(|module| Module {
+                name: module.name,
+                parameters: module.parameters,
+            })
+            .collect(),
+        storages: storage::all(wire.storages)?,
     })
 }
 
@@ -245,46 +281,10 @@ pub(crate) fn sandbox_own(wire: sandbox::CreateSandboxRequest) -> Result<CreateS
         },
         shared_pid,
         cgroup_parent: (!wire.cgroup_parent.is_empty()).then_some(wire.cgroup_parent),
-        storages: wire
-            .storages
-            .into_iter()
-            .map(storage)
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-fn storage(wire: grpc::Storage) -> Result<Storage, Error> {
-    let what = format!("storage {:?}", wire.mount_point);
-    let wrong = |why: &str| Error::invalid(what.clone(), why);
-    let driver = match (wire.driver.as_str(), wire.fstype.as_str()) {
-        ("bind", _) | ("", "bind") => Driver::Bind,
-        ("ephemeral", _) => Driver::Ephemeral,
-        ("local", _) => Driver::Local,
-        ("overlayfs", _) => Driver::Overlay,
-        (other, _) => {
-            let known = crate::storage::DRIVERS.join(", ");
-            return Err(wrong(&format!(
-                "driver {other:?} is not supported here; known: {known}"
-            )));
-        }
-    };
-    if !wire.driver_options.is_empty() {
-        return Err(wrong("driver_options are not supported"));
-    }
-    if wire.fs_group.is_some() {
-        return Err(wrong("fs_group is not supported"));
-    }
-    let mount_point = PathBuf::from(wire.mount_point);
-    let steps = mount_point.components();
-    if !mount_point.is_absolute() || steps.clone().any(|c| c.as_os_str() == "..") {
-        return Err(wrong("the mount point must be absolute and without .."));
-    }
-    Ok(Storage {
-        driver,
-        source: wire.source,
-        fstype: wire.fstype,
-        options: wire.options,
-        mount_point,
+        dns: Vec::new(),
+        hooks: String::new(),
+        modules: Vec::new(),
+        storages: storage::all(wire.storages)?,
     })
 }
 
@@ -379,13 +379,6 @@ fn parse_process(what: &str, json: &[u8]) -> Result<Process, Error> {
 
 fn enumeration<E: TryFrom<i32>>(field: &str, value: i32) -> Result<E, Error> {
     E::try_from(value).map_err(|_| Error::invalid(field, format!("unknown value {value}")))
-}
-
-fn refuse(what: &str, given: bool) -> Result<(), Error> {
-    match given {
-        true => Err(Error::invalid(what, "not supported by this agent")),
-        false => Ok(()),
-    }
 }
 
 fn unprintable(error: serde_json::Error) -> Error {

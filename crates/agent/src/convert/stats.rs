@@ -3,6 +3,8 @@
 use agent_api::{grpc, sandbox};
 use container::cgroup::{BlkioEntry, Pressure, PressureLine, Stats, Usage};
 
+use crate::net::statistics::Counters;
+
 /// The published message.
 pub(crate) fn cgroup_stats(stats: &Stats) -> grpc::CgroupStats {
     grpc::CgroupStats {
@@ -61,6 +63,27 @@ pub(crate) fn stats(id: &str, at_ns: i64, stats: &Stats) -> sandbox::Stats {
         cpu_pressure: stats.pressure.cpu.as_ref().map(pressure),
         memory_pressure: stats.pressure.memory.as_ref().map(pressure),
         io_pressure: stats.pressure.io.as_ref().map(pressure),
+    }
+}
+
+/// What an interface has sent and received.
+pub(crate) fn network_stats((name, counters): &(String, Counters)) -> grpc::NetworkStats {
+    let Counters {
+        packets,
+        bytes,
+        errors,
+        dropped,
+    } = *counters;
+    grpc::NetworkStats {
+        name: name.clone(),
+        rx_bytes: bytes[0],
+        rx_packets: packets[0],
+        rx_errors: errors[0],
+        rx_dropped: dropped[0],
+        tx_bytes: bytes[1],
+        tx_packets: packets[1],
+        tx_errors: errors[1],
+        tx_dropped: dropped[1],
     }
 }
 

@@ -309,31 +309,37 @@ fn what_is_not_supported_is_refused_by_its_name() {
     for (request, name) in [
         (
             grpc::CreateContainerRequest {
-                stdout_port: 1,
-                ..create()
-            },
-            "ports",
-        ),
-        (
-            grpc::CreateContainerRequest {
-                string_user: Some(grpc::StringUser::default()),
-                ..create()
-            },
-            "string_user",
-        ),
-        (
-            grpc::CreateContainerRequest {
                 devices: vec![grpc::Device::default()],
                 ..create()
             },
-            "devices",
+            "neither id nor vm_path",
         ),
         (
             grpc::CreateContainerRequest {
-                storages: vec![storage("scsi")],
+                storages: vec![storage("blk-ccw")],
                 ..create()
             },
-            "scsi",
+            "blk-ccw",
+        ),
+        (
+            grpc::CreateContainerRequest {
+                storages: vec![grpc::Storage {
+                    driver_options: vec!["encryption_key=ephemeral".into()],
+                    ..storage("local")
+                }],
+                ..create()
+            },
+            "encryption_key",
+        ),
+        (
+            grpc::CreateContainerRequest {
+                storages: vec![grpc::Storage {
+                    mount_point: "/m/../etc".into(),
+                    ..storage("local")
+                }],
+                ..create()
+            },
+            "without ..",
         ),
         (
             grpc::CreateContainerRequest {
@@ -405,7 +411,10 @@ fn our_own_requests_are_checked() {
         ),
         (
             sandbox::CreateContainerRequest {
-                log: Some(sandbox::LogConfig { path: "rel".into() }),
+                log: Some(sandbox::LogConfig {
+                    path: "rel".into(),
+                    ..Default::default()
+                }),
                 ..good()
             },
             "log.path",

@@ -15,15 +15,22 @@ use oci::runtime::Spec;
 use crate::agent::Agent;
 use crate::clock;
 use crate::container::{Container, Parts};
+use crate::device::{self, Device};
 use crate::error::Error;
-use crate::ops::{plumbing, supervise};
+use crate::ops::shared_mounts::{self, SharedMount};
+use crate::ops::{plumbing, resolver, supervise};
+use crate::ports::{self, Numbers};
 use crate::process::Process;
 use crate::reaper::Busy;
 use crate::rootfs::{self, Overlay};
 use crate::spec_fixup::{self, Pid, Placed};
-use crate::stdio::log_file::LogFile;
+use crate::stdio::log_file::{Limits, LogFile};
 use crate::stdio::{AgentEnds, Streams, open_log};
 use crate::storage::Storage;
+use crate::users::{self, Named};
+
+/// The annotation that holds a container's name in its pod.
+const LABEL: &str = "io.kubernetes.cri.container-name";
 
 /// A container to create; both services convert to this.
 #[derive(Debug)]
@@ -33,9 +40,16 @@ pub(crate) struct Create {
     pub(crate) storages: Vec<Storage>,
     /// None: the spec's root.path.
     pub(crate) overlay: Option<Overlay>,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) shared_mounts: Vec<SharedMount>,
+    /// Wins over the numbers of the spec.
+    pub(crate) user: Named,
     pub(crate) pid: Pid,
     /// None: a client reads the output.
     pub(crate) log: Option<PathBuf>,
+    pub(crate) log_limits: Limits,
+    /// Streams that the client has opened for input and output.
+    pub(crate) ports: Numbers,
     pub(crate) stdin: bool,
     pub(crate) stdin_once: bool,
 }
@@ -48,6 +62,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: Create) -> Result<i32, Error
         Pid::Target(target) => Some(agent.table.get(target)?),
         Pid::Container | Pid::Pod | Pid::Node => None,
     };
+    let taken = agent.ports.take(create.ports)?;
     let work = {
         let agent = Arc::clone(agent);
         move |busy: &Busy| make(&agent, busy, target.as_deref(), id, create)
@@ -56,6 +71,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: Create) -> Result<i32, Error
     let container = Arc::new(container);
     let pid = container.init.pid;
     supervise::container(agent, Arc::clone(&container), oom);
+    ports::copy(&container.init, taken);
     log::info!("container {} created, pid {pid}", container.id);
     sys::failpoint!("agent.create.reply.before");
     reserved.assign(container);
@@ -79,17 +95,29 @@ fn make(
         target,
     };
     spec_fixup::place(&mut spec, &placed)?;
+    let addresses = device::attach(&agent.machine, &create.devices, &mut spec)?;
+    if let Some(pod) = &pod {
+        pod.hooks.append(&mut spec);
+        resolver::mount(&mut spec, pod.resolver.as_deref());
+    }
+    let label = spec.annotations.get(LABEL).cloned();
+    let names = [Some(create.id.as_str()), label.as_deref()];
+    let names: Vec<_> = names.into_iter().flatten().collect();
+    let mut storages = create.storages;
+    let shared = shared_mounts::open_all(agent, &create.shared_mounts, &names, &mut spec)?;
+    storages.extend(shared);
     oci::runtime::validate(&spec).map_err(|e| Error::invalid("spec", crate::logging::chain(&e)))?;
-    let kept = serde_json::to_vec(&spec)
-        .map_err(|e| Error::Internal(format!("cannot print the spec of {id}: {e}")))?
-        .into_boxed_slice();
-    let log = open_log(create.log.as_deref()).map_err(|e| {
+    let log = open_log(create.log.as_deref(), create.log_limits).map_err(|e| {
         let path = create.log.as_deref().unwrap_or(Path::new("")).display();
         Error::io("open", format!("log {path} of container {id}"), e)
     })?;
-    let held = agent.mounts.hold(&create.storages)?;
+    let held = agent.mounts.hold(&agent.machine, &storages)?;
     let bundle = Bundle::make(agent.state.dir.join(&create.id))?;
     let rootfs = root(&spec, create.overlay.as_ref())?;
+    name_user(&mut spec, &create.user, &rootfs)?;
+    let kept = serde_json::to_vec(&spec)
+        .map_err(|e| Error::Internal(format!("cannot print the spec of {id}: {e}")))?
+        .into_boxed_slice();
     let tty = spec.process.as_ref().is_some_and(|p| p.terminal);
     let (stdio, ends) = plumbing(tty, create.stdin)?;
     let request = CreateRequest {
@@ -141,8 +169,26 @@ fn make(
         init: Arc::new(init),
         stdin_once: create.stdin_once,
         storages: held.keep(),
+        label,
+        addresses,
     });
     Ok((container, oom.ok()))
+}
+
+/// Numbers for a user who is known by name.
+fn name_user(spec: &mut Spec, named: &Named, rootfs: &Rootfs) -> Result<(), Error> {
+    let (false, Some(process)) = (named.is_empty(), &mut spec.process) else {
+        return Ok(());
+    };
+    let user = &mut process.user;
+    match rootfs {
+        Rootfs::Mount(fd) => users::resolve(fd, named, user),
+        Rootfs::Path(path) => {
+            let root = sys::in_root::dir(path);
+            let root = root.map_err(|e| Error::io("open", path.display(), e))?;
+            users::resolve(root, named, user)
+        }
+    }
 }
 
 /// The root filesystem.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::agent::Agent;
 use crate::error::Error;
 use crate::ops::remove::{self, Record};
+use crate::ops::resolver;
 use crate::ops::sandbox::remove_cgroup;
 use crate::pod_reaper::PodReaper;
 
@@ -55,11 +56,20 @@ pub(crate) async fn run(agent: &Arc<Agent>) -> Result<(), Error> {
             move |_: &crate::reaper::Busy| {
                 pod.reaper.as_ref().map_or(Ok(()), PodReaper::remove)?;
                 agent.mounts.release(&pod.storages);
+                resolver::forget(pod.resolver.as_deref());
                 remove_cgroup(pod.cgroup.as_ref());
                 Ok(())
             }
         };
         agent.core(work).await?;
+    }
+    {
+        let mounts = Arc::clone(&agent.mounts);
+        Agent::blocking(move || {
+            mounts.release_kept();
+            Ok(())
+        })
+        .await?;
     }
     if agent.state.own {
         drop(std::fs::remove_dir(&agent.state.dir));

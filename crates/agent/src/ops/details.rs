@@ -2,6 +2,7 @@
 
 use agent_api::grpc::{AgentDetails, GuestDetailsRequest, GuestDetailsResponse};
 
+use crate::device;
 use crate::error::Error;
 use crate::storage;
 
@@ -22,7 +23,7 @@ pub(crate) fn run(request: &GuestDetailsRequest) -> Result<GuestDetailsResponse,
         agent_details: Some(AgentDetails {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             init_daemon: std::process::id() == 1,
-            device_handlers: Vec::new(),
+            device_handlers: device::TYPES.iter().map(|t| (*t).to_owned()).collect(),
             storage_handlers: storage::DRIVERS.iter().map(|d| (*d).to_owned()).collect(),
             supports_seccomp: actions.is_ok(),
             extra_features: Vec::new(),

@@ -5,6 +5,7 @@
 //! forgotten then: nobody would ask how it ended.
 
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use container::ExecRequest;
@@ -17,9 +18,11 @@ use crate::container::{Container, State};
 use crate::error::Error;
 use crate::exit_record::Exit;
 use crate::ops::{plumbing, supervise};
+use crate::ports::{self, Numbers};
 use crate::process::Process;
 use crate::reaper::Busy;
 use crate::stdio::Streams;
+use crate::users::{self, Named};
 
 /// A process to run.
 #[derive(Debug)]
@@ -27,6 +30,10 @@ pub(crate) struct Exec {
     pub(crate) container: String,
     pub(crate) exec: String,
     pub(crate) process: runtime::Process,
+    /// Wins over the numbers of the process.
+    pub(crate) user: Named,
+    /// Streams that the client has opened for input and output.
+    pub(crate) ports: Numbers,
     pub(crate) stdin: bool,
 }
 
@@ -41,9 +48,11 @@ pub(crate) async fn run(
     }
     let container = agent.table.get(&exec.container)?;
     let name = container.reserve_exec(&exec.exec)?;
-    let process = spawn(agent, &container, exec.process, exec.stdin).await?;
+    let taken = agent.ports.take(exec.ports)?;
+    let process = spawn(agent, &container, exec.process, exec.user, exec.stdin).await?;
     let pid = process.pid;
     supervise::process(agent, Arc::clone(&process));
+    ports::copy(&process, taken);
     if let Some(connection) = with {
         tokio::spawn(end_with(
             connection.clone(),
@@ -107,7 +116,8 @@ fn forget(container: &Arc<Container>, exec: &str, process: Arc<Process>) {
 pub(crate) async fn spawn(
     agent: &Arc<Agent>,
     container: &Arc<Container>,
-    process: runtime::Process,
+    mut process: runtime::Process,
+    user: Named,
     stdin: bool,
 ) -> Result<Arc<Process>, Error> {
     // In a paused container the new process would stop half-way into it, and the call with it.
@@ -122,6 +132,13 @@ pub(crate) async fn spawn(
     }
     let (engine, container) = (Arc::clone(&agent.engine), Arc::clone(container));
     let work = move |busy: &Busy| {
+        container.addresses.rewrite(&mut process.env)?;
+        if !user.is_empty() {
+            let root = format!("/proc/{}/root", container.init.pid);
+            let opened = sys::in_root::dir(Path::new(&root));
+            let opened = opened.map_err(|e| Error::io("open", &root, e))?;
+            users::resolve(opened, &user, &mut process.user)?;
+        }
         let (stdio, ends) = plumbing(process.terminal, stdin)?;
         let request = ExecRequest {
             process: &process,

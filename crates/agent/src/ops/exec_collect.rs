@@ -22,6 +22,7 @@ use crate::process::Process;
 use crate::stdio::Sink;
 use crate::stdio::lines::Stream;
 use crate::stdio::read::Output;
+use crate::users::Named;
 
 /// Bytes of both streams together unless the caller says otherwise.
 const MAX: u64 = 15 * 1024 * 1024;
@@ -77,7 +78,7 @@ pub(crate) async fn run(
         ));
     }
     let container = agent.table.get(&collect.container)?;
-    let process = exec::spawn(agent, &container, collect.process, false).await?;
+    let process = exec::spawn(agent, &container, collect.process, Named::default(), false).await?;
     supervise::process(agent, Arc::clone(&process));
     if let Some(name) = name {
         name.assign(Arc::clone(&process));

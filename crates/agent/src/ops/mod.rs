@@ -1,21 +1,30 @@
 //! What the agent does, one act a file, in domain terms. Wire types end before here (`convert`), codes
 //! begin after (`error`).
 
+pub(crate) mod copy_file;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod details;
+pub(crate) mod diagnostic;
+pub(crate) mod ephemeral;
 pub(crate) mod exec;
 pub(crate) mod exec_collect;
+pub(crate) mod machine;
+pub(crate) mod metrics;
 pub(crate) mod output;
 pub(crate) mod pause;
 pub(crate) mod remove;
+pub(crate) mod resolver;
 pub(crate) mod sandbox;
+pub(crate) mod shared_mounts;
 pub(crate) mod signal;
+pub(crate) mod stale_shares;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod streams;
 pub(crate) mod supervise;
 pub(crate) mod update;
+pub(crate) mod volume;
 pub(crate) mod wait;
 
 use container::Stdio;

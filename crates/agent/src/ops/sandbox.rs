@@ -7,8 +7,10 @@ use container::cgroup::Cgroup;
 
 use crate::agent::{Agent, Pod};
 use crate::error::Error;
+use crate::guest_hooks::GuestHooks;
 use crate::namespaces::{self, Wanted};
-use crate::ops::supervise;
+use crate::ops::machine::{self, Module};
+use crate::ops::{resolver, supervise};
 use crate::pod_reaper;
 use crate::storage::Storage;
 
@@ -21,6 +23,11 @@ pub(crate) struct CreateSandbox {
     pub(crate) shared_pid: bool,
     pub(crate) cgroup_parent: Option<String>,
     pub(crate) storages: Vec<Storage>,
+    /// Lines of a resolv.conf.
+    pub(crate) dns: Vec<String>,
+    /// Directory of the machine's own hooks; empty: none.
+    pub(crate) hooks: String,
+    pub(crate) modules: Vec<Module>,
 }
 
 /// Makes the sandbox; returns the pid of the shared pid namespace's first process, if there is one.
@@ -31,8 +38,11 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Opt
         let agent = Arc::clone(agent);
         move |busy: &crate::reaper::Busy| {
             let id = create.id.clone();
+            machine::load_modules(&agent, busy, &create.modules)?;
             let namespaces = namespaces::make(create.namespaces)?;
-            let storages = agent.mounts.hold(&create.storages)?;
+            let storages = agent.mounts.hold(&agent.machine, &create.storages)?;
+            let hooks = GuestHooks::scan(&create.hooks)?;
+            let resolver = resolver::write(&agent, &create.dns)?;
             let cgroup = create
                 .cgroup_parent
                 .as_deref()
@@ -51,6 +61,8 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Opt
                 reaper,
                 cgroup,
                 storages: storages.keep(),
+                hooks,
+                resolver,
             })
         }
     };

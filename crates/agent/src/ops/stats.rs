@@ -1,12 +1,15 @@
 //! StatsContainer and PodStats. Cgroup files are read on the blocking pool and without any lock: a read
-//! that hangs delays its own caller only.
+//! that hangs delays its own caller only. Few are begun for one container at a time, so that callers
+//! who ask again and again leave the pool to others.
 
 use std::sync::Arc;
 
 use container::cgroup::{Cgroup, Stats};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::agent::Agent;
 use crate::clock;
+use crate::container::{Container, READS};
 use crate::error::Error;
 
 /// Figures and when they were read.
@@ -20,7 +23,14 @@ pub(crate) struct Reading {
 /// Reads one container's figures.
 pub(crate) async fn container(agent: &Arc<Agent>, id: &str) -> Result<Reading, Error> {
     let container = agent.table.get(id)?;
-    read(id, &container.cgroup).await
+    of(&container).await
+}
+
+async fn of(container: &Container) -> Result<Reading, Error> {
+    let permit = Arc::clone(&container.reads).try_acquire_owned();
+    let permit = permit.map_err(|_| Error::Hanging(READS))?;
+    let reading = read(&container.id, &container.cgroup, Some(permit));
+    reading.await
 }
 
 /// Reads the pod's figures and those of the named containers, or of all.
@@ -33,7 +43,7 @@ pub(crate) async fn pod(
         .as_ref()
         .and_then(|p| p.cgroup.as_ref().map(|c| (&p.id, c)))
     {
-        Some((id, cgroup)) => Some(read(id, cgroup).await?),
+        Some((id, cgroup)) => Some(read(id, cgroup, None).await?),
         None => None,
     };
     let wanted = if ids.is_empty() {
@@ -45,7 +55,7 @@ pub(crate) async fn pod(
     };
     let mut containers = Vec::with_capacity(wanted.len());
     for container in wanted {
-        match read(&container.id, &container.cgroup).await {
+        match of(&container).await {
             Ok(reading) => containers.push(reading),
             // Removed in between: it has no figures any more.
             Err(_) if ids.is_empty() && agent.table.get(&container.id).is_err() => {}
@@ -55,11 +65,18 @@ pub(crate) async fn pod(
     Ok((of_pod, containers))
 }
 
-async fn read(id: &str, cgroup: &Cgroup) -> Result<Reading, Error> {
+/// The permit goes when the reading has ended, whoever still waits for it.
+async fn read(
+    id: &str,
+    cgroup: &Cgroup,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Reading, Error> {
     let (cgroup, id) = (cgroup.clone(), id.to_owned());
     Agent::blocking(move || {
         let at_ns = clock::now_ns();
-        match cgroup.stats() {
+        let stats = cgroup.stats();
+        drop(permit);
+        match stats {
             Ok(stats) => Ok(Reading { id, at_ns, stats }),
             Err(e) => Err(Error::cgroup("read the figures of", &id, e)),
         }

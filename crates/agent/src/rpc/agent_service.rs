@@ -8,8 +8,10 @@ use ttrpc::asynchronous::TtrpcContext;
 
 use super::{Reply, detached, parse};
 use crate::agent::Agent;
+use crate::args::Forms;
 use crate::convert;
 use crate::error::Error;
+use crate::net::statistics;
 use crate::oom::Reader;
 use crate::ops;
 use crate::ops::remove::Record;
@@ -17,6 +19,19 @@ use crate::ops::remove::Record;
 /// The service.
 #[derive(Debug)]
 pub(super) struct Calls(pub(super) Arc<Agent>);
+
+impl Calls {
+    /// A read; its end is told in the form that the client expects.
+    async fn read(&self, read: ops::streams::Read) -> Reply<grpc::ReadStreamResponse> {
+        let data = ops::streams::read(&self.0, &read).await;
+        match data.map_err(Error::into_status)? {
+            data if data.is_empty() && self.0.forms == Forms::Kata32 => {
+                Err(Error::Internal("read meet eof".into()).into_status())
+            }
+            data => Ok(grpc::ReadStreamResponse { data }),
+        }
+    }
+}
 
 /// Runs a call that returns nothing.
 macro_rules! change {
@@ -96,7 +111,10 @@ impl grpc::AgentService for Calls {
         request: grpc::SignalProcessRequest,
     ) -> Reply<Empty> {
         change!(self, |agent| {
-            let (id, exec) = (&request.container_id, &request.exec_id);
+            let (id, mut exec) = (&request.container_id, &request.exec_id);
+            if exec.is_empty() && agent.forms == Forms::Kata32 {
+                exec = id;
+            }
             ops::signal::run(&agent, id, exec, request.signal).await
         })
     }
@@ -154,9 +172,12 @@ impl grpc::AgentService for Calls {
     ) -> Reply<grpc::StatsContainerResponse> {
         let reading = ops::stats::container(&self.0, &request.container_id).await;
         let reading = reading.map_err(Error::into_status)?;
+        let agent = Arc::clone(&self.0);
+        let network = Agent::blocking(move || statistics::all(&agent)).await;
+        let network = network.map_err(Error::into_status)?;
         Ok(grpc::StatsContainerResponse {
             cgroup_stats: Some(convert::cgroup_stats(&reading.stats)),
-            network_stats: Vec::new(),
+            network_stats: network.iter().map(convert::network_stats).collect(),
         })
     }
 
@@ -186,9 +207,7 @@ impl grpc::AgentService for Calls {
         _: &TtrpcContext,
         request: grpc::ReadStreamRequest,
     ) -> Reply<grpc::ReadStreamResponse> {
-        let data = ops::streams::read(&self.0, &convert::read(request, false)).await;
-        data.map(|data| grpc::ReadStreamResponse { data })
-            .map_err(Error::into_status)
+        self.read(convert::read(request, false)).await
     }
 
     async fn read_stderr(
@@ -196,9 +215,7 @@ impl grpc::AgentService for Calls {
         _: &TtrpcContext,
         request: grpc::ReadStreamRequest,
     ) -> Reply<grpc::ReadStreamResponse> {
-        let data = ops::streams::read(&self.0, &convert::read(request, true)).await;
-        data.map(|data| grpc::ReadStreamResponse { data })
-            .map_err(Error::into_status)
+        self.read(convert::read(request, true)).await
     }
 
     async fn tty_win_resize(
@@ -207,8 +224,13 @@ impl grpc::AgentService for Calls {
         request: grpc::TtyWinResizeRequest,
     ) -> Reply<Empty> {
         let (id, exec) = (&request.container_id, &request.exec_id);
-        let done = ops::streams::resize(&self.0, id, exec, (request.row, request.column));
-        done.map(|()| Empty {}).map_err(Error::into_status)
+        match ops::streams::resize(&self.0, id, exec, (request.row, request.column)) {
+            Ok(()) => Ok(Empty {}),
+            Err(Error::Precondition(why)) if self.0.forms == Forms::Kata32 => {
+                Err(Error::Unavailable(why).into_status())
+            }
+            Err(e) => Err(e.into_status()),
+        }
     }
 
     async fn get_oom_event(
@@ -232,5 +254,5 @@ impl grpc::AgentService for Calls {
         ops::details::run(&request).map_err(Error::into_status)
     }
 
-    super::unimplemented::unimplemented_calls!();
+    super::plain::plain_calls!();
 }

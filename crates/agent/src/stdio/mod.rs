@@ -25,7 +25,7 @@ use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use input::Input;
-use log_file::LogFile;
+use log_file::{Limits, LogFile};
 use pump::Pump;
 use read::Output;
 
@@ -164,6 +164,6 @@ impl Streams {
 }
 
 /// Opens the log file of a container that wants one.
-pub(crate) fn open_log(path: Option<&Path>) -> io::Result<Option<LogFile>> {
-    path.map(LogFile::open).transpose()
+pub(crate) fn open_log(path: Option<&Path>, limits: Limits) -> io::Result<Option<LogFile>> {
+    path.map(|path| LogFile::open(path, limits)).transpose()
 }

@@ -299,6 +299,7 @@ impl State {
                         }
                         flush(buffers, log);
                     }
+                    log.tell_gap();
                     self.shared.views.end();
                     let _ = tx.send(log.lost());
                 }
@@ -361,6 +362,7 @@ fn flush(buffers: &mut Buffers, log: &mut LogFile) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::log_file::Limits;
     use super::*;
     use rustix::pipe::{PipeFlags, pipe_with};
     use std::fs;
@@ -382,7 +384,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let ((out, out_w), (err, err_w)) = (pipe(), pipe());
-        let pump = Pump::start(LogFile::open(&path).unwrap(), Arc::new(out), Some(err)).unwrap();
+        let pump = Pump::start(
+            LogFile::open(&path, Limits::default()).unwrap(),
+            Arc::new(out),
+            Some(err),
+        )
+        .unwrap();
         rustix::io::write(&out_w, b"hello\nunfinished").unwrap();
         rustix::io::write(&err_w, b"oops\n").unwrap();
         // The write ends stay open: a background child would hold them so.
@@ -408,7 +415,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let (out, out_w) = pipe();
-        let pump = Pump::start(LogFile::open(&path).unwrap(), Arc::new(out), None).unwrap();
+        let pump = Pump::start(
+            LogFile::open(&path, Limits::default()).unwrap(),
+            Arc::new(out),
+            None,
+        )
+        .unwrap();
         drop(out_w);
         assert_eq!(pump.exited().await, 0);
         assert_eq!(pump.exited().await, 0);
@@ -424,7 +436,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let (out, out_w) = pipe();
-        let pump = Pump::start(LogFile::open(&path).unwrap(), Arc::new(out), None).unwrap();
+        let pump = Pump::start(
+            LogFile::open(&path, Limits::default()).unwrap(),
+            Arc::new(out),
+            None,
+        )
+        .unwrap();
         let writer = std::thread::spawn(move || {
             let mut file = fs::File::from(out_w);
             for i in 0..50_000 {

@@ -67,6 +67,13 @@ pub(crate) fn clean(dir: &Path) {
             Err(e) => log::warn!("cannot unmount storage {}: {e}", point.display()),
         }
     }
+    if let Err(e) = super::remove::tree(&dir.join(super::remove::SCRATCH)) {
+        log::warn!(
+            "cannot remove {}/{}: {e}",
+            dir.display(),
+            super::remove::SCRATCH
+        );
+    }
     if let Err(e) = Journal::new(dir).write(std::iter::empty()) {
         log::warn!("cannot remove {}/{FILE}: {e}", dir.display());
     }

@@ -8,12 +8,19 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use crate::error::Error;
 
+/// The word that asks for an upper layer.
+pub(crate) const OVERLAY_WRITABLE: &str = "io.katacontainers.fs-opt.overlay-rw";
+
 /// What the words of an option list mean.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) flags: MountFlags,
     pub(crate) propagation: Option<MountPropagationFlags>,
     pub(crate) data: Vec<String>,
+    /// What is mounted gets these options.
+    pub(crate) remount: bool,
+    /// An overlay gets an upper layer of the agent's own.
+    pub(crate) overlay_writable: bool,
     /// `mode=` of a directory that is made, octal.
     mode: Option<u32>,
     /// `fsgid=`: the group that owns it, with the set-group-id bit.
@@ -30,6 +37,8 @@ impl Options {
             flags: MountFlags::empty(),
             propagation: None,
             data: Vec::new(),
+            remount: false,
+            overlay_writable: false,
             mode: None,
             fsgid: None,
         };
@@ -48,6 +57,13 @@ impl Options {
             self.flags.set(flag, set);
         } else if let Some(propagation) = propagation(word) {
             self.propagation = Some(propagation);
+        } else if word == "remount" {
+            self.remount = true;
+        } else if word == OVERLAY_WRITABLE {
+            self.overlay_writable = true;
+        } else if word.starts_with("io.katacontainers.") {
+            let why = "no such option is known here";
+            return Err(Error::invalid(format!("storage option {word:?}"), why));
         } else if let Some(gid) = word.strip_prefix("fsgid=") {
             self.fsgid = Some(number(gid, 10)?);
         } else if !matches!(word, "" | "defaults") {
@@ -62,6 +78,10 @@ impl Options {
     /// A bind mount takes flags only when it is mounted again.
     pub(crate) fn needs_remount(&self) -> bool {
         !(self.flags - MountFlags::BIND - MountFlags::REC).is_empty()
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.flags.contains(MountFlags::RDONLY)
     }
 
     /// Gives a directory its mode and group.

@@ -8,6 +8,8 @@
     reason = "shared by several test programs; a failure here fails the test"
 )]
 
+pub(crate) mod disk;
+
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -50,6 +52,15 @@ impl Pod {
     }
 
     pub(crate) fn start_with(extra: &[&str]) -> Self {
+        Self::start_in(&[], extra)
+    }
+
+    /// Starts an agent in a network namespace of its own.
+    pub(crate) fn start_in_netns() -> Self {
+        Self::start_in(&["unshare", "--net"], &[])
+    }
+
+    fn start_in(before_it: &[&str], extra: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         // The closing dot: no name is the beginning of another.
@@ -61,7 +72,7 @@ impl Pod {
         let before = leaks::Snapshot::take(&[&name]);
         testing::rootfs::busybox(&dir.path().join("lower")).unwrap();
         fs::create_dir(dir.path().join("logs")).unwrap();
-        let pid = spawn(dir.path(), extra);
+        let pid = spawn(dir.path(), before_it, extra);
         Self {
             agent: guard::Process::new(pid),
             cgroup: guard::Cgroup::new(format!("/{name}")),
@@ -109,7 +120,7 @@ impl Pod {
         while !sys::wait::reap(self.pid()).is_ok_and(|ended| ended.is_some()) {
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.agent = guard::Process::new(spawn(self.dir.path(), &[]));
+        self.agent = guard::Process::new(spawn(self.dir.path(), &[], &[]));
     }
 
     /// Connects, waiting for the agent to listen.
@@ -173,6 +184,7 @@ impl Pod {
             }),
             log: Some(sandbox::LogConfig {
                 path: text(&self.log_path(id)),
+                ..Default::default()
             }),
             tty,
             ..Default::default()
@@ -219,7 +231,7 @@ impl Pod {
 }
 
 #[expect(clippy::zombie_processes, reason = "the guard reaps it by its pid")]
-fn spawn(dir: &Path, extra: &[&str]) -> i32 {
+fn spawn(dir: &Path, before_it: &[&str], extra: &[&str]) -> i32 {
     let log = OpenOptions::new()
         .append(true)
         .create(true)
@@ -227,12 +239,15 @@ fn spawn(dir: &Path, extra: &[&str]) -> i32 {
         .unwrap();
     let program = std::env::var_os("COFFER_AGENT");
     let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_coffer-agent").into());
-    let child = Command::new(program)
+    let mut words: Vec<_> = before_it.iter().map(std::ffi::OsString::from).collect();
+    words.push(program);
+    let child = Command::new(&words[0])
+        .args(&words[1..])
         .arg("--listen")
         .arg(format!("unix://{}/agent.sock", dir.display()))
         .arg("--state")
         .arg(dir.join("state"))
-        .args(["--log-level", "debug"])
+        .args(["--log-level", "debug", "--hotplug-timeout", "1"])
         .args(extra)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

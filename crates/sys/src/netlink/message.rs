@@ -3,29 +3,29 @@
 /// `NLM_F_REQUEST`: on every message to the kernel.
 const REQUEST: u16 = 1;
 /// `NLM_F_ACK`: an answer is wanted even when all went well.
-pub(crate) const ACK: u16 = 4;
+pub const ACK: u16 = 4;
 /// `NLM_F_ROOT | NLM_F_MATCH`: all objects.
-pub(crate) const DUMP: u16 = 0x300;
+pub const DUMP: u16 = 0x300;
 /// `NLM_F_REPLACE`: what is there may be replaced.
-pub(crate) const REPLACE: u16 = 0x100;
+pub const REPLACE: u16 = 0x100;
 /// `NLM_F_EXCL`: it must be new.
-pub(crate) const EXCL: u16 = 0x200;
+pub const EXCL: u16 = 0x200;
 /// `NLM_F_CREATE`: it may be new.
-pub(crate) const CREATE: u16 = 0x400;
+pub const CREATE: u16 = 0x400;
 /// `NLM_F_APPEND`: at the end of its list.
-pub(crate) const APPEND: u16 = 0x800;
+pub const APPEND: u16 = 0x800;
 /// `NLA_F_NESTED`.
 const NESTED: u16 = 0x8000;
 /// Length of `nlmsghdr`.
-pub(crate) const HEADER: usize = 16;
+pub const HEADER: usize = 16;
 
 /// A message being made. Its length and sequence number are filled in when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Message(Vec<u8>);
+pub struct Message(Vec<u8>);
 
 impl Message {
     /// A message with the fixed struct of its family.
-    pub(crate) fn new(kind: u16, flags: u16, body: &[u8]) -> Message {
+    pub fn new(kind: u16, flags: u16, body: &[u8]) -> Message {
         let mut bytes = vec![0; 4];
         bytes.extend_from_slice(&kind.to_ne_bytes());
         bytes.extend_from_slice(&(flags | REQUEST).to_ne_bytes());
@@ -35,7 +35,7 @@ impl Message {
     }
 
     /// Adds an attribute.
-    pub(crate) fn attr(mut self, kind: u16, data: &[u8]) -> Message {
+    pub fn attr(mut self, kind: u16, data: &[u8]) -> Message {
         self.open(kind);
         let start = self.0.len() - 4;
         self.0.extend_from_slice(data);
@@ -44,24 +44,24 @@ impl Message {
     }
 
     /// Adds an attribute that is a text with a NUL.
-    pub(crate) fn text(self, kind: u16, text: &str) -> Message {
+    pub fn text(self, kind: u16, text: &str) -> Message {
         let mut data = text.as_bytes().to_vec();
         data.push(0);
         self.attr(kind, &data)
     }
 
     /// Adds an attribute that is a number in the host's byte order, as rtnetlink has them.
-    pub(crate) fn number(self, kind: u16, number: u32) -> Message {
+    pub fn number(self, kind: u16, number: u32) -> Message {
         self.attr(kind, &number.to_ne_bytes())
     }
 
     /// Adds an attribute that is a number in the network's byte order, as nf_tables has them.
-    pub(crate) fn big(self, kind: u16, number: u32) -> Message {
+    pub fn big(self, kind: u16, number: u32) -> Message {
         self.attr(kind, &number.to_be_bytes())
     }
 
     /// Adds an attribute that holds attributes, without the flag that says so (rtnetlink).
-    pub(crate) fn within(mut self, kind: u16, fill: impl FnOnce(Message) -> Message) -> Message {
+    pub fn within(mut self, kind: u16, fill: impl FnOnce(Message) -> Message) -> Message {
         self.open(kind);
         let start = self.0.len() - 4;
         let mut filled = fill(self);
@@ -70,25 +70,25 @@ impl Message {
     }
 
     /// Adds an attribute that holds attributes, with the flag that says so (nf_tables).
-    pub(crate) fn nest(self, kind: u16, fill: impl FnOnce(Message) -> Message) -> Message {
+    pub fn nest(self, kind: u16, fill: impl FnOnce(Message) -> Message) -> Message {
         self.within(kind | NESTED, fill)
     }
 
     /// Adds bytes as they are: a struct in front of nested attributes.
-    pub(crate) fn raw(mut self, bytes: &[u8]) -> Message {
+    pub fn raw(mut self, bytes: &[u8]) -> Message {
         self.0.extend_from_slice(bytes);
         self
     }
 
     /// Asks for an acknowledgement.
-    pub(crate) fn acknowledged(mut self) -> Message {
+    pub fn acknowledged(mut self) -> Message {
         self.0[6] |= ACK.to_ne_bytes()[0];
         self.0[7] |= ACK.to_ne_bytes()[1];
         self
     }
 
     /// The finished bytes.
-    pub(crate) fn finish(mut self, sequence: u32) -> Vec<u8> {
+    pub fn finish(mut self, sequence: u32) -> Vec<u8> {
         let length = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         self.0[0..4].copy_from_slice(&length.to_ne_bytes());
         self.0[8..12].copy_from_slice(&sequence.to_ne_bytes());
@@ -112,7 +112,7 @@ impl Message {
 }
 
 /// The attributes in `bytes`: kind without flags, and data. Ends at the first that is broken.
-pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16::from_ne_bytes(bytes.get(0..2)?.try_into().ok()?));
         let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);
@@ -123,12 +123,12 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
 }
 
 /// A `u32` in the host's byte order at the beginning of `bytes`.
-pub(crate) fn number(bytes: &[u8]) -> Option<u32> {
+pub fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(0..4)?.try_into().ok()?))
 }
 
 /// A text that may end with a NUL.
-pub(crate) fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

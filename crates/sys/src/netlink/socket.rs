@@ -14,20 +14,20 @@ use rustix::{
 use super::message::{HEADER, Message, number};
 
 /// How long an answer may take: the kernel answers at once or never.
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
 /// A socket of one network namespace: that of the thread that opened it.
 #[derive(Debug)]
-pub(crate) struct Socket(OwnedFd);
+pub struct Socket(OwnedFd);
 
 impl Socket {
     /// A socket for interfaces, addresses and routes.
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn route() -> Result<Socket, Errno> {
+    pub fn route() -> Result<Socket, Errno> {
         Socket::open(None)
     }
 
@@ -35,7 +35,7 @@ impl Socket {
     ///
     /// # Errors
     /// EPROTONOSUPPORT when the kernel has no nfnetlink.
-    pub(crate) fn netfilter() -> Result<Socket, Errno> {
+    pub fn netfilter() -> Result<Socket, Errno> {
         Socket::open(Some(NETFILTER))
     }
 
@@ -55,7 +55,7 @@ impl Socket {
     ///
     /// # Errors
     /// The first failure.
-    pub(crate) fn request(&self, messages: Vec<Message>) -> Result<(), Errno> {
+    pub fn request(&self, messages: Vec<Message>) -> Result<(), Errno> {
         let count = messages.len();
         let messages = messages.into_iter().map(Message::acknowledged).collect();
         self.send(messages)?;
@@ -78,7 +78,7 @@ impl Socket {
     ///
     /// # Errors
     /// The first failure; nothing of the batch has an effect then.
-    pub(crate) fn batch(&self, messages: Vec<Message>) -> Result<(), Errno> {
+    pub fn batch(&self, messages: Vec<Message>) -> Result<(), Errno> {
         let last = u32::try_from(messages.len().saturating_sub(1)).unwrap_or(0);
         self.send(messages)?;
         let (mut first, mut done) = (Ok(()), false);
@@ -100,7 +100,7 @@ impl Socket {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn ask(&self, message: Message, dump: bool) -> Result<Vec<Vec<u8>>, Errno> {
+    pub fn ask(&self, message: Message, dump: bool) -> Result<Vec<Vec<u8>>, Errno> {
         self.send(vec![message])?;
         let mut found = Vec::new();
         let (mut done, mut result) = (false, Ok(()));
