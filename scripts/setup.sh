@@ -9,10 +9,12 @@ die() { say "$*"; exit 1; }
 build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
 demo=(busybox-static iproute2)
 # procps: `ps`, for coffer-oci ps. fish, zsh: completions are tried in the shells themselves.
-test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh)
+# containerd: coffer-oci below its shim, with a daemon of the test's own.
+test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci containerd procps fish zsh)
 # Virtual machines: the emulator, strip, setpriv.
 test+=(qemu-system-x86 binutils util-linux)
-bench=("${build[@]}" "${demo[@]}" crun runc podman)
+# pkg-config: for youki's build. time: peak memory.
+bench=("${build[@]}" "${demo[@]}" crun runc podman pkg-config time)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;

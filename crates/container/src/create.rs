@@ -18,18 +18,33 @@ use crate::{
     cgroup::{Cgroup, container_device_rules},
     engine::Engine,
     home, hooks,
+    id::ContainerId,
     launch::{self, Answers, Opened, Streams},
     plan::{self, Options},
     request::{Container, CreateRequest, Gate, Process, Rootfs, Stdio},
-    seccomp,
+    seccomp, trace,
 };
 
 /// Version of the state that hooks read.
 const STATE_VERSION: &str = "1.0.2";
 
 pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Container, Error> {
-    let path = cgroup_path(&request);
+    let path = match request
+        .cgroup_path
+        .as_deref()
+        .filter(|path| !path.is_empty())
+    {
+        Some(path) if path.starts_with('/') => path.to_owned(),
+        Some(path) => format!("/{path}"),
+        None => cgroup_path(request.id, request.spec),
+    };
     let cgroup = Cgroup::create(&engine.host.hierarchy, &path)?;
+    trace::mark("cgroup made");
+    // Whatever is born in a frozen cgroup stops before it can answer.
+    if cgroup.was_joined() && cgroup.frozen()? {
+        cgroup.undo();
+        return Err(crate::exec::Error::FrozenCgroup(path).into());
+    }
     let fifo = match &request.gate {
         Gate::Fifo(path) => Some(path.clone()),
         Gate::None | Gate::Pipe => None,
@@ -61,23 +76,14 @@ pub(crate) fn remove_fifos(fifo: &Path) {
     }
 }
 
-fn cgroup_path(request: &CreateRequest<'_>) -> String {
-    let of_spec = || {
-        request
-            .spec
-            .linux
-            .as_ref()
-            .and_then(|l| l.cgroups_path.clone())
-    };
-    let path = request
-        .cgroup_path
-        .clone()
-        .or_else(of_spec)
-        .filter(|p| !p.is_empty());
-    match path {
-        Some(path) if path.starts_with('/') => path,
+/// The cgroup of a container: `linux.cgroupsPath`, or `/<id>` where a document names none.
+#[must_use]
+pub fn cgroup_path(id: &ContainerId, spec: &spec::Spec) -> String {
+    let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref());
+    match path.filter(|path| !path.is_empty()) {
+        Some(path) if path.starts_with('/') => path.to_owned(),
         Some(path) => format!("/{path}"),
-        None => format!("/{}", request.id),
+        None => format!("/{id}"),
     }
 }
 
@@ -219,6 +225,7 @@ fn in_cgroup(
         home,
     };
     let plan = plan::create(&engine.host.facts, spec, &options)?;
+    trace::mark("planned");
     for note in plan.notes() {
         tracing::warn!(container = %request.id, "{note}");
     }
@@ -229,7 +236,9 @@ fn in_cgroup(
     for warning in filter.iter().flat_map(|f| &f.warnings) {
         tracing::warn!(container = %request.id, "{warning}");
     }
+    trace::mark("filter compiled");
     cgroup.apply(&limits(linux))?;
+    trace::mark("limits set");
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),
         cgroup: Some(cgroup),
@@ -254,7 +263,12 @@ fn in_cgroup(
         &mut parent,
     )?;
     let (pid, pidfd) = launched.child.into_parts();
-    let waits = matches!(request.gate, Gate::Pipe);
+    let runs = matches!(request.gate, Gate::None);
+    let (gate, unrecorded) = match request.gate {
+        Gate::None => (None, None),
+        Gate::Pipe => (Some((launched.channel, plan)), None),
+        Gate::Fifo(_) => (None, Some(launched.channel)),
+    };
     let container = Container {
         id: request.id.clone(),
         init: Process {
@@ -263,7 +277,8 @@ fn in_cgroup(
             console: launched.console,
         },
         cgroup: cgroup.clone(),
-        gate: waits.then_some((launched.channel, plan)),
+        gate,
+        unrecorded,
         hooks: spec.hooks.clone().map(Box::new),
         state: state(
             request.id.as_str(),
@@ -273,7 +288,7 @@ fn in_cgroup(
             pid,
         ),
     };
-    if matches!(request.gate, Gate::None) {
+    if runs {
         container.poststart();
     }
     Ok(container)

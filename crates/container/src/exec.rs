@@ -27,12 +27,17 @@ pub enum Error {
     /// It is frozen: whatever entered it would stop before it could answer.
     #[error("cannot exec in a paused container: resume it first")]
     Paused,
+    /// A new container's cgroup was there before, and is frozen.
+    #[error(
+        "container's cgroup unexpectedly frozen: {0} exists already; thaw it, or choose another"
+    )]
+    FrozenCgroup(String),
 }
 
 impl Error {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotRunning | Self::Paused => ErrorKind::State,
+            Self::NotRunning | Self::Paused | Self::FrozenCgroup(_) => ErrorKind::State,
         }
     }
 }
@@ -64,7 +69,7 @@ pub(crate) fn exec(
     );
     // Everything by number so far was its: it still lives.
     running(pidfd)?;
-    if container.cgroup.frozen()? {
+    if !request.ignore_paused && container.cgroup.frozen()? {
         return Err(Error::Paused.into());
     }
     let (stdio, streams) = streams(request.stdio);

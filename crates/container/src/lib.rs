@@ -27,7 +27,9 @@ pub mod plan;
 mod request;
 pub mod seccomp;
 mod start;
+pub mod trace;
 
+pub use create::cgroup_path;
 pub use destroy::destroy;
 pub use engine::{CgroupManager, Engine, EngineOptions};
 pub use error::{Error, ErrorKind};

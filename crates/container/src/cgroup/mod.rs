@@ -15,6 +15,7 @@
 //! Paths count from the mount point of each hierarchy, whatever cgroup we sit in ourselves (see
 //! [`path`]). All paths hang off [`Hierarchy`], so tests run on a recorded tree in a directory.
 
+mod below;
 mod devices;
 mod error;
 mod file;
@@ -34,6 +35,6 @@ pub use hierarchy::{Hierarchy, Mount};
 pub use limits::cpu_weight;
 pub use oom::OomWatch;
 pub use stats::{
-    BlkioEntry, BlkioStats, CpuStats, MemoryStats, PidsStats, Pressure, PressureLine,
+    BlkioEntry, BlkioStats, CpuStats, CpusetStats, MemoryStats, PidsStats, Pressure, PressureLine,
     PressureStats, Stats, Usage,
 };

@@ -34,6 +34,7 @@ pub(super) fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, Error> {
         fds: &mut [],
         keep: &[channel],
         channel,
+        trace: &[],
     };
     let child = super::child::spawn(&mut plan, 0x1000_0000, None)?;
     drop(theirs);
