@@ -9,6 +9,8 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 # unit tests and the binaries under test share their artifacts.
 FAILPOINTS := --features coffer/failpoints,agent/failpoints
 TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
+# A youki to compare with: cargo install --locked --features v1 youki --version '^0.7', then
+# make bench YOUKI=PATH. Not by itself: its foreground run was seen to hang below a subreaper.
 # Root tests wait more than they compute.
 NEXTEST := cargo nextest run --workspace $(FAILPOINTS)
 
@@ -56,9 +58,9 @@ system: setup ## Only the whole-system tests (real daemon, real namespaces)
 	cargo build --workspace --bins $(FAILPOINTS)
 	COFFER_BIN_DIR=$(TEST_BINS) cargo nextest run -p system-tests
 
-bench: build ## coffer-oci against crun and runc, pod start through CRI
+bench: build ## coffer-oci against crun, runc and the kernel's own cost, pod start through CRI
 	@scripts/setup.sh bench
-	cargo run --release --locked -p bench
+	cargo run --release --locked -p bench -- $(if $(YOUKI),--youki $(YOUKI))
 
 fuzz: ## Feed hostile input to each reader of it, DURATION=60 s for each (KEEP=1: save what is new)
 	@scripts/setup.sh fuzz

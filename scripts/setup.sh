@@ -9,7 +9,8 @@ die() { say "$*"; exit 1; }
 build=(gcc libc6-dev libseccomp-dev protobuf-compiler)
 demo=(busybox-static iproute2)
 # procps: `ps`, for coffer-oci ps. fish, zsh: completions are tried in the shells themselves.
-test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh)
+# containerd: coffer-oci below its shim, with a daemon of the test's own.
+test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci containerd procps fish zsh)
 # A registry, and disks in files.
 test+=(docker-registry e2fsprogs)
 # Virtual machines: the emulator, strip, setpriv.
@@ -17,8 +18,9 @@ test+=(qemu-system-x86 binutils util-linux)
 # The bus on which a test plays systemd.
 test+=(dbus-daemon)
 # What the agent's network and storage calls are tried with.
-test+=(iptables e2fsprogs xfsprogs btrfs-progs erofs-utils)
-bench=("${build[@]}" "${demo[@]}" crun runc podman)
+test+=(iptables xfsprogs btrfs-progs erofs-utils)
+# pkg-config: for youki's build. time: peak memory.
+bench=("${build[@]}" "${demo[@]}" crun runc podman pkg-config time)
 fuzz=("${build[@]}" g++)
 
 case "${1:-}" in

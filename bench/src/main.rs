@@ -5,11 +5,12 @@
 //! bench launch                   a plan in a cloned child against a second start of the program
 //! bench join                     two ways into a control group
 //! bench seccomp                  a profile compiled, and from the cache
-//! bench oci                      coffer-oci run true against crun and runc
+//! bench oci                      coffer-oci against crun, runc, youki and the kernel's own cost
 //! bench cri                      a pod through CRI; memory with 20 pods; sizes of the programs
 //! bench cli                      what a person waits for: run, exec, ps, against podman
 //!   --bin DIR                    where coffer, coffer-agent and coffer-oci are (default: bin)
 //!   --coffer-oci PATH            another coffer-oci
+//!   --youki PATH                 compare with youki too
 //!   --rounds N                   default: 50
 //! ```
 //!
@@ -24,6 +25,9 @@ mod cri;
 mod join;
 mod launch;
 mod oci;
+mod oci_floor;
+mod oci_life;
+mod oci_size;
 mod seccomp;
 mod stats;
 mod table;
@@ -50,6 +54,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
     let mut words: Vec<String> = Vec::new();
     let mut bin = PathBuf::from("bin");
     let mut coffer_oci = None;
+    let mut youki = None;
     let mut rounds = 50;
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
@@ -57,6 +62,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
             Value(word) => words.push(word.string()?),
             Long("bin") => bin = args.value()?.into(),
             Long("coffer-oci") => coffer_oci = Some(PathBuf::from(args.value()?)),
+            Long("youki") => youki = Some(PathBuf::from(args.value()?)),
             Long("rounds") => rounds = args.value()?.parse()?,
             _ => return Err(arg.unexpected().into()),
         }
@@ -66,11 +72,11 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
     Ok(match what {
         launch::STAGE => return Err(launch::stage().into()),
         join::STAGE => join::stage(words.get(1..).unwrap_or_default(), rounds)?,
-        oci::STAGE => oci::report(&coffer_oci, rounds)?,
+        oci::STAGE => oci::report(&coffer_oci, youki.as_deref(), rounds)?,
         "launch" => launch::report(rounds)?,
         "join" => join::report(rounds)?,
         "seccomp" => seccomp::report(rounds)?,
-        "oci" => oci::report_privately(&coffer_oci, rounds)?,
+        "oci" => oci::report_privately(&coffer_oci, youki.as_deref(), rounds)?,
         cli::STAGE => cli::stage(&bin, rounds)?,
         "cri" => cri::report(&bin, rounds)?,
         "cli" => cli::report(&bin, rounds)?,
@@ -78,7 +84,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
             let mut out = launch::report(rounds)?;
             out += &join::report(rounds)?;
             out += &seccomp::report(rounds)?;
-            out += &oci::report_privately(&coffer_oci, rounds)?;
+            out += &oci::report_privately(&coffer_oci, youki.as_deref(), rounds)?;
             out += &cri::report(&bin, rounds)?;
             out += &cli::report(&bin, rounds)?;
             out

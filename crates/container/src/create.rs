@@ -19,11 +19,12 @@ use crate::{
     cgroup::{Cgroup, NewScope, container_device_rules},
     engine::Engine,
     home, hooks,
+    id::ContainerId,
     launch::{self, Answers, Opened, Streams, Waiter},
     net_device,
     plan::{self, Options},
     request::{Container, CreateRequest, Gate, Process, Rootfs, Stdio},
-    resctrl, seccomp,
+    resctrl, seccomp, trace,
 };
 
 /// Version of the state that hooks read.
@@ -33,13 +34,16 @@ pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Cont
     let (cgroup, waiter) = match &engine.systemd {
         Some(bus) => scope(engine, &request, bus)?,
         None => {
-            let path = cgroup_path(engine, &request);
+            let path = path_of(engine, &request);
             (make_cgroup(engine, request.spec, &path)?, None)
         }
     };
+    trace::mark("cgroup made");
     if let Err(error) = cgroup.refuse_frozen() {
         // Somebody else's, with whatever it holds, is left as it was.
-        if !cgroup.was_joined() {
+        if cgroup.was_joined() {
+            cgroup.undo();
+        } else {
             let _gone = cgroup.remove();
         }
         return Err(error.into());
@@ -145,28 +149,30 @@ fn beside_our_own(engine: &Engine, path: &str) -> Option<String> {
     Some(format!("{parent}/{path}"))
 }
 
-fn cgroup_path(engine: &Engine, request: &CreateRequest<'_>) -> String {
-    let of_spec = || {
-        request
-            .spec
-            .linux
-            .as_ref()
-            .and_then(|l| l.cgroups_path.clone())
-    };
-    let path = request
-        .cgroup_path
-        .clone()
-        .or_else(of_spec)
-        .filter(|p| !p.is_empty());
-    let path = path.unwrap_or_else(|| request.id.to_string());
-    if let Some(path) = beside_our_own(engine, &path) {
-        return path;
-    }
+/// The cgroup of a container: `linux.cgroupsPath`, or `/<id>` where a document names none.
+#[must_use]
+pub fn cgroup_path(id: &ContainerId, spec: &spec::Spec) -> String {
+    let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref());
+    absolute(path.filter(|path| !path.is_empty()).unwrap_or(id.as_str()))
+}
+
+fn absolute(path: &str) -> String {
     if path.starts_with('/') {
-        path
+        path.to_owned()
     } else {
         format!("/{path}")
     }
+}
+
+fn path_of(engine: &Engine, request: &CreateRequest<'_>) -> String {
+    let linux = request.spec.linux.as_ref();
+    let path = request
+        .cgroup_path
+        .as_deref()
+        .or_else(|| linux.and_then(|l| l.cgroups_path.as_deref()))
+        .filter(|path| !path.is_empty())
+        .unwrap_or(request.id.as_str());
+    beside_our_own(engine, path).unwrap_or_else(|| absolute(path))
 }
 
 pub(crate) fn state(
@@ -327,6 +333,7 @@ fn in_cgroup(
         },
     };
     let plan = plan::create(&engine.host.facts, spec, &options)?;
+    trace::mark("planned");
     for note in plan.notes() {
         tracing::warn!(container = %request.id, "{note}");
     }
@@ -337,6 +344,7 @@ fn in_cgroup(
     for warning in filter.iter().flat_map(|f| &f.warnings) {
         tracing::warn!(container = %request.id, "{warning}");
     }
+    trace::mark("filter compiled");
     let mut limits = limits(linux);
     if cgroup.is_none() || engine.host.facts.rootless {
         // Nobody to hold the rules; in its user namespace the container can't make nodes either.
@@ -348,6 +356,7 @@ fn in_cgroup(
         ..spec::LinuxResources::default()
     });
     cgroup.apply(&limits)?;
+    trace::mark("limits set");
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),
         cgroup: Some(cgroup),
@@ -384,7 +393,12 @@ fn in_cgroup(
         return Err(error.into());
     }
     let (pid, pidfd) = launched.child.into_parts();
-    let waits = matches!(request.gate, Gate::Pipe);
+    let runs = matches!(request.gate, Gate::None);
+    let (gate, unrecorded) = match request.gate {
+        Gate::None => (None, None),
+        Gate::Pipe => (Some((launched.channel, plan)), None),
+        Gate::Fifo(_) => (None, Some(launched.channel)),
+    };
     let container = Container {
         id: request.id.clone(),
         init: Process {
@@ -393,7 +407,8 @@ fn in_cgroup(
             console: launched.console,
         },
         cgroup: cgroup.clone(),
-        gate: waits.then_some((launched.channel, plan)),
+        gate,
+        unrecorded,
         hooks: spec.hooks.clone().map(Box::new),
         state: state(
             request.id.as_str(),
@@ -403,7 +418,7 @@ fn in_cgroup(
             pid,
         ),
     };
-    if matches!(request.gate, Gate::None) {
+    if runs {
         container.poststart();
     }
     Ok(container)

@@ -1,8 +1,22 @@
 //! destroy: what is left of a container goes.
 
-use crate::{Error, create::state, hooks, request::ContainerRef};
+use crate::{
+    Error,
+    cgroup::{self, Cgroup},
+    create::state,
+    hooks,
+    request::ContainerRef,
+};
 
 const SIGKILL: i32 = 9;
+
+fn end_all(cgroup: &Cgroup) -> Result<(), cgroup::Error> {
+    // A cgroup that was there before may hold others' processes.
+    if !cgroup.was_joined() {
+        cgroup.signal_all(SIGKILL)?;
+    }
+    cgroup.remove()
+}
 
 /// Kills what is left of the container, removes its cgroup, runs poststop hooks. What is gone
 /// already is fine. The first process is the caller's to reap.
@@ -15,16 +29,16 @@ pub fn destroy(container: &ContainerRef<'_>) -> Result<(), Error> {
         let _ = sys::pidfd::send_signal(pidfd, SIGKILL);
     }
     let cgroup = container.cgroup;
-    // A cgroup that was there before may hold others' processes.
-    let killed = if cgroup.was_joined() {
+    // Mostly nobody is left: then there is nobody to look for, in any of a dozen directories.
+    let removed = if cgroup.remove_if_idle() {
         Ok(())
     } else {
-        cgroup.signal_all(SIGKILL)
+        end_all(cgroup)
     };
     if let Err(e) = crate::resctrl::remove(container.spec, container.id.as_str()) {
         tracing::warn!(container = %container.id, error = &e as &dyn std::error::Error, "resctrl");
     }
-    let removed = killed.and_then(|()| cgroup.remove());
+    crate::trace::mark("cgroup removed");
     if let Some(h) = &container.spec.hooks {
         let state = state(
             container.id.as_str(),

@@ -89,7 +89,7 @@ pub(crate) fn exec(
     );
     // Everything by number so far was its: it still lives.
     running(pidfd)?;
-    if container.cgroup.frozen()? {
+    if !request.ignore_paused && container.cgroup.frozen()? {
         return Err(Error::Paused.into());
     }
     let (stdio, streams) = streams(request.stdio);

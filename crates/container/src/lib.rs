@@ -32,7 +32,9 @@ mod request;
 pub mod resctrl;
 pub mod seccomp;
 mod start;
+pub mod trace;
 
+pub use create::cgroup_path;
 pub use destroy::destroy;
 pub use engine::{CgroupManager, Engine, EngineOptions};
 pub use error::{Error, ErrorKind};

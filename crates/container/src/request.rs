@@ -47,6 +47,7 @@ pub enum Gate {
     Pipe,
     /// A fifo at this path, made by `create`; a byte written by [`crate::start_by_fifo`], from any
     /// process, opens the gate. A second fifo, `<path>.status`, carries a late failure back.
+    /// If we die before [`Container::recorded`], it exits.
     Fifo(PathBuf),
 }
 
@@ -94,6 +95,8 @@ pub struct ExecRequest<'a> {
     pub extra_env: Vec<String>,
     /// As in [`CreateRequest`].
     pub clamp_capabilities: bool,
+    /// Also in a frozen container: then it returns when somebody thaws that.
+    pub ignore_paused: bool,
 }
 
 /// A process of a container. The caller reaps it.
@@ -118,6 +121,8 @@ pub struct Container {
     pub cgroup: Cgroup,
     /// Open while it waits at the gate: the channel, and the plan that explains what comes.
     pub(crate) gate: Option<(crate::launch::Channel, crate::plan::Plan)>,
+    /// Open while it waits for [`Container::recorded`].
+    pub(crate) unrecorded: Option<crate::launch::Channel>,
     pub(crate) hooks: Option<Box<spec::Hooks>>,
     pub(crate) state: spec::State,
 }

@@ -21,6 +21,20 @@ use crate::{
 };
 
 impl Container {
+    /// Lets what waits at [`crate::Gate::Fifo`] outlive us: call it once others can find the
+    /// container. Until then the process ends with us.
+    ///
+    /// # Errors
+    /// The channel fails; the second time nothing happens.
+    pub fn recorded(&mut self) -> Result<(), Error> {
+        let Some(channel) = self.unrecorded.take() else {
+            return Ok(());
+        };
+        channel
+            .go()
+            .map_err(|e| launch::Error::io("let wait", "the container's process", e).into())
+    }
+
     /// Starts what waits at [`crate::Gate::Pipe`], then runs poststart hooks.
     ///
     /// # Errors
@@ -42,6 +56,7 @@ impl Container {
             }
             Some(_) => return Err(launch::Error::Protocol.into()),
         }
+        crate::trace::mark("the program runs");
         self.poststart();
         Ok(())
     }

@@ -276,6 +276,7 @@ fn exec_gets_a_terminal_too() {
         no_new_keyring: false,
         extra_env: vec![],
         clamp_capabilities: false,
+        ignore_paused: false,
     };
     let reference = live.container.as_ref(&spec, bundle.dir.path());
     let entered = common::engine().exec(&reference, request).unwrap();

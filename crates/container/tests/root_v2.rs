@@ -66,6 +66,8 @@ fn a_container_is_born_in_its_cgroup_and_entered_there() {
             no_new_keyring: false,
             extra_env: vec![],
             clamp_capabilities: false,
+            ignore_paused: false,
+            ignore_paused: false,
         };
         let process = engine
             .exec(&container.as_ref(&spec, bundle.dir.path()), request)

@@ -350,3 +350,14 @@ pub(crate) fn openat2_plain(path: CStr<'_>, flags: i32) -> Result<i32, Errno> {
     }
     .map(int)
 }
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub(crate) fn monotonic() -> u64 {
+    let mut time = [0_u64; 2];
+    // SAFETY: struct timespec is two 64-bit numbers, written by the kernel.
+    let _ = unsafe { sys!(SYS_clock_gettime, libc::CLOCK_MONOTONIC, time.as_mut_ptr()) };
+    let [seconds, nanoseconds] = time;
+    seconds
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(nanoseconds)
+}

@@ -1,5 +1,7 @@
 //! The interpreter: one step after the other, and what they leave for each other.
 
+use core::sync::atomic::Ordering;
+
 use crate::{
     LaunchPlan,
     calls::{self, CStr},
@@ -71,11 +73,15 @@ pub(crate) fn run(plan: &mut LaunchPlan<'_>, into_cgroup: bool) -> ! {
         program: Buffer::new(),
     };
     let steps = child.plan.steps;
+    let mut trace = child.plan.trace.iter();
     for step in steps {
         if let Err(fail) = steps::run(&mut child, *step) {
             #[expect(clippy::cast_sign_loss, reason = "error numbers are positive")]
             child.tell(Kind::Failed, fail.errno as u32, fail.act);
             calls::exit(1);
+        }
+        if let Some(time) = trace.next() {
+            time.store(calls::monotonic(), Ordering::Relaxed);
         }
         child.at = child.at.wrapping_add(1);
     }

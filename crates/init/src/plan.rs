@@ -7,6 +7,8 @@
 //! fds      [12, 13, 9, -1, …]                 Fd   = index; -1: filled in by a step
 //! ```
 
+use core::sync::atomic::AtomicU64;
+
 /// A NUL-terminated string: its offset into [`LaunchPlan::strings`]. Offset 0 is "none".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Str(pub u32);
@@ -303,7 +305,8 @@ pub enum Step {
     CloseOnExec {
         first: u32,
     },
-    /// Waits until the container is started; `fifo` NO_FD: by the parent on the channel.
+    /// Waits until the container is started; `fifo` NO_FD: by the parent on the channel. With a fifo
+    /// the parent first says that it has written down that we are here.
     AwaitStart {
         fifo: Fd,
         status: Fd,
@@ -348,6 +351,9 @@ pub struct LaunchPlan<'a> {
     pub keep: &'a [i32],
     /// The child's end of the channel.
     pub channel: i32,
+    /// Memory shared with the parent: when each step had been done (CLOCK_MONOTONIC, nanoseconds).
+    /// The last one, which becomes the program, has no time. Empty: nobody wants to know.
+    pub trace: &'a [AtomicU64],
 }
 
 impl LaunchPlan<'_> {

@@ -48,6 +48,7 @@ fn try_launch(strings: &[u8], words: &[Str], pointers: &mut [usize], filter: &[u
         fds: &mut [],
         keep: &[],
         channel: -1,
+        trace: &[],
     };
     launch(&mut plan, 0, -1).expect_err("it was started")
 }
@@ -76,6 +77,7 @@ fn flags_that_make_no_namespace_are_refused() {
         fds: &mut [],
         keep: &[],
         channel: -1,
+        trace: &[],
     };
     // CLONE_VM would share our memory with the child.
     assert_eq!(launch(&mut plan, 0x100, -1), Err(22));

@@ -18,11 +18,15 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Reads the bundle in a directory, by default the current one.
-    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, Error> {
+    /// Reads the bundle in a directory, by default the current one; the document is `config.json` in
+    /// it, or another file.
+    pub(crate) fn load(dir: Option<&Path>, config: Option<&Path>) -> Result<Self, Error> {
         let dir = dir.unwrap_or(Path::new("."));
         let path = fs::canonicalize(dir).map_err(Error::file("find the bundle", dir))?;
-        let file = path.join("config.json");
+        let file = match config {
+            None => path.join("config.json"),
+            Some(file) => std::path::absolute(file).map_err(Error::file("find", file))?,
+        };
         let text = fs::read(&file).map_err(Error::file("read the bundle's", &file))?;
         let spec = parse(&text).map_err(|source| Error::Document {
             path: file.clone(),

@@ -104,6 +104,8 @@ pub(crate) enum Error {
         id: String,
         source: Box<container::Error>,
     },
+    #[error("criu: {reason}; its log is {}", log.display())]
+    Criu { reason: String, log: PathBuf },
     #[error("control groups")]
     Cgroup(#[from] container::cgroup::Error),
     #[error("{0}")]

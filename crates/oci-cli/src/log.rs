@@ -29,9 +29,10 @@ pub(crate) enum Format {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Debug,
+    #[default]
     Warning,
     Error,
 }
@@ -51,7 +52,7 @@ impl Level {
 pub(crate) struct Log {
     file: Option<File>,
     format: Format,
-    debug: bool,
+    least: Level,
 }
 
 #[derive(Serialize)]
@@ -63,7 +64,7 @@ struct Line<'a> {
 
 impl Log {
     /// Opens the log; without a path messages go to stderr.
-    pub(crate) fn open(path: Option<&Path>, format: Format, debug: bool) -> Result<Self, Error> {
+    pub(crate) fn open(path: Option<&Path>, format: Format, least: Level) -> Result<Self, Error> {
         let file = path.map(|path| {
             let mut options = OpenOptions::new();
             // Appending writes of one line each do not mix with those of other processes.
@@ -75,13 +76,13 @@ impl Log {
         Ok(Self {
             file: file.transpose()?,
             format,
-            debug,
+            least,
         })
     }
 
     /// Whether messages of this level are written.
     pub(crate) fn wants(&self, level: Level) -> bool {
-        level != Level::Debug || self.debug
+        level >= self.least
     }
 
     /// Writes a message; one that cannot be written is dropped, there is nowhere to say so.

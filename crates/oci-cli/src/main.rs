@@ -12,11 +12,12 @@
 mod args;
 mod bundle;
 mod commands;
+mod descriptor_socket;
 mod error;
-mod events;
 mod inherited;
 mod log;
 mod messages;
+mod notices;
 mod record;
 mod signal;
 mod status;
@@ -28,7 +29,8 @@ use std::sync::Arc;
 
 use args::{Command, Global};
 use commands::{
-    create, delete, exec, features, freeze, kill, list, plan, ps, run, spec, start, state,
+    checkpoint, create, delete, events, exec, features, freeze, kill, list, plan, ps, restore, run,
+    spec, start, state, update,
 };
 use error::Error;
 use log::Log;
@@ -40,20 +42,28 @@ const EXEC_FAILED: i32 = 255;
 
 fn main() -> ExitCode {
     let (global, command) = args::parse(std::env::args_os().skip(1));
-    let log = match Log::open(global.log.as_deref(), global.log_format, global.debug) {
+    let log = match Log::open(global.log.as_deref(), global.log_format, global.log_level) {
         Ok(log) => Arc::new(log),
         Err(error) => {
             Log::default().fatal(&error.chain());
             return exit_code(FAILED);
         }
     };
-    events::send_to(&log);
+    notices::send_to(&log);
+    if global.trace {
+        container::trace::start();
+    }
     let failed = if matches!(command, Ok(Command::Exec(_))) {
         EXEC_FAILED
     } else {
         FAILED
     };
-    match command.and_then(|command| dispatch(&global, command, &log)) {
+    let ended = command.and_then(|command| dispatch(&global, command, &log));
+    if global.trace {
+        container::trace::mark("end");
+        eprint!("{}", container::trace::report());
+    }
+    match ended {
         Ok(code) => exit_code(code),
         Err(error) => {
             log.fatal(&error.chain());
@@ -82,13 +92,17 @@ fn dispatch(global: &Global, command: Command, log: &Log) -> Result<i32, Error> 
         Command::Kill(args) => kill::command(global, &args),
         Command::Delete(args) => delete::command(global, &args),
         Command::Spec(args) => spec::command(&args),
-        Command::Plan(bundle) => plan::command(global, bundle.as_deref()),
+        Command::Plan(args) => plan::command(global, &args),
         Command::List(args) => list::command(global, args, log),
         Command::Ps(args) => ps::command(global, &args),
         Command::Pause(id) => freeze::pause(global, &id),
         Command::Resume(id) => freeze::resume(global, &id),
+        Command::Update(args) => update::command(global, &args),
+        Command::Events(args) => events::command(global, &args),
+        Command::Checkpoint(args) => checkpoint::command(global, &args),
+        Command::Restore(args) => restore::command(global, &args),
         Command::Features => features::command(),
         Command::Version => commands::version(),
-        Command::Help(text) => commands::help(text),
+        Command::Print(text) => commands::text(&text),
     }
 }

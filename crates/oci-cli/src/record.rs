@@ -5,7 +5,9 @@
 //!  <root>/<id>          0700  locked (flock) while its container is created or deleted
 //!      exec.fifo              the gate of the waiting process; removed by start
 //!      exec.fifo.status       carries a late failure of that process back to start
-//!      state.json       0600  this record, written once, whole (temporary file and rename)
+//!      cgroup                 a link that names the cgroup, from before that is made
+//!      state.json       0600  this record, written whole (temporary file and rename), once and
+//!                             by each update
 //!  <root>/seccomp~      0700  compiled system call filters
 //! ```
 //! No file says whether the container runs: that is asked of the kernel, see [`crate::status`].
@@ -101,6 +103,11 @@ impl StateDir {
         self.path.join("exec.fifo")
     }
 
+    /// A file of ours beside the record.
+    pub(crate) fn file_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     fn file(&self) -> PathBuf {
         self.path.join("state.json")
     }
@@ -140,6 +147,19 @@ impl StateDir {
             uid: meta.uid(),
             mode,
         })
+    }
+
+    /// Writes down which cgroup is about to be made, so that one can be removed whose creator was
+    /// killed before it could write the record.
+    pub(crate) fn intend(&self, cgroup: &str) -> Result<(), Error> {
+        let path = self.file_of("cgroup");
+        std::os::unix::fs::symlink(cgroup, &path).map_err(Error::file("make", &path))
+    }
+
+    /// The cgroup of [`StateDir::intend`].
+    pub(crate) fn intended(&self) -> Option<String> {
+        let target = fs::read_link(self.file_of("cgroup")).ok()?;
+        target.into_os_string().into_string().ok()
     }
 
     /// Locks the directory against other commands that change the container as a whole.

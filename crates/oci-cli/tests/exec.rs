@@ -119,7 +119,11 @@ fn failures_name_the_program() {
     oci.run(&["exec", "--cap", "CAP_FLY", &id, "true"])
         .fails(255, &["CAP_FLY"]);
     oci.run(&["exec", "--cgroup", "x", &id, "true"])
-        .fails(255, &["--cgroup is not supported"]);
+        .fails(255, &["/x does not exist"]);
+    oci.run(&["exec", "--cgroup", "../x", &id, "true"])
+        .fails(255, &["'.' and '..' are not allowed"]);
+    oci.run(&["exec", "--cgroup", "moon:x", &id, "true"])
+        .fails(255, &["/x does not exist"]);
 }
 
 #[test]
@@ -135,4 +139,58 @@ fn many_at_a_time() {
             });
         }
     });
+}
+
+#[test]
+fn a_cgroup_below_the_containers() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("below", &bundle);
+    let hierarchy = container::cgroup::Hierarchy::probe().expect("cgroups");
+    let cgroup = container::cgroup::Cgroup::open(&hierarchy, &id).expect("the container's");
+    container::cgroup::Cgroup::create(&hierarchy, &format!("{id}/sub")).expect("one below");
+    let places = |options: &[&str]| {
+        let mut line = vec!["exec"];
+        line.extend(options);
+        // Without a cgroup namespace of its own it would see where it is from outside.
+        line.extend([id.as_str(), "cat", "/proc/self/cgroup"]);
+        oci.run(&line).succeeds().stdout
+    };
+    // A hierarchy that somebody mounts elsewhere is none of ours.
+    let known = cgroup.paths();
+    let ours = |line: &&str| {
+        let names = line.split(':').nth(1).unwrap_or_default();
+        names.split(',').any(|name| known.contains_key(name))
+    };
+    let all = places(&["--cgroup", "sub"]);
+    let inside = all.lines().filter(ours).all(|line| line.ends_with("/sub"));
+    assert!(inside, "{all}");
+    assert!(places(&[]).lines().all(|line| line.ends_with('/')));
+    if !cgroup.is_v2() {
+        let one = places(&["--cgroup", "pids:/sub"]);
+        let (inside, outside): (Vec<_>, Vec<_>) = one.lines().partition(|l| l.ends_with("/sub"));
+        assert!(inside.len() == 1 && inside[0].contains("pids"), "{one}");
+        assert!(!outside.is_empty());
+    }
+}
+
+#[test]
+fn a_paused_container_is_entered_when_it_may_wait() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("paused", &bundle);
+    oci.run(&["pause", &id]).succeeds();
+    oci.run(&["exec", &id, "true"]).fails(
+        255,
+        &["cannot exec in a paused container", "--ignore-paused"],
+    );
+    let mut waiting = oci
+        .command(&["exec", "--ignore-paused", &id, "sh", "-c", "exit 7"])
+        .spawn()
+        .expect("starts");
+    common::eventually("it is in the frozen cgroup", || {
+        let pids = oci.run(&["ps", "-f", "json", &id]).succeeds().stdout;
+        pids.contains(',')
+    });
+    assert!(waiting.try_wait().expect("wait").is_none());
+    oci.run(&["resume", &id]).succeeds();
+    assert_eq!(common::finish(&mut waiting), 7);
 }

@@ -95,6 +95,21 @@ impl Podman {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// What the kernel holds a container to.
+    fn memory_limit(&self, name: &str) -> String {
+        let pid = self.succeeds(&["inspect", "-f", "{{.State.Pid}}", name]);
+        let pid = pid.trim().parse().expect("a pid");
+        let hierarchy = container::cgroup::Hierarchy::probe().expect("cgroups");
+        let cgroup = container::cgroup::Cgroup::of_process(&hierarchy, pid).expect("its cgroup");
+        let paths = cgroup.paths();
+        let file = match paths.get("memory") {
+            Some(dir) => dir.join("memory.limit_in_bytes"),
+            None => paths[""].join("memory.max"),
+        };
+        let text = std::fs::read_to_string(file).expect("a limit");
+        text.trim().to_owned()
+    }
+
     /// `podman run` of the root filesystem with what this machine and the test need.
     fn run(&self, name: &str, options: &[&str], args: &[&str]) -> Output {
         let (name, rootfs) = (self.name(name), self.rootfs());
@@ -245,5 +260,17 @@ fn pause_limits_and_stats() {
         "paused\n"
     );
     podman.succeeds(&["unpause", &name]);
+    let format = ["--no-stream", "--format", "{{.PIDs}} {{.MemUsageBytes}}"];
+    let mut words = vec!["stats"];
+    words.extend(format);
+    words.push(&name);
+    let stats = podman.succeeds(&words);
+    assert!(
+        stats.starts_with("1 ") && stats.contains("/ 64MiB"),
+        "{stats}"
+    );
+    podman.succeeds(&["update", "--memory", "32m", "--cpus", "0.5", &name]);
+    // podman's own figures go on telling the limit of its start.
+    assert_eq!(podman.memory_limit(&name), "33554432");
     podman.succeeds(&["rm", "--force", "--time", "0", &name]);
 }

@@ -28,6 +28,11 @@ fn path(bundle: &Bundle) -> &str {
 
 /// The descriptor that one connection to the socket brings.
 fn receive(listener: &UnixListener) -> OwnedFd {
+    receive_named(listener).1
+}
+
+/// The descriptor, and the name that comes with it.
+fn receive_named(listener: &UnixListener) -> (String, OwnedFd) {
     let (stream, _) = listener.accept().expect("a connection");
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -48,7 +53,8 @@ fn receive(listener: &UnixListener) -> OwnedFd {
         })
         .collect();
     assert_eq!(fds.len(), 1);
-    fds.remove(0)
+    let name = String::from_utf8_lossy(&name[..got.bytes]).into_owned();
+    (name, fds.remove(0))
 }
 
 /// All that a terminal's other side writes until it is closed.
@@ -219,4 +225,56 @@ fn our_own_terminal_is_raw_meanwhile_and_the_size_is_passed_on() {
         .expect("modes")
         .local_modes;
     assert_eq!(before, after, "the terminal is as it was");
+}
+
+#[test]
+fn a_pidfd_goes_to_its_socket() {
+    let oci = Oci::new();
+    let bundle = common::sleeper();
+    let socket = oci.dir().join("pidfd.sock");
+    let listener = UnixListener::bind(&socket).expect("binds");
+    let socket = socket.to_str().expect("UTF-8");
+    let id = oci.id("pidfd");
+    let of = |fd: &OwnedFd| {
+        use std::os::fd::AsRawFd;
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+        let info = info.expect("fdinfo");
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+        pid.expect("a pidfd").trim().to_owned()
+    };
+    oci.detached(&["create", "--pidfd-socket", socket, "-b", path(&bundle), &id])
+        .succeeds();
+    let (name, pidfd) = receive_named(&listener);
+    assert_eq!(name, "standard");
+    assert_eq!(of(&pidfd), oci.state(&id)["pid"].to_string());
+    oci.run(&["start", &id]).succeeds();
+    let pid_file = oci.dir().join("pid");
+    let file = pid_file.to_str().expect("UTF-8");
+    oci.detached(&[
+        "exec",
+        "-d",
+        "--pid-file",
+        file,
+        "--pidfd-socket",
+        socket,
+        &id,
+        "sleep",
+        "100",
+    ])
+    .succeeds();
+    let (name, pidfd) = receive_named(&listener);
+    assert_eq!(name, "setns");
+    assert_eq!(
+        of(&pidfd),
+        std::fs::read_to_string(&pid_file).expect("the pid file")
+    );
+    oci.run(&[
+        "run",
+        "--pidfd-socket",
+        "/nowhere/socket",
+        "-b",
+        path(&bundle),
+        &oci.id("no"),
+    ])
+    .fails(1, &["/nowhere/socket"]);
 }

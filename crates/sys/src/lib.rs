@@ -20,6 +20,7 @@ pub mod process;
 pub mod program;
 pub mod rusage;
 pub mod self_exe;
+pub mod shared_words;
 pub mod signal_fd;
 pub mod socket;
 pub mod thread;

@@ -147,6 +147,7 @@ pub(crate) async fn spawn(
             no_new_keyring: false,
             extra_env: Vec::new(),
             clamp_capabilities: false,
+            ignore_paused: false,
         };
         sys::failpoint!("agent.exec.before");
         let started = container.with_core(|core| engine.exec(core, request))?;

@@ -11,11 +11,18 @@ use super::error::Error;
 
 /// Reads a whole control file.
 pub(super) fn read(path: &Path) -> Result<String, Error> {
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|mut f| f.read_to_string(&mut text))
-        .map_err(|e| Error::file("read", path, e))?;
-    Ok(text)
+    // The kernel tells no size, so a growing buffer would begin with 32 bytes: two calls for most
+    // files instead of eight.
+    let mut bytes = [0; 4096];
+    let whole = File::open(path).and_then(|mut file| {
+        let n = file.read(&mut bytes)?;
+        let mut text = bytes[..n].to_vec();
+        if n > 0 {
+            file.read_to_end(&mut text)?;
+        }
+        String::from_utf8(text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    });
+    whole.map_err(|e| Error::file("read", path, e))
 }
 
 /// Reads a control file that older kernels or other configurations lack.

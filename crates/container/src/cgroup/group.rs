@@ -266,6 +266,28 @@ impl Cgroup {
         first_error.map_or(Ok(()), Err)
     }
 
+    /// Removes the cgroup, and the parents that were made for it, if nobody is in it: one call in each
+    /// hierarchy. False if somebody is, or if it was there before us; the freezer, which killing needs,
+    /// is still there then.
+    pub fn remove_if_idle(&self) -> bool {
+        if self.was_joined() {
+            return false;
+        }
+        let freezes = |dir: &&Dir| dir.controllers.iter().any(|name| name == "freezer");
+        let (last, first): (Vec<&Dir>, Vec<&Dir>) = self.dirs.iter().partition(freezes);
+        for dir in first.into_iter().chain(last) {
+            match fs::remove_dir(&dir.path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return false,
+                _ => {}
+            }
+        }
+        for parent in self.made_parents.iter().rev() {
+            // In use by others: theirs to remove.
+            let _in_use = fs::remove_dir(parent);
+        }
+        true
+    }
+
     /// The v1 directory of a controller, or the cgroup2 one where there is no v1.
     pub(super) fn dir_of(&self, controller: &str) -> Option<&Dir> {
         self.dirs.iter().find(|d| match d.version {
@@ -281,6 +303,10 @@ impl Cgroup {
 
     pub(super) fn dirs(&self) -> &[Dir] {
         &self.dirs
+    }
+
+    pub(super) fn dirs_mut(&mut self) -> &mut [Dir] {
+        &mut self.dirs
     }
 
     /// True where cgroup2 is all there is.
@@ -308,6 +334,11 @@ impl Cgroup {
             made_parents: Vec::new(),
             unit: None,
         })
+    }
+
+    /// Takes back [`Cgroup::create`]: removes what that made and is empty, and nothing that was there.
+    pub fn undo(&self) {
+        self.undo_create(self.dirs.len());
     }
 
     /// Takes back a creation that failed at directory `failed`; its own error is what matters.
@@ -429,22 +460,28 @@ pub(super) fn enable_controllers(parent: &Path, only: Option<&str>) {
 
 /// v1: gives `path` its parent's cpus and mems where it has none, from the top down.
 fn inherit_cpuset(dir: &Dir, path: &Path) -> Result<(), Error> {
-    let empty = |file: &Path| Ok::<_, Error>(file::read(file)?.trim().is_empty());
-    let (cpus, mems) = (path.join("cpuset.cpus"), path.join("cpuset.mems"));
-    if path == dir.mount.point || (!empty(&cpus)? && !empty(&mems)?) {
+    if path == dir.mount.point {
+        return Ok(());
+    }
+    let mut empty = Vec::new();
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let target = path.join(name);
+        if file::read(&target)?.trim().is_empty() {
+            empty.push(target);
+        }
+    }
+    if empty.is_empty() {
         return Ok(());
     }
     let Some(parent) = path.parent() else {
         return Ok(());
     };
     inherit_cpuset(dir, parent)?;
-    for target in [cpus, mems] {
-        if empty(&target)? {
-            let name = target.file_name().unwrap_or_default();
-            let value = file::read(&parent.join(name))?;
-            file::write(&target, value.trim())
-                .map_err(|e| Error::file("copy the parent's cpuset to", &target, e))?;
-        }
+    for target in empty {
+        let name = target.file_name().unwrap_or_default();
+        let value = file::read(&parent.join(name))?;
+        file::write(&target, value.trim())
+            .map_err(|e| Error::file("copy the parent's cpuset to", &target, e))?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@
 //! Paths count from the mount point of each hierarchy, whatever cgroup we sit in ourselves (see
 //! [`path`]). All paths hang off [`Hierarchy`], so tests run on a recorded tree in a directory.
 
+mod below;
 mod devices;
 mod error;
 mod file;
@@ -37,7 +38,7 @@ pub use hierarchy::{Hierarchy, Mount};
 pub use limits::cpu_weight;
 pub use oom::OomWatch;
 pub use stats::{
-    BlkioEntry, BlkioStats, CpuStats, MemoryStats, PidsStats, Pressure, PressureLine,
+    BlkioEntry, BlkioStats, CpuStats, CpusetStats, MemoryStats, PidsStats, Pressure, PressureLine,
     PressureStats, Stats, Usage,
 };
 pub use systemd::Unit;

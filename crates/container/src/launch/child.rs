@@ -81,6 +81,8 @@ pub(crate) fn launch(
         }
     }
     let mut pointers = vec![0; plan.words.len()];
+    let trace = crate::trace::child(plan);
+    crate::trace::mark("sources opened");
     let mut child = {
         let mut numbers = fds.numbers.clone();
         let mut launch_plan = LaunchPlan {
@@ -93,11 +95,16 @@ pub(crate) fn launch(
             fds: &mut numbers,
             keep: &keep,
             channel: theirs.as_raw_fd(),
+            trace: trace
+                .as_ref()
+                .map(|times| times.words())
+                .unwrap_or_default(),
         };
         let _open = (from.foreign_proc && plan.id_maps.is_some()).then(Dumpable::new);
         spawn(&mut launch_plan, plan.namespaces, into_cgroup)?
     };
     drop(theirs);
+    crate::trace::mark("cloned");
     let mut console = None;
     let setgroups = from.setgroups;
     match converse(
@@ -109,11 +116,14 @@ pub(crate) fn launch(
         answers,
         &mut console,
     ) {
-        Ok(()) => Ok(Launched {
-            child,
-            console,
-            channel,
-        }),
+        Ok(()) => {
+            crate::trace::mark("the child is ready");
+            Ok(Launched {
+                child,
+                console,
+                channel,
+            })
+        }
         Err(Ending::Said(error)) => {
             drop(channel);
             child.end();

@@ -161,7 +161,8 @@ impl<'a> Live<'a> {
         stdio: Stdio,
         gate: Gate,
     ) -> Result<Self, Error> {
-        let container = engine().create(bundle.request(spec, stdio, gate))?;
+        let mut container = engine().create(bundle.request(spec, stdio, gate))?;
+        container.recorded()?;
         Ok(Self {
             container,
             spec,
@@ -202,6 +203,7 @@ impl<'a> Live<'a> {
             no_new_keyring: false,
             extra_env: Vec::new(),
             clamp_capabilities: false,
+            ignore_paused: false,
         };
         let reference = self.container.as_ref(self.spec, &self.bundle);
         let process = engine().exec(&reference, request)?;

@@ -131,13 +131,32 @@ pub(super) fn close_on_exec(first: u32) -> Result<(), Fail> {
     Ok(())
 }
 
+/// Gives back what the parent, and our steps so far, once needed of the stack: a container may wait for
+/// hours. Pages below this frame hold nothing; what lies below the stack itself is passed over.
+fn drop_stack_below(here: *const u8) {
+    const PAGE: usize = 4096;
+    const LENGTH: usize = 64 * PAGE;
+    let page = here.expose_provenance() & !(PAGE - 1);
+    // A page between, for this call's own frame and for what the compiler keeps below the pointer.
+    let start = page.wrapping_sub(PAGE).wrapping_sub(LENGTH);
+    // SAFETY: everything below the frames in use is dead: all signals are blocked, so no handler runs
+    // there, and calls to come find fresh pages of zeros.
+    let _ = unsafe { sys!(SYS_madvise, start, LENGTH, libc::MADV_DONTNEED) };
+}
+
 pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result<(), Fail> {
     c.tell(Kind::Ready, 0, Act::Itself);
     if fifo == NO_FD {
         return c.wait_for_parent();
     }
+    // A parent that dies before it has written down that we are here must not leave us behind.
+    c.wait_for_parent()?;
     let (fifo, status) = (c.fd(fifo), c.fd(status));
+    // Who made us may be gone from here on; who starts us reads the status.
+    calls::close(c.plan.channel);
+    c.report = status;
     let mut byte = [0_u8; 1];
+    drop_stack_below(byte.as_ptr());
     loop {
         // SAFETY: one byte of room.
         match unsafe { sys!(SYS_read, fifo, byte.as_mut_ptr(), 1_usize) } {
@@ -152,9 +171,6 @@ pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result
             Err(errno) => return Err(errno.into()),
         }
     }
-    // Who made us may be gone; who starts us reads here.
-    calls::close(c.plan.channel);
-    c.report = status;
     // They do not know the steps before: the next is number 0.
     c.at = u32::MAX;
     Ok(())

@@ -1,11 +1,15 @@
-//! The commands, and those of them whose options are few.
+//! The commands: what was said, as one structure each.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use lexopt::Arg::{Long, Short, Value};
-use lexopt::{Parser, ValueExt};
+use lexopt::Parser;
 
-use super::{Create, Exec, Run, create, exec, flag, help, only_id, required};
+use super::said::Said;
+use super::table::Verb;
+use super::update::{self, Update};
+use super::verbs::VERBS;
+use super::{completion, duration, help};
 use crate::error::Error;
 
 /// What is to be done.
@@ -19,14 +23,71 @@ pub(crate) enum Command {
     Delete(Delete),
     Exec(Box<Exec>),
     Spec(Spec),
-    Plan(Option<PathBuf>),
+    Plan(Plan),
     List(List),
     Ps(Ps),
     Pause(String),
     Resume(String),
+    Update(Box<Update>),
+    Events(Events),
+    Checkpoint(Box<Checkpoint>),
+    Restore(Box<Restore>),
     Features,
     Version,
-    Help(&'static str),
+    /// A text made of the table: help, the manual page, a completion script.
+    Print(String),
+}
+
+/// `create`, and what `run` shares with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Create {
+    pub(crate) id: String,
+    /// The current directory when absent.
+    pub(crate) bundle: Option<PathBuf>,
+    /// `config.json` of the bundle when absent.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) console_socket: Option<PathBuf>,
+    pub(crate) pidfd_socket: Option<PathBuf>,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) no_pivot: bool,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) preserve_fds: u32,
+}
+
+/// `run`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) create: Create,
+    pub(crate) detach: bool,
+    pub(crate) keep: bool,
+    pub(crate) no_subreaper: bool,
+}
+
+/// `exec`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Exec {
+    pub(crate) id: String,
+    pub(crate) console_socket: Option<PathBuf>,
+    pub(crate) pidfd_socket: Option<PathBuf>,
+    pub(crate) cwd: Option<String>,
+    pub(crate) env: Vec<String>,
+    pub(crate) tty: bool,
+    pub(crate) user: Option<String>,
+    pub(crate) additional_gids: Vec<u32>,
+    /// File with a process document instead of the words.
+    pub(crate) process: Option<PathBuf>,
+    pub(crate) detach: bool,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) process_label: Option<String>,
+    pub(crate) apparmor: Option<String>,
+    pub(crate) no_new_privs: bool,
+    pub(crate) cap: Vec<String>,
+    pub(crate) preserve_fds: u32,
+    /// `[controller:]path`, below the container's cgroup.
+    pub(crate) cgroup: Vec<String>,
+    pub(crate) ignore_paused: bool,
+    /// Program and arguments.
+    pub(crate) args: Vec<String>,
 }
 
 /// `kill`.
@@ -48,7 +109,15 @@ pub(crate) struct Delete {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Spec {
     pub(crate) bundle: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     pub(crate) rootless: bool,
+}
+
+/// `plan`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) bundle: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// How lists are printed.
@@ -75,150 +144,274 @@ pub(crate) struct Ps {
     pub(crate) args: Vec<String>,
 }
 
+/// `events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Events {
+    pub(crate) id: String,
+    pub(crate) interval: Duration,
+    /// The figures once, and no more.
+    pub(crate) stats: bool,
+}
+
+/// What `checkpoint` and `restore` tell criu alike.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Criu {
+    pub(crate) image_path: Option<PathBuf>,
+    pub(crate) work_path: Option<PathBuf>,
+    pub(crate) tcp_established: bool,
+    pub(crate) ext_unix_sk: bool,
+    pub(crate) shell_job: bool,
+    pub(crate) file_locks: bool,
+    pub(crate) manage_cgroups: Option<String>,
+    pub(crate) empty_ns: Vec<String>,
+    pub(crate) auto_dedup: bool,
+    pub(crate) lazy_pages: bool,
+}
+
+/// `checkpoint`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) id: String,
+    pub(crate) criu: Criu,
+    pub(crate) parent_path: Option<PathBuf>,
+    pub(crate) leave_running: bool,
+    pub(crate) pre_dump: bool,
+    pub(crate) link_remap: bool,
+    pub(crate) tcp_skip_in_flight: bool,
+    pub(crate) page_server: Option<String>,
+    pub(crate) status_fd: Option<i32>,
+}
+
+/// `restore`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Restore {
+    pub(crate) create: Create,
+    pub(crate) criu: Criu,
+    pub(crate) detach: bool,
+    pub(crate) keep: bool,
+    pub(crate) lsm_profile: Option<String>,
+    pub(crate) lsm_mount_context: Option<String>,
+}
+
 pub(super) fn parse(name: &str, parser: &mut Parser) -> Result<Command, Error> {
     match name {
-        "create" => create::create(parser),
-        "run" => create::run(parser),
-        "exec" => exec::parse(parser),
-        "start" => id_only(parser, help::START, Command::Start),
-        "state" => id_only(parser, help::STATE, Command::State),
-        "pause" => id_only(parser, help::PAUSE, Command::Pause),
-        "resume" => id_only(parser, help::RESUME, Command::Resume),
-        "kill" => kill(parser),
-        "delete" => delete(parser),
-        "spec" => spec(parser),
-        "plan" => plan(parser),
-        "list" => list(parser),
-        "ps" => ps(parser),
-        "features" => none(parser, help::FEATURES, Command::Features),
-        "version" => none(parser, help::GLOBAL, Command::Version),
-        "help" => Ok(Command::Help(help::GLOBAL)),
-        "update" | "events" | "checkpoint" | "restore" => Err(Error::Unsupported {
-            flag: format!("the command {name:?}"),
-            reason: "this version cannot do it yet",
+        "help" => return Ok(Command::Print(help::global())),
+        "version" => return Ok(Command::Version),
+        _ => {}
+    }
+    let verb = VERBS
+        .iter()
+        .find(|verb| verb.name == name)
+        .ok_or_else(|| Error::Usage(format!("unknown command {name:?}")))?;
+    let said = Said::read(verb, parser)?;
+    if said.help {
+        return Ok(Command::Print(help::of(verb)));
+    }
+    meant(verb, said)
+}
+
+fn meant(verb: &Verb, mut said: Said) -> Result<Command, Error> {
+    let said = &mut said;
+    Ok(match verb.name {
+        "create" => Command::Create(create(said)?),
+        "run" => Command::Run(Run {
+            create: create(said)?,
+            detach: said.on("detach"),
+            keep: said.on("keep"),
+            no_subreaper: said.on("no-subreaper"),
         }),
-        other => Err(Error::Usage(format!("unknown command {other:?}"))),
-    }
-}
-
-fn id_only(
-    parser: &mut Parser,
-    help: &'static str,
-    command: fn(String) -> Command,
-) -> Result<Command, Error> {
-    let mut id = None;
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("help") | Short('h') => return Ok(Command::Help(help)),
-            Value(word) => only_id(&mut id, word)?,
-            other => return Err(other.unexpected().into()),
+        "exec" => Command::Exec(Box::new(exec(said)?)),
+        "start" => Command::Start(said.id()?),
+        "state" => Command::State(said.id()?),
+        "pause" => Command::Pause(said.id()?),
+        "resume" => Command::Resume(said.id()?),
+        "kill" => {
+            let (id, mut words) = said.id_and(1)?;
+            Command::Kill(Kill {
+                id,
+                signal: words.pop(),
+                all: said.on("all"),
+            })
         }
-    }
-    required(id).map(command)
-}
-
-fn none(parser: &mut Parser, help: &'static str, command: Command) -> Result<Command, Error> {
-    match parser.next()? {
-        None => Ok(command),
-        Some(Long("help") | Short('h')) => Ok(Command::Help(help)),
-        Some(other) => Err(other.unexpected().into()),
-    }
-}
-
-fn kill(parser: &mut Parser) -> Result<Command, Error> {
-    let (mut kill, mut id) = (Kill::default(), None);
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("help") | Short('h') => return Ok(Command::Help(help::KILL)),
-            Long("all") | Short('a') => kill.all = flag(parser)?,
-            Value(word) if id.is_none() => id = Some(word.string()?),
-            Value(word) => only_id(&mut kill.signal, word)?,
-            other => return Err(other.unexpected().into()),
+        "delete" => Command::Delete(Delete {
+            id: said.id()?,
+            force: said.on("force"),
+        }),
+        "list" => {
+            said.words(0)?;
+            Command::List(List {
+                format: format(said)?,
+                quiet: said.on("quiet"),
+            })
         }
-    }
-    kill.id = required(id)?;
-    Ok(Command::Kill(kill))
-}
-
-fn delete(parser: &mut Parser) -> Result<Command, Error> {
-    let (mut delete, mut id) = (Delete::default(), None);
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("help") | Short('h') => return Ok(Command::Help(help::DELETE)),
-            Long("force") | Short('f') => delete.force = flag(parser)?,
-            Value(word) => only_id(&mut id, word)?,
-            other => return Err(other.unexpected().into()),
+        "ps" => {
+            let (id, args) = said.id_and(usize::MAX)?;
+            let format = format(said)?;
+            Command::Ps(Ps { id, format, args })
         }
-    }
-    delete.id = required(id)?;
-    Ok(Command::Delete(delete))
-}
-
-fn spec(parser: &mut Parser) -> Result<Command, Error> {
-    let mut spec = Spec::default();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("help") | Short('h') => return Ok(Command::Help(help::SPEC)),
-            Long("bundle") | Short('b') => spec.bundle = Some(parser.value()?.into()),
-            Long("rootless") => spec.rootless = flag(parser)?,
-            other => return Err(other.unexpected().into()),
+        "update" => Command::Update(Box::new(update::parse(said)?)),
+        "events" => Command::Events(Events {
+            id: said.id()?,
+            interval: duration::parse(said.text("interval")?.as_deref().unwrap_or("5s"))?,
+            stats: said.on("stats"),
+        }),
+        "checkpoint" => Command::Checkpoint(Box::new(checkpoint(said)?)),
+        "restore" => Command::Restore(Box::new(Restore {
+            criu: criu(said)?,
+            create: create(said)?,
+            detach: said.on("detach"),
+            keep: said.on("keep"),
+            lsm_profile: said.text("lsm-profile")?,
+            lsm_mount_context: said.text("lsm-mount-context")?,
+        })),
+        "spec" => {
+            said.words(0)?;
+            Command::Spec(Spec {
+                bundle: said.path("bundle"),
+                config: said.path("config"),
+                rootless: said.on("rootless"),
+            })
         }
-    }
-    Ok(Command::Spec(spec))
-}
-
-fn plan(parser: &mut Parser) -> Result<Command, Error> {
-    let mut bundle: Option<PathBuf> = None;
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("help") | Short('h') => return Ok(Command::Help(help::PLAN)),
-            Long("bundle") | Short('b') => bundle = Some(parser.value()?.into()),
-            Value(word) if bundle.is_none() => bundle = Some(word.into()),
-            other => return Err(other.unexpected().into()),
+        "plan" => Command::Plan(Plan {
+            bundle: said
+                .words(1)?
+                .pop()
+                .map(PathBuf::from)
+                .or(said.path("bundle")),
+            config: said.path("config"),
+        }),
+        "completion" => Command::Print(completion::script(said.words(1)?.pop().as_deref())?),
+        "man" => {
+            said.words(0)?;
+            Command::Print(super::man::page())
         }
-    }
-    Ok(Command::Plan(bundle))
+        _ => {
+            said.words(0)?;
+            Command::Features
+        }
+    })
 }
 
-fn list_format(parser: &mut Parser) -> Result<ListFormat, Error> {
-    match parser.value()?.string()?.as_str() {
-        "table" => Ok(ListFormat::Table),
-        "json" => Ok(ListFormat::Json),
-        other => Err(Error::Usage(format!(
+fn create(said: &mut Said) -> Result<Create, Error> {
+    Ok(Create {
+        id: said.id()?,
+        bundle: said.path("bundle"),
+        config: said.path("config"),
+        console_socket: said.path("console-socket"),
+        pidfd_socket: said.path("pidfd-socket"),
+        pid_file: said.path("pid-file"),
+        no_pivot: said.on("no-pivot"),
+        no_new_keyring: said.on("no-new-keyring"),
+        preserve_fds: said.number("preserve-fds")?.unwrap_or(0),
+    })
+}
+
+fn exec(said: &mut Said) -> Result<Exec, Error> {
+    let (id, args) = said.id_and(usize::MAX)?;
+    let process = said.path("process");
+    match (&process, args.is_empty()) {
+        (None, true) => Err(Error::Usage("exec needs a program or --process".to_owned())),
+        (Some(_), false) => Err(Error::Usage(
+            "exec takes a program or --process, not both".to_owned(),
+        )),
+        _ => Ok(()),
+    }?;
+    Ok(Exec {
+        id,
+        console_socket: said.path("console-socket"),
+        pidfd_socket: said.path("pidfd-socket"),
+        cwd: said.text("cwd")?,
+        env: said.all("env")?,
+        tty: said.on("tty"),
+        user: said.text("user")?,
+        additional_gids: gids(&said.all("additional-gids")?)?,
+        process,
+        detach: said.on("detach"),
+        pid_file: said.path("pid-file"),
+        process_label: said.text("process-label")?,
+        apparmor: said.text("apparmor")?,
+        no_new_privs: said.on("no-new-privs"),
+        cap: lists(said.all("cap")?),
+        preserve_fds: said.number("preserve-fds")?.unwrap_or(0),
+        cgroup: said.all("cgroup")?,
+        ignore_paused: said.on("ignore-paused"),
+        args,
+    })
+}
+
+/// Repeated, or a list with commas.
+fn lists(values: Vec<String>) -> Vec<String> {
+    let split = values.iter().flat_map(|value| value.split(','));
+    split.map(str::to_owned).collect()
+}
+
+fn gids(values: &[String]) -> Result<Vec<u32>, Error> {
+    let words = values.iter().flat_map(|value| value.split(','));
+    words
+        .map(|gid| {
+            gid.parse()
+                .map_err(|_| Error::Usage(format!("--additional-gids takes numbers, not {gid:?}")))
+        })
+        .collect()
+}
+
+fn format(said: &Said) -> Result<ListFormat, Error> {
+    match said.text("format")?.as_deref() {
+        None | Some("table") => Ok(ListFormat::Table),
+        Some("json") => Ok(ListFormat::Json),
+        Some(other) => Err(Error::Usage(format!(
             "--format is table or json, not {other:?}"
         ))),
     }
 }
 
-fn list(parser: &mut Parser) -> Result<Command, Error> {
-    let mut list = List::default();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("help") | Short('h') => return Ok(Command::Help(help::LIST)),
-            Long("format") | Short('f') => list.format = list_format(parser)?,
-            Long("quiet") | Short('q') => list.quiet = flag(parser)?,
-            other => return Err(other.unexpected().into()),
-        }
+fn criu(said: &Said) -> Result<Criu, Error> {
+    let empty_ns = said.all("empty-ns")?;
+    if let Some(other) = empty_ns.iter().find(|name| *name != "network") {
+        return Err(Error::Usage(format!(
+            "--empty-ns is network, not {other:?}"
+        )));
     }
-    Ok(Command::List(list))
+    let manage_cgroups = said.text("manage-cgroups-mode")?;
+    if let Some(mode) = &manage_cgroups
+        && !["soft", "full", "strict", "ignore"].contains(&mode.as_str())
+    {
+        return Err(Error::Usage(format!(
+            "--manage-cgroups-mode is soft, full, strict or ignore, not {mode:?}"
+        )));
+    }
+    Ok(Criu {
+        image_path: said.path("image-path"),
+        work_path: said.path("work-path"),
+        tcp_established: said.on("tcp-established"),
+        ext_unix_sk: said.on("ext-unix-sk"),
+        shell_job: said.on("shell-job"),
+        file_locks: said.on("file-locks"),
+        manage_cgroups,
+        empty_ns,
+        auto_dedup: said.on("auto-dedup"),
+        lazy_pages: said.on("lazy-pages"),
+    })
 }
 
-fn ps(parser: &mut Parser) -> Result<Command, Error> {
-    let (mut ps, mut id) = (Ps::default(), None);
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("help") | Short('h') => return Ok(Command::Help(help::PS)),
-            Long("format") | Short('f') => ps.format = list_format(parser)?,
-            Value(word) => {
-                id = Some(word.string()?);
-                // What follows is for ps(1).
-                for word in parser.raw_args()? {
-                    ps.args.push(word.string()?);
-                }
-            }
-            other => return Err(other.unexpected().into()),
-        }
+fn checkpoint(said: &mut Said) -> Result<Checkpoint, Error> {
+    let page_server = said.text("page-server")?;
+    let complete = |text: &String| {
+        text.rsplit_once(':')
+            .is_some_and(|(_, port)| !port.is_empty())
+    };
+    if page_server.as_ref().is_some_and(|text| !complete(text)) {
+        return Err(Error::Usage("--page-server is ADDRESS:PORT".to_owned()));
     }
-    ps.id = required(id)?;
-    Ok(Command::Ps(ps))
+    Ok(Checkpoint {
+        id: said.id()?,
+        criu: criu(said)?,
+        parent_path: said.path("parent-path"),
+        leave_running: said.on("leave-running"),
+        pre_dump: said.on("pre-dump"),
+        link_remap: said.on("link-remap"),
+        tcp_skip_in_flight: said.on("tcp-skip-in-flight"),
+        page_server,
+        status_fd: said.number("status-fd")?,
+    })
 }

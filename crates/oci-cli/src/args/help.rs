@@ -1,127 +1,67 @@
-//! The texts of `--help`.
+//! The texts of `--help`, from the table.
 
-pub(super) const GLOBAL: &str = "\
-coffer-oci - run containers by the OCI runtime specification
+use std::fmt::Write;
 
-usage: coffer-oci [global options] command [options] [arguments]
+use super::table::{NONE, Opt, Verb};
+use super::verbs::{GLOBAL, VERBS};
 
-commands:
-  create    make a container; its process waits for start
-  start     start the process of a created container
-  run       create and start in one go
-  exec      run another process in a container
-  state     print the state of a container as JSON
-  kill      send a signal to a container's process
-  delete    remove a container and what it holds
-  list      list containers
-  ps        list the processes of a container
-  pause     freeze a container
-  resume    thaw a container
-  spec      write a config.json to start from
-  plan      show what would be done to launch a bundle
-  features  print what this runtime can do as JSON
-
-global options:
-  --root DIR             where containers are recorded (default /run/coffer-oci)
-  --log FILE             write messages to FILE instead of stderr
-  --log-format FORMAT    text (default) or json
-  --debug                write debug messages too
-  --systemd-cgroup       have systemd manage cgroups (not supported yet)
-  --cgroup-manager NAME  cgroupfs (default) or systemd
-  --rootless WHEN        ignore cgroup permission errors: auto (default), true or false
-  -v, --version          print the version
-  -h, --help             print this text; after a command, that command's
-";
-
-macro_rules! create_options {
-    () => {
-        "\
-  -b, --bundle DIR       the bundle (default: the current directory)
-  --console-socket PATH  unix socket that gets the terminal's master
-  --pid-file FILE        write the process id to FILE
-  --no-pivot             move the root instead of pivot_root
-  --no-new-keyring       keep the caller's session keyring
-  --preserve-fds N       pass N descriptors from 3 on, besides those of LISTEN_FDS
-"
-    };
+/// The text of the program.
+pub(super) fn global() -> String {
+    let mut text = "coffer-oci - run containers by the OCI runtime specification\n\n\
+         usage: coffer-oci [global options] command [options] [arguments]\n\ncommands:\n"
+        .to_owned();
+    for verb in VERBS {
+        let _ = writeln!(text, "  {:<11} {}", verb.name, verb.about);
+    }
+    text.push_str("\nglobal options:\n");
+    options(&mut text, GLOBAL.iter());
+    text
 }
 
-pub(super) const CREATE: &str = concat!(
-    "usage: coffer-oci create [options] CONTAINER\n\n\
-     Makes a container from a bundle; its process waits for `start`.\n\noptions:\n",
-    create_options!()
-);
-pub(super) const RUN: &str = concat!(
-    "usage: coffer-oci run [options] CONTAINER\n\n\
-     Creates and starts a container, waits for its end and removes it; the exit code is its own.\n\n\
-     options:\n\
-     \x20 -d, --detach           do not wait\n\
-     \x20 --keep                 do not remove it afterwards\n\
-     \x20 --no-subreaper         do not adopt orphaned processes\n",
-    create_options!()
-);
-pub(super) const EXEC: &str = "\
-usage: coffer-oci exec [options] CONTAINER PROGRAM [ARGUMENTS]
-       coffer-oci exec [options] --process FILE CONTAINER
+/// The text of a command.
+pub(super) fn of(verb: &Verb) -> String {
+    let mut text = usage(verb);
+    let _ = write!(text, "\n\n{}\n", sentence(verb.about));
+    if !verb.more.is_empty() {
+        let _ = writeln!(text, "{}", verb.more);
+    }
+    if verb.options().next().is_some() {
+        text.push_str("\noptions:\n");
+        options(&mut text, verb.options());
+    }
+    text
+}
 
-options:
-  -p, --process FILE         JSON process document instead of PROGRAM
-  -t, --tty                  give it a terminal
-  -u, --user UID[:GID]       ids to run with
-  -g, --additional-gids GID  supplementary groups (repeatable, or a list)
-  -e, --env NAME=VALUE       environment (repeatable)
-  --cwd DIR                  working directory in the container
-  -c, --cap NAME             capability to add (repeatable)
-  --no-new-privs             set no_new_privs
-  --apparmor PROFILE         AppArmor profile
-  --process-label LABEL      SELinux label
-  -d, --detach               do not wait
-  --pid-file FILE            write the process id to FILE
-  --console-socket PATH      unix socket that gets the terminal's master
-  --preserve-fds N           pass N descriptors from 3 on
-  --cgroup PATH              an existing cgroup below the container's
-  --ignore-paused            also in a paused container
-";
-pub(super) const START: &str = "usage: coffer-oci start CONTAINER\n";
-pub(super) const STATE: &str = "usage: coffer-oci state CONTAINER\n";
-pub(super) const PAUSE: &str = "usage: coffer-oci pause CONTAINER\n";
-pub(super) const RESUME: &str = "usage: coffer-oci resume CONTAINER\n";
-pub(super) const KILL: &str = "\
-usage: coffer-oci kill [--all] CONTAINER [SIGNAL]
+/// The usage line.
+pub(super) fn usage(verb: &Verb) -> String {
+    let options = match verb.options().next() {
+        Some(_) => " [options]",
+        None => "",
+    };
+    format!("usage: coffer-oci {}{options} {}", verb.name, verb.words)
+        .trim_end()
+        .to_owned()
+}
 
-SIGNAL is a number or a name (KILL, SIGRTMIN+3); the default is TERM.
+/// A line as a sentence.
+pub(super) fn sentence(line: &str) -> String {
+    let mut letters = line.chars();
+    let first = letters.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
+}
 
-options:
-  -a, --all  send it to every process of the container
-";
-pub(super) const DELETE: &str = "\
-usage: coffer-oci delete [--force] CONTAINER
+/// An option as it is written: `-b, --bundle DIR`.
+pub(super) fn written(opt: &Opt) -> String {
+    let mut text = String::new();
+    if opt.short != NONE {
+        let _ = write!(text, "-{}, ", opt.short);
+    }
+    let _ = write!(text, "--{} {}", opt.long, opt.value);
+    text.trim_end().to_owned()
+}
 
-options:
-  -f, --force  kill it first if it runs; succeed if it does not exist
-";
-pub(super) const SPEC: &str = "\
-usage: coffer-oci spec [options]
-
-Writes config.json, which must not exist yet.
-
-options:
-  -b, --bundle DIR  where (default: the current directory)
-  --rootless        for a user without privileges
-";
-pub(super) const PLAN: &str = "\
-usage: coffer-oci plan [BUNDLE]
-
-Prints the steps that would launch the bundle (default: the current directory); does nothing.
-";
-pub(super) const LIST: &str = "\
-usage: coffer-oci list [options]
-
-options:
-  -f, --format FORMAT  table (default) or json
-  -q, --quiet          ids only
-";
-pub(super) const PS: &str = "\
-usage: coffer-oci ps [--format table|json] CONTAINER [options of ps(1)]
-";
-pub(super) const FEATURES: &str = "usage: coffer-oci features\n";
+fn options(text: &mut String, list: impl Iterator<Item = &'static Opt>) {
+    for opt in list.filter(|opt| !opt.help.is_empty()) {
+        let _ = writeln!(text, "  {:<28} {}", written(opt), opt.help);
+    }
+}

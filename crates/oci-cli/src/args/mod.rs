@@ -6,9 +6,14 @@
 //! Options may stand after the container's id as well, up to the first word of `exec`'s program.
 
 mod command;
-mod create;
-mod exec;
+mod completion;
+mod duration;
 mod help;
+mod man;
+mod said;
+mod table;
+mod update;
+mod verbs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,11 +22,14 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
 use crate::error::Error;
-use crate::log::Format;
+use crate::log::{Format, Level};
+use said::{unknown, value_of};
 
-pub(crate) use command::{Command, Delete, Kill, List, ListFormat, Ps, Spec};
-pub(crate) use create::{Create, Run};
-pub(crate) use exec::Exec;
+pub(crate) use command::{
+    Checkpoint, Command, Create, Criu, Delete, Events, Exec, Kill, List, ListFormat, Plan, Ps,
+    Restore, Run, Spec,
+};
+pub(crate) use update::{Limits, Update};
 
 /// Where containers are recorded unless `--root` says otherwise.
 pub(crate) const DEFAULT_ROOT: &str = "/run/coffer-oci";
@@ -32,10 +40,15 @@ pub(crate) struct Global {
     pub(crate) root: PathBuf,
     pub(crate) log: Option<PathBuf>,
     pub(crate) log_format: Format,
-    pub(crate) debug: bool,
+    /// The least that is written.
+    pub(crate) log_level: Level,
+    /// Tell how long each step took.
+    pub(crate) trace: bool,
     pub(crate) systemd_cgroup: bool,
     /// `None` is `auto`.
     pub(crate) rootless: Option<bool>,
+    /// The criu program.
+    pub(crate) criu: PathBuf,
 }
 
 impl Default for Global {
@@ -44,9 +57,11 @@ impl Default for Global {
             root: PathBuf::from(DEFAULT_ROOT),
             log: None,
             log_format: Format::default(),
-            debug: false,
+            log_level: Level::Warning,
+            trace: false,
             systemd_cgroup: false,
             rootless: None,
+            criu: PathBuf::from("criu"),
         }
     }
 }
@@ -62,51 +77,93 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> (Global, Resul
 
 fn command(parser: &mut Parser, global: &mut Global) -> Result<Command, Error> {
     while let Some(arg) = parser.next()? {
-        match arg {
-            Long("root") => global.root = parser.value()?.into(),
-            Long("log") => global.log = Some(parser.value()?.into()),
-            Long("log-format") => {
-                global.log_format = match parser.value()?.string()?.as_str() {
-                    "text" => Format::Text,
-                    "json" => Format::Json,
-                    other => {
-                        return Err(Error::Usage(format!(
-                            "--log-format is text or json, not {other:?}"
-                        )));
-                    }
-                };
-            }
-            Long("debug") => global.debug = flag(parser)?,
-            Long("systemd-cgroup") => global.systemd_cgroup = flag(parser)?,
-            Long("rootless") => {
-                global.rootless = match parser.value()?.string()?.as_str() {
-                    "auto" => None,
-                    "true" => Some(true),
-                    "false" => Some(false),
-                    other => {
-                        return Err(Error::Usage(format!(
-                            "--rootless is auto, true or false, not {other:?}"
-                        )));
-                    }
-                };
-            }
-            // crun's spelling of the same choice.
-            Long("cgroup-manager") => match parser.value()?.string()?.as_str() {
-                "cgroupfs" => global.systemd_cgroup = false,
-                "systemd" => global.systemd_cgroup = true,
-                other => {
-                    return Err(Error::Usage(format!(
-                        "--cgroup-manager is cgroupfs or systemd, not {other:?}"
-                    )));
-                }
-            },
-            Long("version") | Short('v') => return Ok(Command::Version),
-            Long("help") | Short('h') => return Ok(Command::Help(help::GLOBAL)),
-            Value(name) => return command::parse(&name.string()?, parser),
-            other => return Err(other.unexpected().into()),
+        let name = match &arg {
+            Value(name) => return command::parse(&name.clone().string()?, parser),
+            Long(name) => Ok(*name),
+            Short(letter) => Err(*letter),
+        };
+        let opt = table::find(&[verbs::GLOBAL], name).ok_or_else(|| unknown(name))?;
+        match opt.long {
+            "version" => return Ok(Command::Version),
+            "help" => return Ok(Command::Print(help::global())),
+            _ => {}
+        }
+        let value = value_of(opt, parser)?;
+        set(global, opt.long, value)?;
+    }
+    Ok(Command::Print(help::global()))
+}
+
+/// Sets a global option; a switch that is off has no value.
+fn set(global: &mut Global, long: &str, value: Option<OsString>) -> Result<(), Error> {
+    let on = value.is_some();
+    let value = value.unwrap_or_default();
+    match long {
+        "root" => global.root = value.into(),
+        "criu" => global.criu = value.into(),
+        "log" => global.log = log_file(value)?,
+        "debug" if on => global.log_level = Level::Debug,
+        "trace" => global.trace = on,
+        "systemd-cgroup" => global.systemd_cgroup = on,
+        _ => set_word(global, long, &value.string()?)?,
+    }
+    Ok(())
+}
+
+fn set_word(global: &mut Global, long: &str, word: &str) -> Result<(), Error> {
+    let wrong = |words: &str| Error::Usage(format!("--{long} is {words}, not {word:?}"));
+    match long {
+        "log-format" => {
+            global.log_format = match word {
+                "text" => Format::Text,
+                "json" => Format::Json,
+                _ => return Err(wrong("text or json")),
+            };
+        }
+        "log-level" => {
+            global.log_level = match word {
+                "error" => Level::Error,
+                "warning" | "warn" => Level::Warning,
+                "info" | "debug" => Level::Debug,
+                _ => return Err(wrong("error, warning, info or debug")),
+            };
+        }
+        "rootless" => {
+            global.rootless = match word {
+                "auto" => None,
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => return Err(wrong("auto, true or false")),
+            };
+        }
+        "cgroup-manager" => {
+            global.systemd_cgroup = match word {
+                "cgroupfs" => false,
+                "systemd" => true,
+                _ => return Err(wrong("cgroupfs or systemd")),
+            };
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A file; crun's users write `file:PATH` too, and its other kinds are not there.
+fn log_file(value: OsString) -> Result<Option<PathBuf>, Error> {
+    let text = value.to_string_lossy();
+    for kind in ["journald:", "syslog:"] {
+        if text.starts_with(kind) {
+            return Err(Error::Unsupported {
+                flag: format!("--log {text}"),
+                reason: "messages go to a file or to stderr",
+            });
         }
     }
-    Ok(Command::Help(help::GLOBAL))
+    Ok(match text.strip_prefix("file:") {
+        Some(path) => Some(path.into()),
+        None if text.is_empty() => None,
+        None => Some(value.into()),
+    })
 }
 
 /// A switch: `--debug`, `--debug=true`, `--debug=false`.
@@ -119,31 +176,6 @@ fn flag(parser: &mut Parser) -> Result<bool, Error> {
             "a switch is true or false, not {value:?}"
         ))),
     }
-}
-
-/// The number of `--preserve-fds`.
-fn descriptors(parser: &mut Parser) -> Result<u32, Error> {
-    let text = parser.value()?.string()?;
-    text.parse().map_err(|_| {
-        Error::Usage(format!(
-            "--preserve-fds takes a number of descriptors, not {text:?}"
-        ))
-    })
-}
-
-/// The container's id, which every command but a few needs.
-fn required(id: Option<String>) -> Result<String, Error> {
-    id.ok_or_else(|| Error::Usage("the container's id is missing".to_owned()))
-}
-
-/// Puts a word into the place of the container's id, once.
-fn only_id(id: &mut Option<String>, word: OsString) -> Result<(), Error> {
-    let word = word.string()?;
-    match id {
-        None => *id = Some(word),
-        Some(_) => return Err(Error::Usage(format!("one argument too many: {word:?}"))),
-    }
-    Ok(())
 }
 
 impl From<lexopt::Error> for Error {

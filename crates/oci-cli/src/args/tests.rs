@@ -21,9 +21,10 @@ fn global_options_come_first() {
             root: "/r".into(),
             log: Some("/l".into()),
             log_format: Format::Json,
-            debug: true,
+            log_level: Level::Debug,
             systemd_cgroup: true,
             rootless: Some(false),
+            ..Global::default()
         }
     );
     assert_eq!(command.expect("a command"), Command::State("c".into()));
@@ -123,7 +124,37 @@ fn mistakes_are_named() {
             "auto, true or false, not \"maybe\"",
         ),
         ("--log-format xml state c", "text or json, not \"xml\""),
-        ("update c", "\"update\" is not supported"),
+        ("update --memory 1x c", "--memory takes bytes"),
+        (
+            "update --l3-cache-schema x c",
+            "--l3-cache-schema is not supported",
+        ),
+        (
+            "update --pids-limit many c",
+            "--pids-limit takes a number, not \"many\"",
+        ),
+        ("events --interval 5 c", "no length of time"),
+        ("list c", "one argument too many: \"c\""),
+        ("list -f xml", "table or json, not \"xml\""),
+        ("completion tcsh", "bash, zsh or fish"),
+        (
+            "checkpoint --manage-cgroups-mode x c",
+            "soft, full, strict or ignore",
+        ),
+        ("checkpoint --page-server host c", "ADDRESS:PORT"),
+        ("restore --empty-ns pid c", "--empty-ns is network"),
+        (
+            "--cgroup-manager x state c",
+            "cgroupfs or systemd, not \"x\"",
+        ),
+        (
+            "--log-level loud state c",
+            "error, warning, info or debug, not \"loud\"",
+        ),
+        (
+            "--log journald:x state c",
+            "--log journald:x is not supported",
+        ),
         ("spec --bundle", "bundle"),
     ];
     for (line, wanted) in table {
@@ -143,9 +174,89 @@ fn help_and_version_need_nothing_else() {
         "kill -h",
         "help",
     ] {
-        assert!(matches!(command(line), Command::Help(_)), "{line}");
+        assert!(matches!(command(line), Command::Print(_)), "{line}");
     }
     for line in ["--version", "-v", "version"] {
         assert_eq!(command(line), Command::Version, "{line}");
     }
+}
+
+#[test]
+fn options_of_crun_mean_what_they_mean_there() {
+    let (global, _) = parsed("--cgroup-manager=systemd --log file:/l --log-level=error state c");
+    assert!(global.systemd_cgroup);
+    assert_eq!(
+        (global.log, global.log_level),
+        (Some("/l".into()), Level::Error)
+    );
+    let Command::Run(run) = command("run -f other.json c") else {
+        panic!("not run")
+    };
+    assert_eq!(run.create.config, Some("other.json".into()));
+}
+
+#[test]
+fn limits_are_numbers_and_amounts() {
+    let line =
+        "update c --memory 64m --memory-swap=-1 --cpu-share 512 --pids-limit -1 --cpu-idle 1";
+    let Command::Update(update) = command(line) else {
+        panic!("not update")
+    };
+    let wanted = br#"{"memory":{"limit":67108864,"swap":-1},"cpu":{"shares":512,"idle":1},
+        "pids":{"limit":-1}}"#;
+    let wanted = oci::runtime::parse_resources(wanted).expect("limits");
+    assert_eq!(update.limits, Limits::Given(Box::new(wanted)));
+    let Command::Update(update) = command("update -r - c --memory 1") else {
+        panic!("not update")
+    };
+    assert_eq!(
+        update.limits,
+        Limits::File("-".into()),
+        "the document stands alone"
+    );
+}
+
+#[test]
+fn a_switch_that_is_taken_back_is_off() {
+    let Command::Run(run) = command("run --keep --keep=false c") else {
+        panic!("not run")
+    };
+    assert!(!run.keep);
+}
+
+/// Every command's help, the manual page and the completions name every option of the table.
+#[test]
+fn the_table_reaches_all_that_is_made_of_it() {
+    let page = super::man::page();
+    let scripts =
+        ["bash", "zsh", "fish"].map(|shell| match command(&format!("completion {shell}")) {
+            Command::Print(text) => text,
+            other => panic!("{other:?}"),
+        });
+    for verb in super::verbs::VERBS {
+        let Command::Print(help) = command(&format!("{} --help", verb.name)) else {
+            panic!("no help for {}", verb.name)
+        };
+        assert!(
+            help.starts_with(&format!("usage: coffer-oci {}", verb.name)),
+            "{help}"
+        );
+        assert!(
+            page.contains(&format!(".SS coffer\\-oci {}", verb.name)),
+            "{}",
+            verb.name
+        );
+        for opt in verb.options() {
+            assert!(
+                help.contains(&format!("--{}", opt.long)) || opt.help.is_empty(),
+                "{help}"
+            );
+            let roff = format!("\\-\\-{}", opt.long.replace('-', "\\-"));
+            assert!(page.contains(&roff) || opt.help.is_empty(), "{}", opt.long);
+            for script in &scripts {
+                assert!(script.contains(opt.long), "{} of {}", opt.long, verb.name);
+            }
+        }
+    }
+    assert!(page.is_ascii() || page.contains('…'), "the page is text");
 }

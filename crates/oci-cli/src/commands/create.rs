@@ -9,15 +9,16 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use container::{Container, CreateRequest, Engine, Gate, Rootfs, Stdio};
+use container::{Container, CreateRequest, Engine, Gate, Rootfs, Stdio, trace};
 
 use super::{engine, write_pid_file};
 use crate::args::{Create, Global};
 use crate::bundle::Bundle;
+use crate::descriptor_socket;
 use crate::error::Error;
 use crate::inherited;
 use crate::record::{NewRecord, Record, StateDir};
-use crate::terminal::{console_socket, raw};
+use crate::terminal::raw;
 use crate::{status, time};
 
 pub(crate) fn command(global: &Global, args: &Create) -> Result<i32, Error> {
@@ -69,13 +70,20 @@ impl Made {
 pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, Error> {
     let inherited = inherited::collect(args.preserve_fds)?;
     let engine = engine(global)?;
-    let mut bundle = Bundle::load(args.bundle.as_deref())?;
+    trace::mark("host looked at");
+    let mut bundle = Bundle::load(args.bundle.as_deref(), args.config.as_deref())?;
+    trace::mark("document read");
     let terminal = bundle
         .spec
         .process
         .as_ref()
         .is_some_and(|process| process.terminal);
     let socket = console(terminal, args, mode)?;
+    let pidfd_socket = args
+        .pidfd_socket
+        .as_deref()
+        .map(descriptor_socket::connect)
+        .transpose()?;
     if let (Mode::Foreground, Some(process)) = (mode, &mut bundle.spec.process)
         && terminal
     {
@@ -84,6 +92,9 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
     }
     let dir = StateDir::new(&global.root, &args.id)?;
     let lock = dir.reserve()?;
+    let cgroup = container::cgroup_path(&dir.id, &bundle.spec);
+    dir.intend(&cgroup)?;
+    trace::mark("name reserved");
     let request = CreateRequest {
         id: &dir.id,
         spec: &bundle.spec,
@@ -103,7 +114,7 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         extra_env: inherited.env,
-        cgroup_path: None,
+        cgroup_path: Some(cgroup),
         clamp_capabilities: false,
     };
     let container = match create(&engine, request, &dir) {
@@ -123,19 +134,35 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         cgroup: container.cgroup.record(),
         config: bundle.spec,
     });
-    let made = Made {
+    let mut made = Made {
         dir,
         container,
         record,
         _lock: lock,
     };
-    made.dir
-        .write(&made.record)
-        .or_else(|error| made.undo(error))?;
-    if let (Some(socket), Some(master)) = (socket, &made.container.init.console) {
-        console_socket::send(&socket, master.as_fd()).or_else(|error| made.undo(error))?;
-    }
+    tell(&mut made, socket.as_ref(), pidfd_socket.as_ref()).or_else(|error| made.undo(error))?;
     Ok(made)
+}
+
+/// The record first: from then on the process may outlive us.
+fn tell(
+    made: &mut Made,
+    console: Option<&UnixStream>,
+    pidfd: Option<&UnixStream>,
+) -> Result<(), Error> {
+    made.dir.write(&made.record)?;
+    trace::mark("recorded");
+    made.container
+        .recorded()
+        .map_err(Error::core("create", &made.dir.id))?;
+    let init = &made.container.init;
+    if let (Some(socket), Some(master)) = (console, &init.console) {
+        descriptor_socket::send(socket, descriptor_socket::TERMINAL, master.as_fd())?;
+    }
+    if let Some(socket) = pidfd {
+        descriptor_socket::send(socket, descriptor_socket::CREATED, init.pidfd.as_fd())?;
+    }
+    Ok(())
 }
 
 fn create(engine: &Engine, request: CreateRequest<'_>, dir: &StateDir) -> Result<Container, Error> {
@@ -158,7 +185,7 @@ fn console(terminal: bool, args: &Create, mode: Mode) -> Result<Option<UnixStrea
              leave --console-socket out, or set process.terminal to true and detach"
                 .to_owned(),
         )),
-        (Some(path), _) => console_socket::connect(path).map(Some),
+        (Some(path), _) => descriptor_socket::connect(path).map(Some),
         (None, _) => Ok(None),
     }
 }

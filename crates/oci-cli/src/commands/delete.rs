@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!  no directory                 error, fine with --force
-//!  directory without a record   what an aborted create left: removed, then as above
+//!  directory without a record   what an aborted create left (its process has ended with it):
+//!                               removed with its cgroup, then as above
 //!  stopped, created             removed (the waiting process of a created one is killed)
 //!  running, paused              error, killed and removed with --force
 //! ```
 
+use container::cgroup::{Cgroup, Hierarchy};
 use oci::runtime::Status;
 
 use crate::args::{Delete, Global};
@@ -31,6 +33,7 @@ pub(crate) fn command(global: &Global, args: &Delete) -> Result<i32, Error> {
     match Live::find(&global.root, &args.id) {
         Ok(live) => remove(&live, args.force)?,
         Err(error @ Error::NoContainer { .. }) => {
+            remove_cgroup(&dir)?;
             dir.remove()?;
             if !args.force {
                 return Err(error);
@@ -40,6 +43,17 @@ pub(crate) fn command(global: &Global, args: &Delete) -> Result<i32, Error> {
         Err(error) => return Err(error),
     }
     Ok(0)
+}
+
+/// Removes the cgroup of an aborted create, if nobody is in it: it may have been there before.
+fn remove_cgroup(dir: &StateDir) -> Result<(), Error> {
+    let Some(path) = dir.intended() else {
+        return Ok(());
+    };
+    match Cgroup::open(&Hierarchy::probe()?, &path) {
+        Ok(cgroup) if cgroup.pids()?.is_empty() => Ok(cgroup.remove()?),
+        _ => Ok(()),
+    }
 }
 
 fn remove(live: &Live, force: bool) -> Result<(), Error> {

@@ -3,27 +3,25 @@
 //! It is the container's own process document with what the options change (as runc has it), or the
 //! document of `--process`.
 
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
-use container::{ExecRequest, Stdio};
+use container::cgroup::Cgroup;
+use container::{ContainerRef, ExecRequest, Stdio};
 use oci::runtime::{LinuxCapabilities, Process, Status};
 use sys::signal_fd::SignalFd;
 
 use super::{engine, write_pid_file};
 use crate::args::{Exec, Global};
 use crate::bundle;
+use crate::descriptor_socket;
 use crate::error::Error;
 use crate::inherited;
 use crate::status::Live;
-use crate::terminal::{console_socket, raw, relay};
+use crate::terminal::{raw, relay};
 
 pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
-    if args.cgroup.is_some() {
-        return Err(Error::Unsupported {
-            flag: "--cgroup".to_owned(),
-            reason: "a process is put into the container's own cgroup",
-        });
-    }
     let inherited = inherited::collect(args.preserve_fds)?;
     let live = Live::find(&global.root, &args.id)?;
     match live.status {
@@ -44,11 +42,12 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
     if process.terminal && !args.detach {
         process.console_size = raw::console_size().or(process.console_size.take());
     }
-    let socket = args
-        .console_socket
-        .as_deref()
-        .map(console_socket::connect)
-        .transpose()?;
+    let connect = |path: &Option<PathBuf>| {
+        let path = path.as_deref();
+        path.map(descriptor_socket::connect).transpose()
+    };
+    let sockets = [connect(&args.console_socket)?, connect(&args.pidfd_socket)?];
+    let cgroup = cgroup(&live.cgroup, &args.cgroup)?;
     let engine = engine(global)?;
     let signals = if args.detach {
         None
@@ -66,17 +65,19 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
         no_new_keyring: false,
         extra_env: inherited.env,
         clamp_capabilities: false,
+        ignore_paused: args.ignore_paused,
+    };
+    let container = ContainerRef {
+        cgroup: &cgroup,
+        ..live.as_ref()
     };
     let running = engine
-        .exec(&live.as_ref(), request)
+        .exec(&container, request)
         .map_err(Error::core("exec in", &live.dir.id))?;
-    let told = tell(args, &running, socket.as_ref());
+    let told = tell(args, &running, &sockets);
     if let Err(error) = told {
         // Nobody knows of the process: it must not stay.
-        let _ = sys::pidfd::send_signal(
-            std::os::fd::AsFd::as_fd(&running.pidfd),
-            crate::signal::KILL,
-        );
+        let _ = sys::pidfd::send_signal(running.pidfd.as_fd(), crate::signal::KILL);
         return Err(error);
     }
     match signals {
@@ -88,12 +89,28 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
 fn tell(
     args: &Exec,
     running: &container::Process,
-    socket: Option<&std::os::unix::net::UnixStream>,
+    [console, pidfd]: &[Option<UnixStream>; 2],
 ) -> Result<(), Error> {
-    if let (Some(socket), Some(master)) = (socket, &running.console) {
-        console_socket::send(socket, std::os::fd::AsFd::as_fd(master))?;
+    if let (Some(socket), Some(master)) = (console, &running.console) {
+        descriptor_socket::send(socket, descriptor_socket::TERMINAL, master.as_fd())?;
+    }
+    if let Some(socket) = pidfd {
+        descriptor_socket::send(socket, descriptor_socket::ENTERED, running.pidfd.as_fd())?;
     }
     write_pid_file(args.pid_file.as_deref(), running.pid)
+}
+
+/// The container's cgroup, or what `--cgroup` says below it.
+fn cgroup(of_container: &Cgroup, words: &[String]) -> Result<Cgroup, Error> {
+    let mut cgroup = of_container.clone();
+    for word in words {
+        let (controller, path) = match word.split_once(':') {
+            Some((controller, path)) => (Some(controller), path),
+            None => (None, word.as_str()),
+        };
+        cgroup = cgroup.below(controller, path)?;
+    }
+    Ok(cgroup)
 }
 
 /// A terminal needs somebody at its other end.

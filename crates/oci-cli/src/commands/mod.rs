@@ -1,7 +1,10 @@
 //! The commands, one file each.
 
+pub(crate) mod checkpoint;
 pub(crate) mod create;
+mod criu;
 pub(crate) mod delete;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod freeze;
@@ -9,15 +12,17 @@ pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod ps;
+pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod update;
 
 use std::io::Write;
 use std::path::Path;
 
-use container::{Engine, EngineOptions};
+use container::{CgroupManager, Engine, EngineOptions};
 
 use crate::args::Global;
 use crate::error::Error;
@@ -27,12 +32,6 @@ const SECCOMP_CACHE: &str = "seccomp~";
 
 /// The core, as the global options want it.
 fn engine(global: &Global) -> Result<Engine, Error> {
-    if global.systemd_cgroup {
-        return Err(Error::Unsupported {
-            flag: "--systemd-cgroup".to_owned(),
-            reason: "only cgroupfs is there yet; leave the option out",
-        });
-    }
     if global.rootless == Some(true) {
         return Err(Error::Unsupported {
             flag: "--rootless=true".to_owned(),
@@ -41,7 +40,11 @@ fn engine(global: &Global) -> Result<Engine, Error> {
     }
     let options = EngineOptions {
         seccomp_cache: Some(global.root.join(SECCOMP_CACHE)),
-        ..EngineOptions::default()
+        cgroup_manager: if global.systemd_cgroup {
+            CgroupManager::Systemd
+        } else {
+            CgroupManager::Cgroupfs
+        },
     };
     Engine::probe(options).map_err(|source| Error::Core {
         act: "look at the host for",
@@ -73,7 +76,7 @@ fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Error> {
     .map_err(Error::file("write the pid file", &path))
 }
 
-pub(crate) fn help(text: &str) -> Result<i32, Error> {
+pub(crate) fn text(text: &str) -> Result<i32, Error> {
     print(text)?;
     Ok(0)
 }

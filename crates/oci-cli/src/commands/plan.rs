@@ -1,14 +1,12 @@
 //! `plan`: the steps that would launch a bundle, without doing any of them.
 
-use std::path::Path;
-
 use super::{engine, print};
-use crate::args::Global;
+use crate::args::{Global, Plan};
 use crate::bundle::Bundle;
 use crate::error::Error;
 
-pub(crate) fn command(global: &Global, bundle: Option<&Path>) -> Result<i32, Error> {
-    let bundle = Bundle::load(bundle)?;
+pub(crate) fn command(global: &Global, args: &Plan) -> Result<i32, Error> {
+    let bundle = Bundle::load(args.bundle.as_deref(), args.config.as_deref())?;
     let plan = engine(global)?
         .plan(&bundle.spec, &bundle.path)
         .map_err(|source| Error::Core {

@@ -30,6 +30,7 @@ pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
     write_pid_file(pid_file, made.container.init.pid).or_else(|error| made.undo(error))?;
     start(&mut made)?;
     let code = wait(&mut made, &signals).or_else(|error| made.undo(error))?;
+    container::trace::mark("the program has ended");
     if !args.keep {
         made.end()?;
     }

@@ -16,11 +16,8 @@ pub(crate) fn command(args: &Spec) -> Result<i32, Error> {
     } else {
         example()
     };
-    let path = args
-        .bundle
-        .as_deref()
-        .unwrap_or(Path::new(""))
-        .join("config.json");
+    let dir = args.bundle.as_deref().unwrap_or(Path::new(""));
+    let path = dir.join(args.config.as_deref().unwrap_or(Path::new("config.json")));
     let text = print(&spec)? + "\n";
     let mut file = OpenOptions::new()
         .write(true)

@@ -1,5 +1,4 @@
-//! Terminals: the console socket of a detached container, our own relay for one in the foreground.
+//! Terminals: our own relay for a container in the foreground.
 
-pub(crate) mod console_socket;
 pub(crate) mod raw;
 pub(crate) mod relay;

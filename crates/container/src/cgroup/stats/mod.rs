@@ -4,12 +4,14 @@
 //! the kernel says "no limit". The read takes no lock and may be run on a thread of its own: on a
 //! cgroup whose memory is under heavy pressure reading `memory.stat` can take long.
 
+mod cpuset;
 mod pressure;
 mod v1;
 mod v2;
 
 use std::collections::BTreeMap;
 
+pub use cpuset::CpusetStats;
 pub use pressure::{Pressure, PressureLine};
 
 use super::error::Error;

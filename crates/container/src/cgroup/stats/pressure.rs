@@ -56,7 +56,7 @@ fn parse(path: &Path, text: &str) -> Result<Pressure, Error> {
         };
         for word in words {
             let (key, value) = word.split_once('=').ok_or_else(bad)?;
-            let average = || value.parse::<f64>().map_err(|_| bad());
+            let average = || percent(value).ok_or_else(bad);
             match key {
                 "avg10" => slot.avg10 = average()?,
                 "avg60" => slot.avg60 = average()?,
@@ -70,6 +70,18 @@ fn parse(path: &Path, text: &str) -> Result<Pressure, Error> {
         }
     }
     Ok(pressure)
+}
+
+/// Two decimals, as the kernel prints them. (Parsing any number that there is takes 20 KB of tables.)
+fn percent(text: &str) -> Option<f64> {
+    let (whole, decimals) = text.split_once('.')?;
+    let [tens, ones] = decimals.as_bytes() else {
+        return None;
+    };
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u32::from(byte - b'0'));
+    let whole: u32 = whole.parse().ok()?;
+    let hundredths = whole.checked_mul(100)? + digit(tens)? * 10 + digit(ones)?;
+    Some(f64::from(hundredths) / 100.)
 }
 
 #[cfg(test)]
@@ -95,7 +107,15 @@ mod tests {
 
     #[test]
     fn another_form_is_an_error() {
-        for bad in ["most avg10=0", "some avg10", "some total=x"] {
+        for bad in [
+            "most avg10=0.00",
+            "some avg10",
+            "some total=x",
+            "some avg10=1",
+            "some avg10=1.5",
+            "some avg10=1.x0",
+            "some avg10=-1.00",
+        ] {
             parse(Path::new("/x"), bad).unwrap_err();
         }
     }

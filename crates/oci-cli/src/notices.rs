@@ -84,7 +84,7 @@ mod tests {
     fn a_warning_is_a_line_of_the_log() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");
-        let log = Arc::new(Log::open(Some(&path), Format::Json, false).expect("opens"));
+        let log = Arc::new(Log::open(Some(&path), Format::Json, Level::Warning).expect("opens"));
         tracing::subscriber::with_default(Events(log), || {
             tracing::warn!(container = "c1", "unknown system call {}", "x");
             tracing::info!("not asked for");
