@@ -28,6 +28,7 @@
 
 pub mod copy;
 mod database;
+mod direct;
 mod error;
 mod export;
 mod import;

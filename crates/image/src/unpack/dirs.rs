@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::{Error, Lower, place, xattr};
+use crate::direct::Buffer;
 use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
 
 /// Parents kept open: tars come in directory order, so a few are enough.
@@ -49,6 +50,12 @@ impl Dir {
         }
     }
 
+    /// Directories above it.
+    fn depth(&self) -> usize {
+        let slashes = self.path.iter().filter(|&&b| b == b'/').count();
+        slashes + usize::from(!self.path.is_empty())
+    }
+
     /// A path for the calls that take no descriptor; the name itself is never followed.
     pub(super) fn proc_path(&self, name: &[u8]) -> Vec<u8> {
         [
@@ -75,6 +82,10 @@ pub(super) struct Tree<'a> {
     root_seen: bool,
     lower_link_followed: bool,
     hide_all_lower: bool,
+    /// A directory has the set-group-id bit: what is made in it belongs to its group at first.
+    gives_groups: bool,
+    /// For the large files, one after the other.
+    pub(super) buffer: Buffer,
 }
 
 impl<'a> Tree<'a> {
@@ -97,6 +108,8 @@ impl<'a> Tree<'a> {
             root_seen: false,
             lower_link_followed: false,
             hide_all_lower: false,
+            gives_groups: false,
+            buffer: Buffer::default(),
         })
     }
 
@@ -107,6 +120,16 @@ impl<'a> Tree<'a> {
     /// The archive describes the root directory itself.
     pub(super) fn root_is_explicit(&mut self) {
         self.root_seen = true;
+    }
+
+    /// A directory gets this mode.
+    pub(super) fn moded(&mut self, mode: u32) {
+        self.gives_groups |= mode & 0o2000 != 0;
+    }
+
+    /// Whether a new file may belong to another group than root's.
+    pub(super) fn gives_groups(&self) -> bool {
+        self.gives_groups
     }
 
     pub(super) fn hide_all_lower(&mut self) {
@@ -130,7 +153,16 @@ impl<'a> Tree<'a> {
         if let Some(dir) = self.cache.get(&key) {
             return Ok(dir.clone());
         }
-        let dir = self.walk(path, true)?;
+        // Archives go down one directory at a time: the one above is known, and this one is there.
+        let next = path.split_last().and_then(|(name, above)| {
+            let above = self.cache.get(&above.join(&b'/'))?;
+            let shallow = above.depth() < DEPTH_MAX;
+            shallow.then(|| self.enter(above, name, above.bare).ok())?
+        });
+        let dir = match next {
+            Some(dir) => dir,
+            None => self.walk(path, true)?,
+        };
         if self.cache.len() >= CACHE {
             self.cache.clear();
         }
@@ -294,6 +326,15 @@ impl<'a> Tree<'a> {
         match below {
             Some(Node::Directory { top, .. }) => self.copy_attributes(here, name, &top)?,
             _ => {
+                let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+                chownat(
+                    &here.fd,
+                    name,
+                    Some(uid),
+                    Some(gid),
+                    AtFlags::SYMLINK_NOFOLLOW,
+                )
+                .map_err(Error::io("set the owner of", &path))?;
                 chmodat(&here.fd, name, Mode::from_raw_mode(0o755), AtFlags::empty())
                     .map_err(Error::io("set the mode of", &path))?;
                 self.set_time(
@@ -373,6 +414,7 @@ impl<'a> Tree<'a> {
             AtFlags::empty(),
         )
         .map_err(Error::io("set the mode of", &path))?;
+        self.moded(stat.st_mode);
         xattr::copy(fd, &dir.proc_path(name)).map_err(Error::io("copy attributes to", &path))?;
         let tv_nsec = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
         self.set_time(
