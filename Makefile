@@ -56,7 +56,7 @@ system: setup ## Only the whole-system tests (real daemon, real namespaces)
 	cargo build --workspace --bins $(FAILPOINTS)
 	COFFER_BIN_DIR=$(TEST_BINS) cargo nextest run -p system-tests
 
-bench: build ## coffer-oci against crun and runc, pod start through CRI
+bench: build ## coffer-oci against crun and runc, pods through CRI, pulls against containerd and podman
 	@scripts/setup.sh bench
 	cargo run --release --locked -p bench
 

@@ -12,7 +12,7 @@ demo=(busybox-static iproute2)
 test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci procps fish zsh)
 # Virtual machines: the emulator, strip, setpriv.
 test+=(qemu-system-x86 binutils util-linux)
-bench=("${build[@]}" "${demo[@]}" crun runc podman)
+bench=("${build[@]}" "${demo[@]}" crun runc podman containerd skopeo umoci)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
