@@ -20,7 +20,7 @@ test+=(dbus-daemon)
 # What the agent's network and storage calls are tried with.
 test+=(iptables xfsprogs btrfs-progs erofs-utils)
 # pkg-config: for youki's build. time: peak memory.
-bench=("${build[@]}" "${demo[@]}" crun runc podman pkg-config time)
+bench=("${build[@]}" "${demo[@]}" crun runc podman containerd skopeo umoci pkg-config time)
 fuzz=("${build[@]}" g++)
 
 case "${1:-}" in

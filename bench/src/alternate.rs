@@ -60,10 +60,10 @@ pub(crate) fn measure(
 }
 
 /// xorshift64: order needs no better randomness.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn seeded() -> Self {
+    pub(crate) fn seeded() -> Self {
         let nanos = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |d| u64::from(d.subsec_nanos()));
@@ -77,7 +77,7 @@ impl Dice {
         self.0
     }
 
-    fn shuffle(&mut self, order: &mut [usize]) {
+    pub(crate) fn shuffle(&mut self, order: &mut [usize]) {
         for i in (1..order.len()).rev() {
             let j = usize::try_from(self.next() % (i as u64 + 1)).unwrap_or(0);
             order.swap(i, j);

@@ -63,7 +63,7 @@ pub(crate) fn stage(bin: &Path, rounds: usize) -> io::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let mut daemon = Daemon::start_here(bin)?;
+    let mut daemon = Daemon::start_here(bin, "", &std::env::temp_dir())?;
     let image = runtime.block_on(async {
         let client = daemon.client().await?;
         cri::import(&client, daemon.base.path())

@@ -40,15 +40,18 @@ impl Daemon {
         // Its bridge and its rules never meet the machine's own network. The daemon keeps the
         // namespace for as long as it lives.
         let network = network::Scratch::new()?;
-        network.run(|| Daemon::start_here(bin))?
+        network.run(|| Daemon::start_here(bin, "", &std::env::temp_dir()))?
     }
 
-    /// As [`Daemon::start`], in the network namespace of the caller.
-    pub(crate) fn start_here(bin: &Path) -> io::Result<Daemon> {
-        let base = tempfile::Builder::new().prefix("coffer-bench").tempdir()?;
+    /// As [`Daemon::start`], in the network namespace of the caller, with this configuration
+    /// and its files in a directory within `within`.
+    pub(crate) fn start_here(bin: &Path, config: &str, within: &Path) -> io::Result<Daemon> {
+        let base = tempfile::Builder::new()
+            .prefix("coffer-bench")
+            .tempdir_in(within)?;
         let name = format!("cofbench-{}", std::process::id());
         let at = |part: &str| base.path().join(part);
-        fs::write(at("config.toml"), "")?;
+        fs::write(at("config.toml"), config)?;
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -74,8 +77,8 @@ impl Daemon {
         Ok(Daemon { child, base, name })
     }
 
-    fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap_or_default()
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) async fn client(&mut self) -> io::Result<Client> {
@@ -105,7 +108,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // The daemon first: it would take its agents' ends for losses.
-        if let Some(pid) = Pid::from_raw(self.pid()) {
+        if let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
             let _ended = kill_process(pid, Signal::TERM);
         }
         let _status = self.child.wait();
@@ -275,7 +278,7 @@ async fn populated(
 }
 
 /// A field in KiB of a file of /proc.
-fn memory(pid: i32, file: &str, field: &str) -> Option<u64> {
+fn memory(pid: impl std::fmt::Display, file: &str, field: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
     let line = text.lines().find(|l| l.starts_with(field))?;
     line.split_whitespace().nth(1)?.parse().ok()

@@ -8,6 +8,9 @@
 //! bench oci                      coffer-oci against crun, runc, youki and the kernel's own cost
 //! bench cri                      a pod through CRI; memory with 20 pods; sizes of the programs
 //! bench cli                      what a person waits for: run, exec, ps, against podman
+//! bench pull                     an image pulled and unpacked: against containerd, podman, skopeo with
+//!                                umoci, and what the machine can do
+//! bench pull coffer              one of them only
 //!   --bin DIR                    where coffer, coffer-agent and coffer-oci are (default: bin)
 //!   --coffer-oci PATH            another coffer-oci
 //!   --youki PATH                 compare with youki too
@@ -28,6 +31,7 @@ mod oci;
 mod oci_floor;
 mod oci_life;
 mod oci_size;
+mod pull;
 mod seccomp;
 mod stats;
 mod table;
@@ -80,6 +84,8 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
         cli::STAGE => cli::stage(&bin, rounds)?,
         "cri" => cri::report(&bin, rounds)?,
         "cli" => cli::report(&bin, rounds)?,
+        pull::STAGE => pull::stage(&bin, rounds, words.get(1).map(String::as_str))?,
+        "pull" => pull::report(&bin, pulls(rounds), words.get(1).map(String::as_str))?,
         "all" => {
             let mut out = launch::report(rounds)?;
             out += &join::report(rounds)?;
@@ -87,11 +93,17 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
             out += &oci::report_privately(&coffer_oci, youki.as_deref(), rounds)?;
             out += &cri::report(&bin, rounds)?;
             out += &cli::report(&bin, rounds)?;
+            out += &pull::report(&bin, pulls(rounds), None)?;
             out
         }
         other => {
-            let reason = "try launch, join, seccomp, oci, cri or cli";
+            let reason = "try launch, join, seccomp, oci, cri, cli or pull";
             return Err(format!("there is no benchmark {other:?}; {reason}").into());
         }
     })
+}
+
+/// A round of pulls takes half a minute: a tenth of the rounds will do.
+fn pulls(rounds: usize) -> usize {
+    (rounds / 10).max(1)
 }

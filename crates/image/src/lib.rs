@@ -29,6 +29,7 @@
 mod collect;
 pub mod copy;
 mod database;
+mod direct;
 mod error;
 mod export;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -167,6 +167,33 @@ fn a_directory_that_a_layer_does_not_name_keeps_its_attributes() {
 }
 
 #[test]
+fn a_directory_that_gives_its_group_gives_it_to_nothing_that_says_another() {
+    let shared = owned("srv", EntryType::Directory, 0o2775, 0, 50);
+    let lower = Layer::new()
+        .entry(&shared)
+        .file("srv/file", 0o644, b"f")
+        .dir("srv/dir", 0o755)
+        .file("srv/new/file", 0o644, b"f")
+        .symlink("srv/link", "file");
+    let upper = Layer::new()
+        .file("srv/later", 0o644, b"l")
+        .file("srv/newer/file", 0o644, b"f");
+    let (_f, image) = import(&[lower, upper], Compression::None);
+    merged(&image, |root| {
+        let seen = summary(root);
+        assert_eq!(seen["srv"], "42775 0:50 0 ");
+        assert_eq!(seen["srv/file"], "100644 0:0 0 f");
+        assert_eq!(seen["srv/dir"], "40755 0:0 0 ");
+        assert_eq!(seen["srv/new"], "40755 0:0 0 ");
+        assert_eq!(seen["srv/new/file"], "100644 0:0 0 f");
+        assert_eq!(seen["srv/link"], "120777 0:0 0 file");
+        assert_eq!(seen["srv/later"], "100644 0:0 0 l");
+        assert_eq!(seen["srv/newer"], "40755 0:0 0 ");
+        assert_eq!(seen["srv/newer/file"], "100644 0:0 0 f");
+    });
+}
+
+#[test]
 fn a_link_of_a_lower_layer_is_followed_not_replaced() {
     let upper = Layer::new()
         .file("bin/tool", 0o755, b"tool")

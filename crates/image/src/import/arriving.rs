@@ -1,8 +1,8 @@
 //! A blob on its way in: what comes from the source is hashed, written to its file, and handed on.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    fs::OpenOptions,
+    io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     sync::Mutex,
@@ -12,24 +12,21 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error,
+    direct::{Buffer, Writer},
     pipe::{Cancel, digest_of},
     source::{FetchError, FetchErrorKind, Remote, Source, Stopped},
     store::lock,
 };
-
-/// Bytes after which the kernel is asked to begin writing.
-const WRITE_BACK: u64 = 8 << 20;
 
 /// Reads a blob from its source. At its end size and digest have been checked, so that who reads to
 /// the end has the whole blob, and so has the file.
 pub(super) struct Arriving<'a> {
     blob: &'a Remote,
     from: Box<dyn Read + Send + 'a>,
-    file: File,
     path: PathBuf,
-    hasher: Option<Sha256>,
+    /// Until the end.
+    coming: Option<(Writer, Sha256)>,
     bytes: u64,
-    told: u64,
     /// What went wrong, in full: a read can only say that something did.
     failure: &'a Mutex<Option<Error>>,
 }
@@ -49,15 +46,14 @@ impl<'a> Arriving<'a> {
             .mode(0o644)
             .open(&path)
             .map_err(Error::io("create", &path))?;
+        let writer = Writer::new(file, Buffer::default(), blob.size);
         let from = source.blob(blob, stopped).map_err(Error::from)?;
         Ok(Self {
             blob,
             from,
-            file,
             path,
-            hasher: Some(Sha256::new()),
+            coming: Some((writer, Sha256::new())),
             bytes: 0,
-            told: 0,
             failure,
         })
     }
@@ -78,21 +74,17 @@ impl<'a> Arriving<'a> {
                 self.blob.digest, self.blob.size
             )));
         }
-        if let Some(hasher) = &mut self.hasher {
+        if let Some((writer, hasher)) = &mut self.coming {
             hasher.update(&buffer[..length]);
-        }
-        self.file
-            .write_all(&buffer[..length])
-            .map_err(Error::io("write", &self.path))?;
-        if self.bytes - self.told >= WRITE_BACK {
-            sys::writeback::start(&self.file, self.told, self.bytes - self.told);
-            self.told = self.bytes;
+            writer
+                .write(&buffer[..length])
+                .map_err(Error::io("write", &self.path))?;
         }
         Ok(length)
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        let Some(hasher) = self.hasher.take() else {
+        let Some((writer, hasher)) = self.coming.take() else {
             return Ok(());
         };
         if self.bytes != self.blob.size {
@@ -109,8 +101,8 @@ impl<'a> Arriving<'a> {
                 actual,
             });
         }
-        sys::writeback::start(&self.file, self.told, self.bytes - self.told);
-        Ok(())
+        let finished = writer.finish();
+        finished.map(drop).map_err(Error::io("write", &self.path))
     }
 }
 

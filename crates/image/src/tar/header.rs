@@ -25,12 +25,17 @@ impl<'a> Header<'a> {
         let Some(stored) = number(&self.0[148..156]) else {
             return false;
         };
-        let (mut unsigned, mut signed) = (0i128, 0i128);
-        for (at, &byte) in self.0.iter().enumerate() {
-            let byte = if (148..156).contains(&at) { b' ' } else { byte };
-            unsigned += i128::from(byte);
-            signed += i128::from(byte.cast_signed());
-        }
+        let sums = |bytes: &[u8]| {
+            let bytes = bytes.iter();
+            bytes.fold((0u32, 0i32), |(unsigned, signed), &byte| {
+                let as_signed = i32::from(byte.cast_signed());
+                (unsigned + u32::from(byte), signed + as_signed)
+            })
+        };
+        let ((u1, s1), (u2, s2)) = (sums(&self.0[..148]), sums(&self.0[156..]));
+        let blanks = 8 * i128::from(b' ');
+        let unsigned = i128::from(u1 + u2) + blanks;
+        let signed = i128::from(s1 + s2) + blanks;
         stored == unsigned || stored == signed
     }
 

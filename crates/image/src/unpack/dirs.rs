@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::{Error, Lower, place, whiteouts::Whiteouts, xattr};
+use crate::direct::Buffer;
 use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
 
 /// Parents kept open: tars come in directory order, so a few are enough.
@@ -54,6 +55,12 @@ impl Dir {
         }
     }
 
+    /// Directories above it.
+    fn depth(&self) -> usize {
+        let slashes = self.path.iter().filter(|&&b| b == b'/').count();
+        slashes + usize::from(!self.path.is_empty())
+    }
+
     /// A path for the calls that take no descriptor; the name itself is never followed.
     pub(super) fn proc_path(&self, name: &[u8]) -> Vec<u8> {
         [
@@ -81,8 +88,10 @@ pub(super) struct Tree<'a> {
     lower_link_followed: bool,
     hide_all_lower: bool,
     pub(super) whiteouts: Whiteouts,
-    /// There is a set-group-id directory: what is made in it gets its group.
-    pub(super) gives_groups: bool,
+    /// A directory has the set-group-id bit: what is made in it belongs to its group at first.
+    gives_groups: bool,
+    /// For the large files, one after the other.
+    pub(super) buffer: Buffer,
 }
 
 impl<'a> Tree<'a> {
@@ -107,6 +116,7 @@ impl<'a> Tree<'a> {
             hide_all_lower: false,
             whiteouts: Whiteouts::new(),
             gives_groups: false,
+            buffer: Buffer::default(),
         })
     }
 
@@ -120,8 +130,13 @@ impl<'a> Tree<'a> {
     }
 
     /// A directory gets this mode.
-    pub(super) fn has_mode(&mut self, mode: u32) {
+    pub(super) fn moded(&mut self, mode: u32) {
         self.gives_groups |= mode & 0o2000 != 0;
+    }
+
+    /// Whether a new file may belong to another group than root's.
+    pub(super) fn gives_groups(&self) -> bool {
+        self.gives_groups
     }
 
     pub(super) fn hide_all_lower(&mut self) {
@@ -151,7 +166,16 @@ impl<'a> Tree<'a> {
         if let Some(dir) = self.cache.get(&key) {
             return Ok(dir.clone());
         }
-        let dir = self.walk(path, true)?;
+        // Archives go down one directory at a time: the one above is known, and this one is there.
+        let next = path.split_last().and_then(|(name, above)| {
+            let above = self.cache.get(&above.join(&b'/'))?;
+            let shallow = above.depth() < DEPTH_MAX;
+            shallow.then(|| self.enter(above, name, above.bare).ok())?
+        });
+        let dir = match next {
+            Some(dir) => dir,
+            None => self.walk(path, true)?,
+        };
         if self.cache.len() >= CACHE {
             self.cache.clear();
         }
@@ -387,7 +411,6 @@ impl<'a> Tree<'a> {
         } else {
             dir.join(name)
         };
-        self.has_mode(stat.st_mode);
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         chownat(
             &dir.fd,
@@ -404,6 +427,7 @@ impl<'a> Tree<'a> {
             AtFlags::empty(),
         )
         .map_err(Error::io("set the mode of", &path))?;
+        self.moded(stat.st_mode);
         xattr::copy(fd, &dir.proc_path(name)).map_err(Error::io("copy attributes to", &path))?;
         let tv_nsec = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
         self.set_time(

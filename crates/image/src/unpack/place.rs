@@ -21,6 +21,7 @@ use super::{
     xattr,
 };
 use crate::{
+    direct,
     stack::{OPAQUE, is_whiteout},
     tar::{self, Entry, Kind, show},
 };
@@ -29,7 +30,7 @@ use crate::{
 pub(super) fn root(tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Error> {
     let root = tree.root();
     tree.root_is_explicit();
-    tree.has_mode(entry.mode);
+    tree.moded(entry.mode);
     attributes(&root, b".", entry)?;
     tree.set_time(Vec::new(), time(entry))
 }
@@ -41,7 +42,6 @@ pub(super) fn directory(
     entry: &Entry,
 ) -> Result<(), Error> {
     let path = dir.join(name);
-    tree.has_mode(entry.mode);
     match mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)) {
         Ok(()) => tree.made(),
         Err(Errno::EXIST) if is_directory(dir, name) => {}
@@ -54,6 +54,7 @@ pub(super) fn directory(
         Err(error) => return Err(Error::io("make", &path)(error)),
     }
     attributes(dir, name, entry)?;
+    tree.moded(entry.mode);
     tree.set_time(path, time(entry))
 }
 
@@ -68,11 +69,15 @@ pub(super) fn file<R: BufRead>(
     let fd = retried(tree, dir, name, |dir| {
         openat(&dir.fd, name, flags, Mode::from_raw_mode(0o600))
     })?;
-    let file = File::from(fd);
-    content(&file, entry, reader)?;
+    let mut file = File::from(fd);
+    if entry.extents.is_none() && reader.left() >= direct::WORTH {
+        file = large(tree, file, entry, reader)?;
+    } else {
+        content(&file, entry, reader)?;
+    }
     let io = |act| Error::io(act, &entry.path);
     // In a set-group-id directory a new file has the directory's group.
-    if (entry.uid, entry.gid) != (0, 0) || tree.gives_groups {
+    if (entry.uid, entry.gid) != (0, 0) || tree.gives_groups() {
         fchown(
             &file,
             Some(Uid::from_raw(entry.uid)),
@@ -126,6 +131,31 @@ fn content<R: BufRead>(
         ftruncate(file, entry.size).map_err(|errno| io(errno.into()))?;
     }
     Ok(())
+}
+
+/// As [`content`], past the page cache.
+fn large<R: BufRead>(
+    tree: &mut Tree<'_>,
+    file: File,
+    entry: &Entry,
+    reader: &mut tar::Reader<R>,
+) -> Result<File, Error> {
+    let io = |source: io::Error| Error::Io {
+        act: "write",
+        entry: show(&entry.path),
+        source,
+    };
+    let buffer = std::mem::take(&mut tree.buffer);
+    let mut writer = direct::Writer::new(file, buffer, reader.left());
+    while reader.left() > 0 {
+        let data = reader.data()?;
+        let length = data.len();
+        writer.write(data).map_err(io)?;
+        reader.consume(length);
+    }
+    let (file, buffer) = writer.finish().map_err(io)?;
+    tree.buffer = buffer;
+    Ok(file)
 }
 
 /// The target must be a file of this very layer, as overlayfs needs it to be.

@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufReader, Read, Write},
     net::{Shutdown, TcpStream},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -15,7 +16,26 @@ use crate::image::digest;
 struct Answer {
     status: String,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    body: Body,
+}
+
+/// Whole blobs are many megabytes, and asked for again and again: they are shared, not copied.
+struct Body {
+    data: Arc<Vec<u8>>,
+    from: usize,
+}
+
+impl Body {
+    fn new(data: Vec<u8>) -> Body {
+        Body {
+            data: Arc::new(data),
+            from: 0,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.data.get(self.from..).unwrap_or_default()
+    }
 }
 
 impl Answer {
@@ -23,7 +43,7 @@ impl Answer {
         Answer {
             status: status.to_owned(),
             headers: Vec::new(),
-            body: Vec::new(),
+            body: Body::new(Vec::new()),
         }
     }
 
@@ -33,7 +53,12 @@ impl Answer {
     }
 
     fn body(mut self, body: Vec<u8>) -> Answer {
-        self.body = body;
+        self.body = Body::new(body);
+        self
+    }
+
+    fn part(mut self, data: Arc<Vec<u8>>, from: usize) -> Answer {
+        self.body = Body { data, from };
         self
     }
 }
@@ -62,7 +87,7 @@ pub(super) fn all(
                 answer = Answer::new(status).body(body.clone());
                 answer.headers.clone_from(headers);
             }
-            Some(Fault::Body(body)) => answer.body.clone_from(body),
+            Some(Fault::Body(body)) => answer.body = Body::new(body.clone()),
             Some(Fault::Digest(digest)) => {
                 answer
                     .headers
@@ -108,14 +133,15 @@ fn send(
     for (name, value) in &answer.headers {
         text += &format!("{name}: {value}\r\n");
     }
-    let length = answer.body.len() + more;
+    let body = answer.body.bytes();
+    let length = body.len() + more;
     text += &format!("content-length: {length}\r\n\r\n");
     out.write_all(text.as_bytes())?;
     if head {
         out.flush()?;
         return Ok(true);
     }
-    let cut = |after: usize| &answer.body[..after.min(answer.body.len())];
+    let cut = |after: usize| &body[..after.min(body.len())];
     match fault {
         Some(Fault::Reset { after }) => {
             out.write_all(cut(*after))?;
@@ -135,7 +161,7 @@ fn send(
             Ok(false)
         }
         Some(Fault::Slow { rate }) => {
-            for piece in answer.body.chunks((rate / 10).max(1)) {
+            for piece in body.chunks((rate / 10).max(1)) {
                 out.write_all(piece)?;
                 out.flush()?;
                 thread::sleep(Duration::from_millis(100));
@@ -143,7 +169,7 @@ fn send(
             Ok(true)
         }
         _ => {
-            out.write_all(&answer.body)?;
+            out.write_all(body)?;
             out.flush()?;
             if more > 0 {
                 socket.shutdown(Shutdown::Both)?;
@@ -230,9 +256,9 @@ fn blob(server: &Shared, seen: &Seen, digest: &str, no_range: bool) -> Answer {
             let range = format!("bytes {start}-{}/{}", data.len() - 1, data.len());
             Answer::new("206 Partial Content")
                 .header("content-range", &range)
-                .body(data[start..].to_vec())
+                .part(data, start)
         }
-        _ => Answer::new("200 OK").body(data),
+        _ => Answer::new("200 OK").part(data, 0),
     }
 }
 
@@ -261,7 +287,7 @@ fn uploaded(
             if said != digest(&body) || !query.contains("_state=kept") {
                 return Answer::new("400 Bad Request");
             }
-            server.state().blobs.insert(said.clone(), body);
+            server.state().blobs.insert(said.clone(), Arc::new(body));
             Answer::new("201 Created").header("docker-content-digest", &said)
         }
         _ => Answer::new("405 Method Not Allowed"),

@@ -122,7 +122,7 @@ impl Seen {
 #[derive(Debug, Default)]
 struct State {
     /// By digest.
-    blobs: BTreeMap<String, Vec<u8>>,
+    blobs: BTreeMap<String, Arc<Vec<u8>>>,
     /// By `repository:tag` and `repository@digest`: type and bytes.
     manifests: BTreeMap<String, (String, Vec<u8>)>,
     faults: Vec<(String, usize, Fault)>,
@@ -237,9 +237,9 @@ impl Server {
                     .manifests
                     .insert(name, (kind.to_owned(), data.clone()));
             }
-            self.0.state().blobs.insert(digest, data.clone());
+            self.0.state().blobs.insert(digest, Arc::new(data.clone()));
         }
-        let data = self.0.state().blobs.get(top).cloned().unwrap_or_default();
+        let data = self.blob(top).unwrap_or_default();
         self.put_manifest(repository, tag, media_type, data)
     }
 
@@ -262,14 +262,16 @@ impl Server {
     /// Adds a blob.
     pub fn put_blob(&self, data: &[u8]) -> String {
         let digest = digest(data);
-        self.0.state().blobs.insert(digest.clone(), data.to_vec());
+        let data = Arc::new(data.to_vec());
+        self.0.state().blobs.insert(digest.clone(), data);
         digest
     }
 
     /// A blob that is there, also one that was pushed.
     #[must_use]
     pub fn blob(&self, digest: &str) -> Option<Vec<u8>> {
-        self.0.state().blobs.get(digest).cloned()
+        let blob = self.0.state().blobs.get(digest).cloned();
+        blob.map(|blob| blob.as_ref().clone())
     }
 
     /// The manifest behind a tag or digest of a repository.
