@@ -12,7 +12,7 @@ use clap::{
 use crate::{cli::Cli, exit, help, nearest, operands};
 
 /// Commands of podman, docker, nerdctl and crictl that are not here, and why.
-const FOREIGN: [(&[&str], &str); 10] = [
+const FOREIGN: [(&[&str], &str); 9] = [
     (
         &["login", "logout"],
         "credentials are read from auth.json or config.json (`registry.auth_files`), as podman login and docker login write them; `coffer pull --creds` says them once",

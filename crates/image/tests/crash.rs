@@ -374,7 +374,7 @@ fn a_disk_that_fills_up_anywhere_leaves_nothing() {
     let (mut failed, mut free) = (0, 0u64);
     loop {
         // As much as there is, but for `free` bytes; the file's own map takes some, too.
-        let room = rustix::fs::statvfs(&disk.point()).unwrap();
+        let room = rustix::fs::statvfs(disk.point()).unwrap();
         let mut bytes = (room.f_bfree * room.f_frsize).saturating_sub(free);
         let file = new_file(&filler);
         while rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {

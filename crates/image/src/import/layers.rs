@@ -196,16 +196,11 @@ fn one(job: &Job<'_>, task: &Task<'_>, board: &Board<'_>) -> Result<Option<Made>
     let stopped = stopped(job.cancel);
     let opened = match (&layer.from, job.remote) {
         (From::File(file), _) => Opened::File(file.clone()),
-        (From::Source, Some((source, dir))) if task.fetches => Opened::Arriving(
-            Arriving::new(
-                source,
-                &layer.blob,
-                arrived(dir, &layer.blob.digest),
-                &stopped,
-                &failure,
-            )?,
-            arrived(dir, &layer.blob.digest),
-        ),
+        (From::Source, Some((source, dir))) if task.fetches => {
+            let file = arrived(dir, &layer.blob.digest);
+            let blob = Arriving::new(source, &layer.blob, file.clone(), &stopped, &failure)?;
+            Opened::Arriving(Box::new(blob), file)
+        }
         (From::Source, _) => {
             let key = [Key::Blob(layer.blob.digest.clone())];
             let paths = board.wait(&key).map_err(|error| failed(layer, error))?;
@@ -218,7 +213,7 @@ fn one(job: &Job<'_>, task: &Task<'_>, board: &Board<'_>) -> Result<Option<Made>
             Some(unpack_one(job, task, path, board, blob, &tick)?)
         }
         (Some(path), Opened::Arriving(blob, file)) => {
-            let made = unpack_one(job, task, path, board, blob, &tick);
+            let made = unpack_one(job, task, path, board, *blob, &tick);
             // What came over the network explains best why nothing could be made of it.
             if let Some(error) = lock(&failure).take() {
                 return Err(error);
@@ -228,7 +223,7 @@ fn one(job: &Job<'_>, task: &Task<'_>, board: &Board<'_>) -> Result<Option<Made>
             Some(made)
         }
         (None, Opened::Arriving(blob, file)) => {
-            arriving::fetch(blob, &tick)?;
+            arriving::fetch(*blob, &tick)?;
             board.post(Key::Blob(layer.blob.digest.clone()), file);
             None
         }
@@ -249,7 +244,7 @@ fn one(job: &Job<'_>, task: &Task<'_>, board: &Board<'_>) -> Result<Option<Made>
 enum Opened<'a> {
     File(PathBuf),
     /// With the file that it goes to.
-    Arriving(Arriving<'a>, PathBuf),
+    Arriving(Box<Arriving<'a>>, PathBuf),
 }
 
 fn unpack_one(
