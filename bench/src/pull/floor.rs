@@ -108,10 +108,16 @@ fn digest(form: Form, unpack: bool, blob: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// A file of a benchmark: nothing that anybody relies on.
+fn create(path: impl AsRef<Path>) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).open(path)
+}
+
 fn disk(path: &Path, bytes: usize) -> io::Result<Duration> {
     let block = vec![0x5a; 1 << 20];
     let began = Instant::now();
-    let mut file = File::create(path)?;
+    let mut file = create(path)?;
     let mut left = bytes;
     while left > 0 {
         let length = left.min(block.len());
@@ -137,7 +143,7 @@ fn files(dir: &Path, data: &[u8]) -> io::Result<()> {
                 let start = usize::try_from(entry.raw_file_position()).unwrap_or(usize::MAX);
                 let end = start.saturating_add(usize::try_from(entry.size()).unwrap_or(0));
                 let content = data.get(start..end).unwrap_or_default();
-                File::create(path)?.write_all(content)?;
+                create(path)?.write_all(content)?;
             }
         }
     }

@@ -177,7 +177,10 @@ conf_dir = {cni:?}
         hosts = hosts.display().to_string(),
     );
     fs::write(dir.join("config.toml"), config)?;
-    let log = fs::File::create(dir.join("log"))?;
+    let log = fs::File::options()
+        .append(true)
+        .create(true)
+        .open(dir.join("log"))?;
     let child = Command::new("containerd")
         .arg("--config")
         .arg(dir.join("config.toml"))

@@ -67,7 +67,6 @@ fn a_container_is_born_in_its_cgroup_and_entered_there() {
             extra_env: vec![],
             clamp_capabilities: false,
             ignore_paused: false,
-            ignore_paused: false,
         };
         let process = engine
             .exec(&container.as_ref(&spec, bundle.dir.path()), request)
@@ -118,6 +117,7 @@ fn it_is_frozen_thawed_and_killed_by_its_files() {
                 no_new_keyring: false,
                 extra_env: vec![],
                 clamp_capabilities: false,
+                ignore_paused: false,
             };
             let said = engine.exec(container, request).unwrap_err().to_string();
             assert!(said.contains("paused"), "{said}");

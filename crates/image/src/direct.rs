@@ -162,6 +162,16 @@ fn set(file: &File, direct: bool) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn created(path: &std::path::Path) -> File {
+        let mut options = File::options();
+        options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .unwrap()
+    }
+
     #[test]
     fn what_is_written_in_any_pieces_is_what_the_file_holds() {
         let dirs = [
@@ -177,7 +187,7 @@ mod tests {
                 .flat_map(|dir| [777, 65_536, 5 << 20].map(|piece| (dir, piece)))
             {
                 let path = dir.path().join("file");
-                let file = File::create(&path).unwrap();
+                let file = created(&path);
                 let mut writer = Writer::new(file, buffer, size as u64);
                 for part in content.chunks(piece) {
                     writer.write(part).unwrap();
@@ -196,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         for (said, size) in [(0, 3 * BUFFER), (u64::MAX, 100), (u64::MAX, BUFFER + 7)] {
-            let file = File::create(&path).unwrap();
+            let file = created(&path);
             let content = vec![7; size];
             let mut writer = Writer::new(file, Buffer::default(), said);
             writer.write(&content).unwrap();

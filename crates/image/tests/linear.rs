@@ -289,7 +289,10 @@ fn a_lease_keeps_an_image_whole_and_a_prune_leaves_what_is_kept() {
     assert!(pruned.bytes > 0);
     let pruned = f.store.prune(&|_| true, &nobody).unwrap();
     assert_eq!(pruned.images.len(), 1);
-    assert_eq!(ids(&f.store.list().unwrap()), [pinned.id.clone()]);
+    assert_eq!(
+        ids(&f.store.list().unwrap()),
+        std::slice::from_ref(&pinned.id)
+    );
     let f = f.reopen();
     assert!(f.store.get(&pinned.id).unwrap().unwrap().pinned);
     assert!(f.store.pin("r/b:1", false).unwrap());

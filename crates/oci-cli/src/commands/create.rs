@@ -92,8 +92,11 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
     }
     let dir = StateDir::new(&global.root, &args.id)?;
     let lock = dir.reserve()?;
-    let cgroup = container::cgroup_path(&dir.id, &bundle.spec);
-    dir.intend(&cgroup)?;
+    // A scope of systemd's ends with the processes in it: nothing of it needs to be found again.
+    let cgroup = (!global.systemd_cgroup).then(|| container::cgroup_path(&dir.id, &bundle.spec));
+    if let Some(path) = &cgroup {
+        dir.intend(path)?;
+    }
     trace::mark("name reserved");
     let request = CreateRequest {
         id: &dir.id,
@@ -114,7 +117,7 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         extra_env: inherited.env,
-        cgroup_path: Some(cgroup),
+        cgroup_path: cgroup,
         clamp_capabilities: false,
     };
     let container = match create(&engine, request, &dir) {

@@ -63,8 +63,8 @@ pub(crate) fn command() -> Result<i32, Error> {
             cgroup: Cgroup {
                 v1: true,
                 v2: true,
-                systemd: false,
-                systemd_user: false,
+                systemd: true,
+                systemd_user: true,
             },
             seccomp: Seccomp {
                 enabled: true,

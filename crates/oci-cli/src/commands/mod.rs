@@ -45,6 +45,7 @@ fn engine(global: &Global) -> Result<Engine, Error> {
         } else {
             CgroupManager::Cgroupfs
         },
+        bus: None,
     };
     Engine::probe(options).map_err(|source| Error::Core {
         act: "look at the host for",

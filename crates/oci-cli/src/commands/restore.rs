@@ -42,6 +42,12 @@ pub(crate) fn command(global: &Global, args: &Restore) -> Result<i32, Error> {
             reason: "a terminal from outside cannot be handed to criu's command line",
         });
     }
+    if global.systemd_cgroup {
+        return Err(Error::Unsupported {
+            flag: "restore --systemd-cgroup".to_owned(),
+            reason: "a restored container gets its cgroup from the filesystem; leave the flag out",
+        });
+    }
     let places = Places::find(&args.criu, false)?;
     let bundle = Bundle::load(args.create.bundle.as_deref(), args.create.config.as_deref())?;
     let dir = StateDir::new(&global.root, &args.create.id)?;
