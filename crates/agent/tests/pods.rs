@@ -59,21 +59,6 @@ async fn health_answers_before_any_sandbox() {
 }
 
 #[tokio::test]
-async fn calls_that_are_not_served_say_which() {
-    let pod = Pod::start();
-    let calls = pod.connect().await;
-    let (code, text) = status(
-        calls
-            .agent
-            .get_metrics(soon(), &grpc::GetMetricsRequest::default())
-            .await,
-    );
-    assert_eq!(code, Code::UNIMPLEMENTED);
-    assert!(text.contains("GetMetrics"), "{text}");
-    pod.destroy(calls).await;
-}
-
-#[tokio::test]
 async fn containers_share_ipc_uts_and_the_network() {
     let pod = Pod::start();
     let calls = pod.connect().await;

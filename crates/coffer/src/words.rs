@@ -239,7 +239,7 @@ mod tests {
             (&["contianer", "ls"], "coffer [OPTIONS] <COMMAND>"),
             (
                 &["container", "rm"],
-                "coffer container rm [OPTIONS] <NAME>...",
+                "coffer container rm [OPTIONS] [NAME]...",
             ),
             (
                 &["run", "--nmae", "x", "box"],

@@ -108,6 +108,8 @@ fn an_ordinary_user_runs_containers_without_a_cgroup() {
         "id -u; tr -s ' ' < /proc/self/uid_map",
     ]));
     assert_eq!(ran.ok(), format!("0\n 0 {USER} 1"));
+    let all_said = "until [ \"$(cat /proc/1/comm)\" = sleep ]; do sleep 0.02; done";
+    live.exec(process(&["sh", "-c", all_said])).ok();
     container::destroy(&live.container.as_ref(&spec, bundle.dir.path())).unwrap();
     let (stdout, stderr) = output.read();
     assert_eq!(stdout, "0\nbox\n1\nempty\nbounddeny\n", "{stderr}");

@@ -267,10 +267,10 @@ impl Cgroup {
     }
 
     /// Removes the cgroup, and the parents that were made for it, if nobody is in it: one call in each
-    /// hierarchy. False if somebody is, or if it was there before us; the freezer, which killing needs,
-    /// is still there then.
+    /// hierarchy. False if somebody is, if it was there before us or is systemd's, or if there is none;
+    /// the freezer, which killing needs, is still there then.
     pub fn remove_if_idle(&self) -> bool {
-        if self.was_joined() {
+        if self.was_joined() || self.is_none() || self.unit().is_some() {
             return false;
         }
         let freezes = |dir: &&Dir| dir.controllers.iter().any(|name| name == "freezer");
