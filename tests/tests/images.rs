@@ -167,7 +167,7 @@ async fn an_image_of_many_layers_runs() {
         .import("many.test/layers:1", &tar)
         .await
         .unwrap();
-    let run = ["run", "--rm", "--network", "host", "many.test/layers:1"];
+    let run = ["run", "-u0", "--rm", "--network=host", "many.test/layers:1"];
     let script = "ls / | grep -c '^f[0-9]'; cat /last; echo > /writable";
     let said = ok(&node, &[&run[..], &[script][..]].concat());
     assert_eq!(said, format!("{layers}\n{}", layers - 1));
@@ -232,6 +232,7 @@ async fn image_fs_info_says_what_du_says() {
     let script = "dd if=/dev/zero of=/big bs=1M count=3; mkdir /d; echo x > /d/f";
     let run = [
         "run",
+        "-u0",
         "--network",
         "host",
         "--name",
