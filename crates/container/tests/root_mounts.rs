@@ -80,6 +80,31 @@ fn propagation_is_slave_by_default_and_as_asked() {
 }
 
 #[test]
+fn a_root_is_as_shared_as_it_was_asked_to_be() {
+    for (word, expected) in [
+        ("rshared", "/ shared"),
+        ("shared", "/ shared"),
+        ("rslave", "/ none"),
+        ("rprivate", "/ none"),
+    ] {
+        let mut bundle = Bundle::script(
+            "awk '$5 == \"/\" { print $5, $7 ~ /^shared/ ? \"shared\" : \"none\" }' /proc/self/mountinfo",
+        );
+        bundle.json["linux"]["rootfsPropagation"] = json!(word);
+        assert_eq!(bundle.run().ok(), expected, "{word}");
+        // The same for a root that comes as a mount.
+        let spec = bundle.spec();
+        let (stdio, output) = piped();
+        let mut request = bundle.request(&spec, stdio, Gate::None);
+        request.rootfs = Rootfs::Mount(sys::mount::detached_copy(&bundle.root(), false).unwrap());
+        let container = common::engine().create(request).unwrap();
+        assert_eq!(output.read().0, format!("{expected}\n"), "{word}");
+        container::destroy(&container.as_ref(&spec, bundle.dir.path())).unwrap();
+        sys::wait::wait(container.init.pidfd.as_fd()).unwrap();
+    }
+}
+
+#[test]
 fn long_overlay_options_are_mounted_too() {
     let mut bundle = Bundle::script("cat /merged/a /merged/b; echo z > /merged/z");
     let base = bundle.dir.path().join("l".repeat(120));

@@ -217,12 +217,12 @@ fn filesystem(
         // pivot_root refuses a shared parent.
         plan.push(Step::Propagation { flags: MS_PRIVATE });
     }
-    let tree = tree::root(
-        plan,
-        facts,
-        options.rootfs.as_deref(),
-        propagation & !MS_REC,
-    )?;
+    // Nor does it take a shared root: that becomes what was asked for once it is the root.
+    let before = match propagation & MS_SHARED {
+        0 => propagation & !MS_REC,
+        _ => MS_PRIVATE,
+    };
+    let tree = tree::root(plan, facts, options.rootfs.as_deref(), before)?;
     plan.push(Step::AttachRoot { tree });
     let context = Context {
         facts,
