@@ -60,7 +60,7 @@ pub(super) fn apply(cgroup: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), 
 
 /// The rules that a container runs with: those of its spec (none: deny all), what every container
 /// may use (config-linux.md, "Default Devices", and mknod of anything), and the nodes that
-/// `linux.devices` asks for.
+/// `linux.devices` asks for, unless a rule of the spec says what may be done with them.
 pub fn container_device_rules(
     spec: &[LinuxDeviceCgroup],
     devices: &[LinuxDevice],
@@ -99,7 +99,7 @@ pub fn container_device_rules(
     rules.push(rule(C, Some(136), None, "rwm"));
     for device in devices {
         match device.type_ {
-            B | C | U => {
+            B | C | U if !spec.iter().any(|rule| names(rule, device)) => {
                 rules.push(rule(
                     device.type_,
                     Some(device.major),
@@ -108,10 +108,20 @@ pub fn container_device_rules(
                 ));
             }
             // A FIFO is no device; "all" is no node.
-            P | A => {}
+            B | C | U | P | A => {}
         }
     }
     rules
+}
+
+/// Whether the rule is about this very node.
+fn names(rule: &LinuxDeviceCgroup, device: &LinuxDevice) -> bool {
+    let block = |kind| kind == LinuxDeviceType::B;
+    rule.major == Some(device.major)
+        && rule.minor == Some(device.minor)
+        && rule
+            .type_
+            .is_some_and(|kind| kind != LinuxDeviceType::A && block(kind) == block(device.type_))
 }
 
 impl Rule {
@@ -243,6 +253,40 @@ mod tests {
             rules
                 .iter()
                 .any(|r| r.major == Some(1) && r.minor == Some(3))
+        );
+    }
+
+    #[test]
+    fn a_node_may_do_no_more_than_its_own_rule_says() {
+        let devices: Vec<LinuxDevice> = serde_json::from_str(
+            r#"[{"path": "/dev/a", "type": "b", "major": 7, "minor": 1},
+                {"path": "/dev/b", "type": "u", "major": 7, "minor": 1},
+                {"path": "/dev/c", "type": "c", "major": 7, "minor": 2}]"#,
+        )
+        .unwrap();
+        let spec: Vec<LinuxDeviceCgroup> = serde_json::from_str(
+            r#"[{"allow": false, "access": "rwm"},
+                {"allow": true, "type": "b", "major": 7, "minor": 1, "access": "r"}]"#,
+        )
+        .unwrap();
+        let rules = container_device_rules(&spec, &devices);
+        let said: Vec<_> = rules
+            .iter()
+            .filter(|r| r.major == Some(7))
+            .map(|r| (r.type_, r.minor, r.access.as_deref()))
+            .collect();
+        let (b, u, c) = (
+            Some(LinuxDeviceType::B),
+            Some(LinuxDeviceType::U),
+            Some(LinuxDeviceType::C),
+        );
+        assert_eq!(
+            said,
+            [
+                (b, Some(1), Some("r")),
+                (u, Some(1), Some("rwm")),
+                (c, Some(2), Some("rwm")),
+            ]
         );
     }
 }
