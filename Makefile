@@ -14,7 +14,7 @@ TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
 # Root tests wait more than they compute.
 NEXTEST := cargo nextest run --workspace $(FAILPOINTS)
 
-.PHONY: help setup setup-build build demo guest test lint unit system bench fuzz measure deny clean
+.PHONY: help setup setup-build build demo guest vm test lint unit system bench fuzz measure deny clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,11 +37,17 @@ demo: build ## A pod from a real image that lives through a SIGKILL of its daemo
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 
-guest: setup ## A kernel for virtual machines in target/guest; docs/guest.md runs scripts in them
+guest: setup ## What tests in virtual machines boot and run, in target/guest
 	cargo build --workspace --bins --locked $(FAILPOINTS)
 	$(TEST_BINS)/guest --cache $(TARGET_DIR)/guest build
+	cargo nextest list --workspace --locked $(FAILPOINTS) --list-type binaries-only \
+	  --message-format json > $(TARGET_DIR)/guest/programs.new
+	@mv $(TARGET_DIR)/guest/programs.new $(TARGET_DIR)/guest/programs.json
 
-test: setup lint ## Lints, unit tests, goldens, root tests, whole-system tests
+vm: guest ## Only the tests in virtual machines: the core on cgroup v2, the agent as init
+	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked -E 'package(vm-tests)'
+
+test: setup lint guest ## Lints, unit tests, goldens, root tests, whole-system tests, virtual machines
 	cargo build --workspace --bins --locked $(FAILPOINTS)
 	$(NEXTEST) --locked --no-run
 	cargo test --doc --workspace --locked $(FAILPOINTS) --quiet

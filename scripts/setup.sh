@@ -13,8 +13,8 @@ demo=(busybox-static iproute2)
 test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci containerd procps fish zsh)
 # A registry, and disks in files.
 test+=(docker-registry e2fsprogs)
-# Virtual machines: the emulator, strip, setpriv.
-test+=(qemu-system-x86 binutils util-linux)
+# Virtual machines: the emulator, mkfs.ext4, strip, setpriv.
+test+=(qemu-system-x86 e2fsprogs binutils util-linux)
 # The bus on which a test plays systemd.
 test+=(dbus-daemon)
 # What the agent's network and storage calls are tried with.
@@ -56,6 +56,11 @@ command -v cargo >/dev/null || die "cargo is not there: install Rust with rustup
 rust-toolchain.toml names the version"
 cargo --version >/dev/null 2>&1 || die "cargo does not run here; rust-toolchain.toml asks for \
 $(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml): rustup toolchain install fetches it"
+# cargo's own programs may not be in PATH.
+if [[ $1 == test ]] && ! PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin command -v vhost-device-vsock >/dev/null; then
+  say "installing vhost-device-vsock, the host's end of a virtual machine's sockets (this takes some minutes)"
+  cargo install --locked --quiet vhost-device-vsock --version 0.3.0
+fi
 if [[ $1 == test ]] && ! cargo nextest --version >/dev/null 2>&1; then
   say "installing cargo-nextest (this takes some minutes)"
   cargo install --locked --quiet cargo-nextest

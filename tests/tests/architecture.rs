@@ -164,7 +164,7 @@ fn one_protobuf_in_the_tree() {
 #[test]
 fn test_helpers_are_linked_by_tests_only() {
     for (name, links) in linked() {
-        let test_only = ["system-tests", "bench"].contains(&name.as_str());
+        let test_only = ["system-tests", "vm-tests", "bench"].contains(&name.as_str());
         assert!(
             test_only || !links.contains("testing"),
             "{name} links testing"

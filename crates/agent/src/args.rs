@@ -1,7 +1,8 @@
 //! The command line: what was said, turned into what it means.
 //!
 //! ```text
-//! coffer-agent [--listen unix:///path | --listen fd://0 | --listen unix://@name --abstract]
+//! coffer-agent [--listen unix:///path | --listen fd://0 | --listen vsock://CID:PORT
+//!               | --listen unix://@name --abstract]
 //!              [--state DIR] [--cgroup PATH] [--seccomp-cache DIR]
 //!              [--hotplug-timeout SECONDS] [--forms current|kata-3.2]
 //!              [--log-level error|warn|info|debug|trace]
@@ -18,8 +19,9 @@ use crate::machine::Machine;
 pub(crate) const USAGE: &str = "\
 coffer-agent: runs the containers of one pod and serves grpc.AgentService over ttRPC
 
-  --listen ADDR      unix:///path, fd://0 (a listening socket inherited as standard input), or
-                     unix://@name with --abstract  [env KATA_AGENT_SERVER_ADDR]
+  --listen ADDR      unix:///path, fd://0 (a listening socket inherited as standard input),
+                     vsock://CID:PORT (CID -1: any), or unix://@name with --abstract
+                     [env KATA_AGENT_SERVER_ADDR]
   --abstract         allow an abstract socket name: anyone in this network namespace may then connect
   --state DIR        where exit records are written  [default: the socket's path + \".d\"]
   --cgroup PATH      cgroup that the agent moves itself into, relative to the cgroup mounts
@@ -40,6 +42,8 @@ pub(crate) enum Address {
     Abstract(String),
     /// A listening socket inherited as standard input.
     Stdin,
+    /// A port of this machine's virtio socket: whoever runs the machine may connect.
+    Vsock { cid: u32, port: u32 },
 }
 
 /// Why the command line was refused.
@@ -47,7 +51,9 @@ pub(crate) enum Address {
 pub(crate) enum Error {
     #[error("--listen is needed: unix:///path or fd://0 (or set KATA_AGENT_SERVER_ADDR)")]
     NoAddress,
-    #[error("cannot listen at {0:?}: expected unix:///path, unix://@name or fd://0")]
+    #[error(
+        "cannot listen at {0:?}: expected unix:///path, unix://@name, vsock://CID:PORT or fd://0"
+    )]
     Address(String),
     #[error(
         "the abstract address {0:?} needs --abstract: any process of this network namespace may connect to it"
@@ -179,10 +185,13 @@ pub(crate) fn parse(
     })))
 }
 
-fn address(text: &str, abstract_ok: bool) -> Result<Address, Error> {
+pub(crate) fn address(text: &str, abstract_ok: bool) -> Result<Address, Error> {
     let wrong = || Error::Address(text.to_owned());
     if text == "fd://0" {
         return Ok(Address::Stdin);
+    }
+    if let Some(rest) = text.strip_prefix("vsock://") {
+        return vsock(rest).ok_or_else(wrong);
     }
     let rest = text.strip_prefix("unix://").ok_or_else(wrong)?;
     match rest.strip_prefix('@') {
@@ -200,8 +209,21 @@ fn address(text: &str, abstract_ok: bool) -> Result<Address, Error> {
     }
 }
 
+/// `CID:PORT`; -1 is any address of this machine, and any port.
+fn vsock(text: &str) -> Option<Address> {
+    let number = |text: &str| match text {
+        "-1" => Some(u32::MAX),
+        text => text.parse().ok(),
+    };
+    let (cid, port) = text.split_once(':')?;
+    Some(Address::Vsock {
+        cid: number(cid)?,
+        port: number(port)?,
+    })
+}
+
 /// Logrus names ("warning", "critical") are understood too: shims pass them on.
-fn log_level(text: Option<&str>) -> Result<log::LevelFilter, Error> {
+pub(crate) fn log_level(text: Option<&str>) -> Result<log::LevelFilter, Error> {
     Ok(match text.unwrap_or("info") {
         "critical" | "fatal" | "panic" | "error" => log::LevelFilter::Error,
         "warn" | "warning" => log::LevelFilter::Warn,
@@ -265,9 +287,18 @@ mod tests {
     }
 
     #[test]
+    fn a_virtio_socket_has_a_cid_and_a_port() {
+        for (text, cid) in [("vsock://-1:1024", u32::MAX), ("vsock://3:1024", 3)] {
+            let args = serve(&["--listen", text, "--state", "/s"], None);
+            assert_eq!(args.address, Address::Vsock { cid, port: 1024 });
+        }
+    }
+
+    #[test]
     fn wrong_addresses_are_refused_with_a_reason() {
         for (text, part) in [
-            ("vsock://-1:1024", "expected unix"),
+            ("vsock://1024", "expected unix"),
+            ("vsock://-1:port", "expected unix"),
             ("unix://", "expected unix"),
             ("unix:///", "expected unix"),
             ("unix://@", "expected unix"),

@@ -18,11 +18,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
+use tokio_vsock::{VsockAddr, VsockListener};
 use ttrpc::asynchronous::Server;
-use ttrpc::asynchronous::transport::Listener;
+use ttrpc::asynchronous::transport;
 
 use crate::agent::Agent;
-use crate::rpc;
+use crate::{listen, rpc};
 
 /// Before accepting is tried again, when there are no descriptors or no memory.
 const BREATH: Duration = Duration::from_millis(100);
@@ -39,15 +40,53 @@ impl Connection {
     }
 }
 
-/// Serves every client that connects; never returns.
-pub(crate) async fn accept(agent: Arc<Agent>, listener: UnixListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(sort(Arc::clone(&agent), stream))),
-            Err(e) => {
-                log::error!("cannot accept a connection: {e}");
-                tokio::time::sleep(BREATH).await;
+/// A listening socket of this event loop.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Unix(UnixListener),
+    Vsock(VsockListener),
+}
+
+impl Listener {
+    /// Takes over what the command line asked for.
+    ///
+    /// # Errors
+    /// There is no virtio socket device, or its port is in use.
+    pub(crate) fn new(listener: listen::Listener) -> Result<Self, listen::Error> {
+        let failed = |at: String| move |source| listen::Error::Bind { at, source };
+        match listener {
+            listen::Listener::Unix(listener) => {
+                let taken = listener.set_nonblocking(true);
+                let taken = taken.and_then(|()| UnixListener::from_std(listener));
+                Ok(Self::Unix(taken.map_err(failed("the socket".into()))?))
             }
+            listen::Listener::Vsock { cid, port } => {
+                let bound = VsockListener::bind(VsockAddr::new(cid, port));
+                Ok(Self::Vsock(
+                    bound.map_err(failed(format!("vsock port {port}")))?,
+                ))
+            }
+        }
+    }
+}
+
+/// Serves every client that connects; never returns.
+pub(crate) async fn accept(agent: Arc<Agent>, listener: Listener) {
+    loop {
+        let agent = Arc::clone(&agent);
+        let accepted = match &listener {
+            Listener::Unix(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| drop(tokio::spawn(sort(agent, stream)))),
+            Listener::Vsock(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| drop(tokio::spawn(serve(agent, stream)))),
+        };
+        if let Err(e) = accepted {
+            log::error!("cannot accept a connection: {e}");
+            tokio::time::sleep(BREATH).await;
         }
     }
 }
@@ -59,11 +98,15 @@ async fn sort(agent: Arc<Agent>, stream: UnixStream) {
     }
 }
 
-async fn serve(agent: Arc<Agent>, stream: UnixStream) {
+/// What carries a connection.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Stream for S {}
+
+async fn serve(agent: Arc<Agent>, stream: impl Stream) {
     let (stream, connection) = track(stream);
     let only = futures::stream::iter([Ok::<_, io::Error>(stream)]);
     let mut server = Server::new()
-        .add_listener(Listener::new(only))
+        .add_listener(transport::Listener::new(only))
         .register_service(rpc::services(&agent, &connection));
     if let Err(e) = server.start().await {
         log::error!("cannot serve a connection: {e}");
@@ -74,17 +117,17 @@ async fn serve(agent: Arc<Agent>, stream: UnixStream) {
 }
 
 /// A stream that tells of its end.
-struct Tracked {
-    stream: UnixStream,
+struct Tracked<S> {
+    stream: S,
     ended: watch::Sender<bool>,
 }
 
-fn track(stream: UnixStream) -> (Tracked, Connection) {
+fn track<S>(stream: S) -> (Tracked<S>, Connection) {
     let (ended, seen) = watch::channel(false);
     (Tracked { stream, ended }, Connection(seen))
 }
 
-impl AsyncRead for Tracked {
+impl<S: AsyncRead + Unpin> AsyncRead for Tracked<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -104,7 +147,7 @@ impl AsyncRead for Tracked {
     }
 }
 
-impl AsyncWrite for Tracked {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tracked<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

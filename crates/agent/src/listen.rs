@@ -29,10 +29,21 @@ pub(crate) enum Error {
     Stdin(#[source] io::Error),
 }
 
+/// Where connections come from.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Unix(UnixListener),
+    /// Bound by the event loop, which its library needs.
+    Vsock {
+        cid: u32,
+        port: u32,
+    },
+}
+
 /// A bound socket.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    pub(crate) listener: UnixListener,
+    pub(crate) listener: Listener,
     pub(crate) file: Option<SocketFile>,
 }
 
@@ -73,8 +84,18 @@ pub(crate) fn listen(address: &Address) -> Result<Bound, Error> {
             (UnixListener::bind_addr(&address).map_err(failed)?, None)
         }
         Address::Stdin => (inherited().map_err(Error::Stdin)?, None),
+        Address::Vsock { cid, port } => {
+            let (cid, port) = (*cid, *port);
+            return Ok(Bound {
+                listener: Listener::Vsock { cid, port },
+                file: None,
+            });
+        }
     };
-    Ok(Bound { listener, file })
+    Ok(Bound {
+        listener: Listener::Unix(listener),
+        file,
+    })
 }
 
 /// Takes the socket from standard input, which becomes /dev/null.

@@ -19,6 +19,7 @@ mod device;
 mod error;
 mod exit_record;
 pub mod fuzzing;
+mod guest;
 mod guest_hooks;
 mod listen;
 mod logging;
@@ -50,6 +51,15 @@ use std::process::ExitCode;
 /// The whole program.
 pub fn main() -> ExitCode {
     sys::malloc::tune();
+    if guest::is_init(std::env::args_os().next().as_deref()) {
+        let served = guest::start()
+            .map_err(Into::into)
+            .and_then(|args| serve::run(&args));
+        // Without a first process the kernel would panic.
+        let code = served.map_or_else(|e| failed(&*e), |()| ExitCode::SUCCESS);
+        guest::power_off();
+        return code;
+    }
     let command = match args::parse(std::env::args_os(), |name| std::env::var(name).ok()) {
         Ok(command) => command,
         Err(error) => return failed(&error),

@@ -1,7 +1,6 @@
 //! From the command line to the end of the process.
 
 use std::error::Error;
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,14 +45,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     served
 }
 
-async fn serve(agent: Arc<Agent>, listener: UnixListener) -> Result<(), Box<dyn Error>> {
+async fn serve(agent: Arc<Agent>, listener: listen::Listener) -> Result<(), Box<dyn Error>> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
     let reaper = tokio::spawn(Arc::clone(&agent.reaper).run());
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let listener = connection::Listener::new(listener)?;
     let serving = tokio::spawn(connection::accept(Arc::clone(&agent), listener));
     log::info!("serving, pid {}", std::process::id());
     tokio::select! {

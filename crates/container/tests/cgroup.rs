@@ -17,9 +17,13 @@ fn a_cgroup_is_made_everywhere_and_removed_with_its_parents() {
     let path = format!("{}/middle/leaf", unique("parents"));
     let cgroup = TestCgroup(Cgroup::create(&host(), &path).unwrap());
     let paths = cgroup.paths();
-    for controller in [
-        "memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset",
-    ] {
+    let v1: &[&str] = match host().is_v2() {
+        true => &[],
+        false => &[
+            "memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset",
+        ],
+    };
+    for &controller in v1 {
         assert!(
             paths[controller].ends_with(&path[1..]),
             "{controller}: {:?}",
@@ -31,7 +35,7 @@ fn a_cgroup_is_made_everywhere_and_removed_with_its_parents() {
         paths[""].join("cgroup.kill").exists(),
         "the cgroup2 of a hybrid machine is used"
     );
-    assert!(paths.contains_key("name=systemd"));
+    assert_eq!(paths.contains_key("name=systemd"), !host().is_v2());
     assert!(!cgroup.was_joined());
     cgroup.remove().unwrap();
     for dir in paths.values() {
@@ -152,7 +156,7 @@ fn bad_paths_are_refused_before_anything_is_made() {
     }
     // A name that is a control file is no cgroup, and nothing is left of the attempt.
     let base = unique("names");
-    let e = Cgroup::create(&host(), &format!("{base}/tasks")).unwrap_err();
+    let e = Cgroup::create(&host(), &format!("{base}/cgroup.procs")).unwrap_err();
     assert!(e.to_string().starts_with("make cgroup"), "{e}");
     assert!(Cgroup::open(&host(), &base).is_err());
 }
@@ -293,7 +297,7 @@ fn stats_count_what_was_used() {
         r#"{"memory":{"limit":268435456},"pids":{"limit":40}}"#,
     )
     .unwrap();
-    let mut busy = run_in(&cgroup, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done");
+    let mut busy = run_in(&cgroup, "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done");
     let sleeper = run_in(&cgroup, "exec sleep 1000");
     assert_eq!(busy.end(), 0);
     eventually("only the sleeper is left", || {
@@ -314,14 +318,16 @@ fn stats_count_what_was_used() {
     );
     assert!(cpu.user_ns > 1_000_000, "{cpu:?}");
     let by_cpu: u64 = cpu.percpu_ns.iter().sum();
-    assert!(by_cpu > 10_000_000, "{cpu:?}");
+    let v2 = host().is_v2();
+    assert!(v2 || by_cpu > 10_000_000, "{cpu:?}");
     let memory = stats.memory.unwrap();
     assert_eq!(memory.usage.limit, 268_435_456);
     assert!(memory.usage.usage > 0 && memory.usage.max_usage >= memory.usage.usage);
     assert!(memory.working_set <= memory.usage.usage && memory.working_set > 0);
     assert!(memory.rss > 0 && memory.page_faults > 0, "{memory:?}");
-    assert!(memory.stat.contains_key("total_rss"));
-    assert!(memory.swap.is_some() && memory.kernel.is_some());
+    let of_this_version = if v2 { "anon" } else { "total_rss" };
+    assert!(memory.stat.contains_key(of_this_version));
+    assert!(memory.swap.is_some() && (v2 || memory.kernel.is_some()));
     let pids = stats.pids.unwrap();
     assert_eq!((pids.current, pids.limit), (1, 40));
     assert!(stats.blkio.is_some());

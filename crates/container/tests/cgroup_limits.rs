@@ -206,8 +206,12 @@ fn hugetlb_of_a_hybrid_machine_is_in_its_cgroup2() {
 #[test]
 fn a_new_cpuset_takes_its_parents_cpus() {
     let cgroup = TestCgroup(Cgroup::create(&host(), &format!("{}/a/b", unique("set"))).unwrap());
-    let root = fs::read_to_string("/sys/fs/cgroup/cpuset/cpuset.cpus").unwrap();
-    assert_eq!(file(&cgroup, "cpuset", "cpuset.cpus"), root.trim());
+    let (top, name) = match host().is_v2() {
+        true => ("/sys/fs/cgroup", "cpuset.cpus.effective"),
+        false => ("/sys/fs/cgroup/cpuset", "cpuset.cpus"),
+    };
+    let root = fs::read_to_string(format!("{top}/{name}")).unwrap();
+    assert_eq!(file(&cgroup, "cpuset", name), root.trim());
     let mut child = run_in(&cgroup, "exit 3");
     assert_eq!(child.end(), -3, "a task can enter");
 }

@@ -98,16 +98,26 @@ fn the_root_can_be_read_only() {
 
 #[test]
 fn its_cgroup_is_all_it_sees_of_cgroups() {
-    let bundle = Bundle::script(
-        "ls /sys/fs/cgroup | tr '\\n' ' '; cat /sys/fs/cgroup/pids/tasks; mkdir /sys/fs/cgroup/pids/x",
-    );
+    let v2 = common::engine().hierarchy().is_v2();
+    let (dir, members) = if v2 {
+        ("", "cgroup.procs")
+    } else {
+        ("/pids", "tasks")
+    };
+    let bundle = Bundle::script(&format!(
+        "ls /sys/fs/cgroup | tr '\\n' ' '; echo; \
+         cat /sys/fs/cgroup{dir}/{members}; mkdir /sys/fs/cgroup{dir}/x",
+    ));
     let ran = bundle.run();
-    let first = ran.stdout.lines().next().unwrap();
-    assert!(
-        first.contains("pids ") && first.contains("memory "),
-        "{first}"
-    );
-    assert!(first.contains('1'), "{first}");
+    let mut lines = ran.stdout.lines();
+    let first = lines.next().unwrap();
+    let there = if v2 {
+        ["pids.max ", "memory.max "]
+    } else {
+        ["pids ", "memory "]
+    };
+    assert!(there.iter().all(|name| first.contains(name)), "{first}");
+    assert_eq!(lines.next(), Some("1"), "{ran:?}");
     assert!(ran.stderr.contains("Read-only"), "{ran:?}");
 }
 

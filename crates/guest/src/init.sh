@@ -25,17 +25,23 @@ mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o nosuid,nodev,mode=1777 shm /dev/shm
 mount -t mqueue -o nosuid,nodev,noexec mqueue /dev/mqueue
 mount -t tmpfs -o nosuid,nodev,mode=755 run /run
-mount -t tmpfs -o nosuid,nodev,mode=1777 tmp /tmp
 mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
 mount -t securityfs -o nosuid,nodev,noexec securityfs /sys/kernel/security
 for link in fd:/proc/self/fd stdin:/proc/self/fd/0 stdout:/proc/self/fd/1 stderr:/proc/self/fd/2; do
   ln -s "${link#*:}" "/dev/${link%%:*}"
 done
-# As systemd leaves it, and runtimes expect it.
-mount --make-rshared /
 ip link set lo up
 hostname guest
 modprobe -a $(cat /etc/modules)
+if [ -b /dev/vda ]; then
+  mount -t ext4 /dev/vda /tmp
+  chmod 1777 /tmp
+else
+  mount -t tmpfs -o nosuid,nodev,mode=1777 tmp /tmp
+fi
+
+# As systemd leaves it, and runtimes expect it.
+mount --make-rshared /
 
 port() { # NAME: its device
   for dir in /sys/class/virtio-ports/*; do

@@ -11,10 +11,13 @@
 #![forbid(unsafe_code)]
 
 pub mod cpio;
+pub mod disk;
 pub mod error;
 pub mod image;
 pub mod kernel;
 pub mod modules;
+pub mod owned;
+pub mod qmp;
 pub mod run;
 pub mod strip;
 pub mod vm;

@@ -22,6 +22,7 @@ guest: virtual machines for tests
   --append TEXT      kernel parameters
   --memory MIB       [default: 512]
   --cpus N           [default: 1]
+  --disk MIB         size of an ext4 disk at /tmp  [default: none, a tmpfs]
   --seconds N        how long it may take  [default: 300]
 ";
 
@@ -35,6 +36,7 @@ struct Args {
     append: String,
     memory: u32,
     cpus: u32,
+    disk: u32,
     seconds: u64,
 }
 
@@ -64,6 +66,7 @@ fn parse() -> Result<Args, lexopt::Error> {
         append: String::new(),
         memory: 512,
         cpus: 1,
+        disk: 0,
         seconds: 300,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -78,6 +81,7 @@ fn parse() -> Result<Args, lexopt::Error> {
             Long("append") => args.append = parser.value()?.string()?,
             Long("memory") => args.memory = parser.value()?.parse()?,
             Long("cpus") => args.cpus = parser.value()?.parse()?,
+            Long("disk") => args.disk = parser.value()?.parse()?,
             Long("seconds") => args.seconds = parser.value()?.parse()?,
             Long("help") => args.verb = "help".into(),
             Value(value) if args.verb.is_empty() => args.verb = value.string()?,
@@ -128,6 +132,7 @@ fn act(args: &Args) -> Result<ExitCode, String> {
                 append: &args.append,
                 memory: args.memory,
                 cpus: args.cpus,
+                disk: args.disk,
                 deadline: Duration::from_secs(args.seconds),
                 out: args.out.as_deref(),
             };

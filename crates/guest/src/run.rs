@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::disk;
 use crate::error::{Error, file};
 use crate::image::{Image, USUAL};
 use crate::kernel::Kernel;
@@ -39,6 +40,8 @@ pub struct Run<'a> {
     pub memory: u32,
     /// Processors.
     pub cpus: u32,
+    /// MiB of an ext4 disk at /tmp; 0: /tmp is a tmpfs.
+    pub disk: u32,
     /// How long all of it may take.
     pub deadline: Duration,
     /// Where the files of the guest's `/out` go; None: nowhere.
@@ -54,6 +57,10 @@ pub fn run(kernel: &Kernel, run: &Run<'_>, mut output: impl FnMut(&[u8])) -> Res
     let dir = tempfile::Builder::new().prefix("coffer-guest-").tempdir();
     let dir = dir.map_err(file("make", "a temporary directory"))?;
     let initrd = image(kernel, run, dir.path())?;
+    let extra = match run.disk {
+        0 => vec![],
+        size => disk::arguments("tmp", &disk::ext4(&dir.path().join("disk"), size)?),
+    };
     let machine = Machine {
         kernel: &kernel.vmlinux(),
         initrd: &initrd,
@@ -66,7 +73,7 @@ pub fn run(kernel: &Kernel, run: &Run<'_>, mut output: impl FnMut(&[u8])) -> Res
         cpus: run.cpus,
         ports: &["out", "result", "files"],
         slots: 0,
-        extra: &[],
+        extra: &extra,
     };
     let mut vm = Vm::start(&machine, dir.path())?;
     let (mut out, result, files) = (vm.port("out")?, vm.port("result")?, vm.port("files")?);

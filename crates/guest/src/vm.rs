@@ -1,32 +1,26 @@
-//! A QEMU that emulates the processor, on a q35 board, and never outlives its owner.
+//! A QEMU that emulates the processor, on a q35 board, bound to its owner.
 //!
 //! ```text
-//!  owner                    waiting thread             setpriv, sh, then QEMU (one process)
-//!    │ start ───────────────► spawn ────────────────────► asks for SIGKILL when the thread ends
-//!    │                        │ "go" ───────────────────► only then becomes QEMU
-//!    │ ports  ◄─────────────────────────────────────────  connects to their sockets
-//!    │ wait   ◄─ its status ─ │ waits ◄──────────────────  guest powers off
-//!    │ drop: SIGKILL by pidfd, joins the thread
+//!  directory of the machine     console       what kernel and /init print
+//!                               NAME          socket of a virtio-serial port, which QEMU connects to
+//!                               qmp           socket of the machine protocol
+//!                               qemu.log      what QEMU says
 //! ```
-//! The owner may be killed at any moment: the kernel then kills QEMU, and one that had not asked for that
-//! yet reads the end of the file instead of "go".
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::JoinHandle;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-
 use crate::error::{Error, file};
+use crate::owned::Owned;
 
 const QEMU: &str = "qemu-system-x86_64";
-const HINT: &str = "packages qemu-system-x86 and util-linux";
+/// The simplest, as emulating wide vectors is slow; with a source of randomness, for which programs would wait.
+const CPU: &str = "qemu64,+rdrand";
 
 /// What to start.
 #[derive(Debug)]
@@ -53,11 +47,7 @@ pub struct Machine<'a> {
 #[derive(Debug)]
 pub struct Vm {
     dir: PathBuf,
-    pid: i32,
-    pidfd: OwnedFd,
-    ended: Receiver<io::Result<ExitStatus>>,
-    status: Option<ExitStatus>,
-    waiter: Option<JoinHandle<()>>,
+    qemu: Owned,
     ports: Vec<(String, UnixListener)>,
 }
 
@@ -65,7 +55,7 @@ impl Vm {
     /// Starts a machine whose sockets and console are files of `dir`.
     ///
     /// # Errors
-    /// QEMU is not there.
+    /// A socket or process cannot be made. That QEMU is not there shows as its end.
     pub fn start(machine: &Machine<'_>, dir: &Path) -> Result<Self, Error> {
         let mut ports = Vec::new();
         for name in machine.ports {
@@ -73,41 +63,11 @@ impl Vm {
             let listener = UnixListener::bind(&path).map_err(file("listen at", path))?;
             ports.push(((*name).to_owned(), listener));
         }
-        let errors = dir.join("qemu.log");
-        let errors = fs::File::create_new(&errors).map_err(file("make", errors))?;
-        let mut command = command(machine, dir);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(errors);
-        let (started, start) = channel();
-        let (end, ended) = channel();
-        let waiter = std::thread::Builder::new().name("qemu".into());
-        let waiter = waiter.spawn(move || match spawn(&mut command) {
-            Ok((mut child, pidfd)) => {
-                let pid = i32::try_from(child.id()).unwrap_or(0);
-                drop(started.send(Ok((pid, pidfd))));
-                drop(end.send(child.wait()));
-            }
-            Err(e) => drop(started.send(Err(e))),
-        });
-        let waiter = waiter.map_err(file("start a thread for", QEMU))?;
-        let failed = |why: String| Error::Program {
-            program: QEMU.to_owned(),
-            why,
-            hint: HINT,
-        };
-        let (pid, pidfd) = start
-            .recv()
-            .map_err(|e| failed(e.to_string()))?
-            .map_err(|e| failed(e.to_string()))?;
+        let log = dir.join("qemu.log");
+        let log = fs::File::create_new(&log).map_err(file("make", log))?;
         Ok(Self {
             dir: dir.to_owned(),
-            pid,
-            pidfd,
-            ended,
-            status: None,
-            waiter: Some(waiter),
+            qemu: Owned::start(&words(machine, dir), log)?,
             ports,
         })
     }
@@ -115,7 +75,7 @@ impl Vm {
     /// QEMU's process.
     #[must_use]
     pub const fn pid(&self) -> i32 {
-        self.pid
+        self.qemu.pid()
     }
 
     /// The host's end of a virtio-serial port, once; what is written before the guest opens it waits.
@@ -139,7 +99,9 @@ impl Vm {
                 Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
                     return Err(file("accept at", path)(e));
                 }
-                Err(_) if self.has_ended(Duration::from_millis(5)) => return Err(self.no_result()),
+                Err(_) if self.qemu.wait(Duration::from_millis(5)).is_some() => {
+                    return Err(self.no_result());
+                }
                 Err(_) => {}
             }
         }
@@ -150,23 +112,16 @@ impl Vm {
     /// # Errors
     /// It is still running; it is killed when this is dropped.
     pub fn wait(&mut self, deadline: Instant) -> Result<ExitStatus, Error> {
-        let began = Instant::now();
-        let left = deadline.saturating_duration_since(began);
-        if self.has_ended(left)
-            && let Some(status) = self.status
-        {
-            return Ok(status);
-        }
-        Err(Error::Deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.qemu.wait(left).ok_or_else(|| Error::Deadline {
             after: left,
             console: self.console(),
         })
     }
 
-    /// Kills QEMU.
-    pub fn kill(&self) {
-        // It may have ended.
-        let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::KILL);
+    /// Whether QEMU has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.qemu.wait(Duration::ZERO).is_some()
     }
 
     /// The last lines that the guest's kernel and `/init` wrote to the console.
@@ -187,100 +142,55 @@ impl Vm {
             qemu: said.trim().to_owned(),
         }
     }
-
-    fn has_ended(&mut self, within: Duration) -> bool {
-        if self.status.is_none() {
-            match self.ended.recv_timeout(within) {
-                Ok(status) => self.status = Some(status.unwrap_or_default()),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.status = Some(ExitStatus::default()),
-            }
-        }
-        self.status.is_some()
-    }
 }
 
-impl Drop for Vm {
-    fn drop(&mut self) {
-        self.kill();
-        if let Some(waiter) = self.waiter.take() {
-            // It only waits for the process that was killed.
-            drop(waiter.join());
-        }
-    }
-}
-
-/// Starts the process and lets it go on once it is bound to this thread.
-fn spawn(command: &mut Command) -> io::Result<(Child, OwnedFd)> {
-    let mut child = command.spawn()?;
-    let bound = |child: &mut Child| -> io::Result<OwnedFd> {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        let mut go = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        go.write_all(b"go\n")?;
-        Ok(pidfd)
-    };
-    match bound(&mut child) {
-        Ok(pidfd) => Ok((child, pidfd)),
-        Err(e) => {
-            drop(child.kill());
-            drop(child.wait());
-            Err(e)
-        }
-    }
-}
-
-fn command(machine: &Machine<'_>, dir: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c"]);
-    command.args(["read -r go && exec \"$@\" </dev/null", "sh", QEMU]);
-    command.args([
-        "-M",
-        "q35,sata=off,usb=off,smbus=off,vmport=off",
-        "-accel",
-        "tcg",
-    ]);
-    command.args([
-        "-cpu",
-        "max",
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-    ]);
-    // A guest that resets, or panics with panic=-1, ends QEMU.
-    command.arg("-no-reboot");
-    command.arg("-smp").arg(machine.cpus.to_string());
-    command.arg("-m").arg(machine.memory.to_string());
-    command.arg("-kernel").arg(machine.kernel);
-    command.arg("-initrd").arg(machine.initrd);
-    // Debian's kernel prints little at this level, and each line of a serial console is emulated.
-    command.arg("-append").arg(format!(
+/// QEMU's command line.
+fn words(machine: &Machine<'_>, dir: &Path) -> Vec<OsString> {
+    let at = |name: &str| dir.join(name).display().to_string();
+    // Debian's kernel prints little at this level, and each byte to a serial port is emulated.
+    let append = format!(
         "console=ttyS0 loglevel=4 panic=-1 reboot=t cryptomgr.notests {}",
         machine.append
-    ));
-    command
-        .arg("-serial")
-        .arg(format!("file:{}", dir.join("console").display()));
-    command.args(["-device", "virtio-serial-pci"]);
+    );
+    // Memory that devices outside of QEMU can map.
+    let memory = format!(
+        "memory-backend-memfd,id=m0,size={}M,share=on",
+        machine.memory
+    );
+    let board = "q35,sata=off,usb=off,smbus=off,vmport=off,memory-backend=m0";
+    let mut words: Vec<OsString> = [QEMU, "-M", board, "-accel", "tcg", "-cpu", CPU]
+        .into_iter()
+        .map(Into::into)
+        .collect();
+    let mut option = |name: &str, value: String| {
+        words.push(name.into());
+        words.push(value.into());
+    };
+    option("-object", memory);
+    option("-m", machine.memory.to_string());
+    option("-smp", machine.cpus.to_string());
+    option("-display", "none".into());
+    option("-kernel", machine.kernel.display().to_string());
+    option("-initrd", machine.initrd.display().to_string());
+    option("-append", append);
+    option("-serial", format!("file:{}", at("console")));
+    option("-qmp", format!("unix:{},server=on,wait=off", at("qmp")));
+    option("-device", "virtio-serial-pci".into());
     for (number, name) in machine.ports.iter().enumerate() {
-        let path = dir.join(name);
-        command
-            .arg("-chardev")
-            .arg(format!("socket,id=c-{name},path={}", path.display()));
+        option("-chardev", format!("socket,id=c-{name},path={}", at(name)));
         // Port 0 is reserved for a console.
         let nr = number + 1;
-        command.arg("-device").arg(format!(
-            "virtserialport,chardev=c-{name},name={name},nr={nr}"
-        ));
+        let port = format!("virtserialport,chardev=c-{name},name={name},nr={nr}");
+        option("-device", port);
     }
     for slot in 0..machine.slots {
         let chassis = slot + 1;
-        command.arg("-device").arg(format!(
-            "pcie-root-port,id=rp{slot},bus=pcie.0,chassis={chassis},slot={chassis}"
-        ));
+        let port =
+            format!("pcie-root-port,id=rp{slot},bus=pcie.0,chassis={chassis},slot={chassis}");
+        option("-device", port);
     }
-    command.args(machine.extra);
-    command
+    // A guest that resets, or panics with panic=-1, ends QEMU.
+    words.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(OsString::from));
+    words.extend(machine.extra.iter().map(OsString::from));
+    words
 }

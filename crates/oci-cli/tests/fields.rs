@@ -69,8 +69,14 @@ fn the_rc_form_runs() {
     );
 }
 
-/// The directory of a v1 controller's cgroup.
+/// Whether one hierarchy has every controller.
+fn is_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// The directory of a controller's cgroup.
 fn cgroup(controller: &str, id: &str) -> std::path::PathBuf {
+    let controller = if is_v2() { "" } else { controller };
     Path::new("/sys/fs/cgroup").join(controller).join(id)
 }
 
@@ -85,13 +91,20 @@ fn limits_are_in_force() {
     })
     .expect("a bundle");
     let id = oci.start("limits", &bundle);
-    let table = [
-        ("memory", "memory.limit_in_bytes", "33554432"),
-        ("pids", "pids.max", "17"),
-        ("cpu", "cpu.shares", "512"),
-        ("cpu", "cpu.cfs_quota_us", "50000"),
-    ];
-    for (controller, file, wanted) in table {
+    let table: &[_] = match is_v2() {
+        true => &[
+            ("", "memory.max", "33554432"),
+            ("", "pids.max", "17"),
+            ("", "cpu.max", "50000 100000"),
+        ],
+        false => &[
+            ("memory", "memory.limit_in_bytes", "33554432"),
+            ("pids", "pids.max", "17"),
+            ("cpu", "cpu.shares", "512"),
+            ("cpu", "cpu.cfs_quota_us", "50000"),
+        ],
+    };
+    for &(controller, file, wanted) in table {
         let text = fs::read_to_string(cgroup(controller, &id).join(file)).expect(file);
         assert_eq!(text.trim(), wanted, "{file}");
     }

@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod grow;
 pub mod in_root;
 pub mod kill;
+pub mod loopback;
 pub mod machine;
 pub mod malloc;
 pub mod mount;

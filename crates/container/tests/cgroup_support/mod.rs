@@ -146,8 +146,10 @@ pub fn apply(cgroup: &Cgroup, json: &str) -> Result<(), Error> {
     cgroup.apply(&resources(json))
 }
 
-/// A control file of the cgroup.
+/// A control file of the cgroup; in cgroup2 one directory has those of all controllers.
 pub fn file(cgroup: &Cgroup, controller: &str, name: &str) -> String {
-    let path = cgroup.paths()[controller].join(name);
+    let paths = cgroup.paths();
+    let dir = paths.get(controller).unwrap_or_else(|| &paths[""]);
+    let path = dir.join(name);
     std::fs::read_to_string(&path).unwrap().trim().to_owned()
 }

@@ -1,0 +1,113 @@
+//! Kernel modules out of the image. modprobe may not be there, and the image's files are all that is needed:
+//!
+//! ```text
+//!  /etc/modules                          names, one a line; # begins a comment
+//!  /lib/modules/<release>/modules.dep    file: what it needs, the last of which is loaded first
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+const LIST: &str = "/etc/modules";
+
+/// The modules that there are: what to load for a name, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Index(BTreeMap<String, Vec<String>>);
+
+/// Loads what `/etc/modules` names, each after what it needs. No list, nothing to load.
+pub(super) fn load_listed() {
+    let Ok(list) = fs::read_to_string(LIST) else {
+        return;
+    };
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy().into_owned();
+    let dir = PathBuf::from("/lib/modules").join(release);
+    let dep = dir.join("modules.dep");
+    let index = match fs::read_to_string(&dep) {
+        Ok(text) => Index::parse(&text),
+        Err(e) => {
+            log::error!("cannot load modules: cannot read {}: {e}", dep.display());
+            return;
+        }
+    };
+    for name in names(&list) {
+        match index.0.get(&plain(name)) {
+            None => log::error!(
+                "cannot load module {name}: {} does not have it",
+                dep.display()
+            ),
+            Some(files) => {
+                for file in files {
+                    if let Err(e) = load(&dir.join(file)) {
+                        log::error!("cannot load module {file} for {name}: {e}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Loads one module; one that is loaded or built in already is fine.
+fn load(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    match rustix::system::finit_module(&file, c"", 0) {
+        Err(e) if e != Errno::EXIST => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+impl Index {
+    fn parse(text: &str) -> Self {
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        Self(
+            lines
+                .map(|(file, needs)| {
+                    let order = needs.split_whitespace().rev().chain([file.trim()]);
+                    (plain(file.trim()), order.map(str::to_owned).collect())
+                })
+                .collect(),
+        )
+    }
+}
+
+/// A module's name as the kernel has it.
+fn plain(text: &str) -> String {
+    let file = text.rsplit('/').next().unwrap_or(text);
+    file.strip_suffix(".ko").unwrap_or(file).replace('-', "_")
+}
+
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    let lines = list
+        .lines()
+        .map(|l| l.split('#').next().unwrap_or_default());
+    lines.map(str::trim).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_most_deeply_is_loaded_first() {
+        let index = Index::parse(
+            "kernel/v/virtio-blk.ko: kernel/v/virtio.ko kernel/v/virtio_ring.ko\nkernel/v/virtio_ring.ko:\n",
+        );
+        let order = [
+            "kernel/v/virtio_ring.ko",
+            "kernel/v/virtio.ko",
+            "kernel/v/virtio-blk.ko",
+        ];
+        assert_eq!(index.0[&plain("virtio-blk")], order);
+        assert_eq!(index.0["virtio_ring"], ["kernel/v/virtio_ring.ko"]);
+    }
+
+    #[test]
+    fn a_list_has_comments_and_empty_lines() {
+        let list: Vec<_> = names("# modules\nvirtio_blk\n\n overlay # layers\n").collect();
+        assert_eq!(list, ["virtio_blk", "overlay"]);
+    }
+}

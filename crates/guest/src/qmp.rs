@@ -1,0 +1,119 @@
+//! QEMU's machine protocol: devices come and go while the guest runs.
+//!
+//! ```text
+//!  ◄ {"QMP": …}     ► {"execute": "qmp_capabilities"}     ◄ {"return": {}}
+//!  ► {"execute": NAME, "arguments": {…}}     ◄ {"event": …} …     ◄ {"return": …} or {"error": …}
+//! ```
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, file};
+
+/// How long an answer or an event may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection to a machine.
+#[derive(Debug)]
+pub struct Qmp {
+    stream: BufReader<UnixStream>,
+    events: Vec<Value>,
+}
+
+impl Qmp {
+    /// Connects to the machine whose files are in `dir`.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn connect(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("qmp");
+        let stream = UnixStream::connect(&path).map_err(file("connect to", &path))?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(file("use", path))?;
+        let mut qmp = Self {
+            stream: BufReader::new(stream),
+            events: Vec::new(),
+        };
+        qmp.message()?;
+        qmp.execute("qmp_capabilities", &json!({}))?;
+        Ok(qmp)
+    }
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    /// QEMU's, or it is gone.
+    pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, Error> {
+        let text = format!("{}\n", json!({"execute": command, "arguments": arguments}));
+        let written = self.stream.get_mut().write_all(text.as_bytes());
+        written.map_err(file("send to QEMU", command))?;
+        loop {
+            let mut message = self.message()?;
+            if let Some(error) = message.get("error") {
+                return Err(Error::Program {
+                    program: format!("QEMU's {command} {arguments}"),
+                    why: error["desc"].as_str().unwrap_or_default().to_owned(),
+                    hint: "see QEMU's documentation of QMP",
+                });
+            }
+            match message.get_mut("return") {
+                Some(answer) => return Ok(answer.take()),
+                None => self.events.push(message),
+            }
+        }
+    }
+
+    /// Waits for an event, which may have come already.
+    ///
+    /// # Errors
+    /// It did not come in time, or QEMU is gone.
+    pub fn event(&mut self, name: &str) -> Result<Value, Error> {
+        loop {
+            if let Some(at) = self.events.iter().position(|e| e["event"] == name) {
+                return Ok(self.events.remove(at));
+            }
+            let message = self.message()?;
+            self.events.push(message);
+        }
+    }
+
+    /// Plugs a disk into PCI Express port `slot`.
+    ///
+    /// # Errors
+    /// QEMU's.
+    pub fn plug_disk(&mut self, id: &str, slot: usize, image: &Path) -> Result<(), Error> {
+        let node = json!({
+            "driver": "raw", "node-name": id,
+            "file": {"driver": "file", "filename": image},
+        });
+        self.execute("blockdev-add", &node)?;
+        let device = json!({
+            "driver": "virtio-blk-pci", "id": id, "drive": id, "serial": id, "bus": format!("rp{slot}"),
+        });
+        self.execute("device_add", &device).map(drop)
+    }
+
+    /// Unplugs a device and waits until the guest has let it go.
+    ///
+    /// # Errors
+    /// QEMU's, or the guest does not.
+    pub fn unplug(&mut self, id: &str) -> Result<(), Error> {
+        self.execute("device_del", &json!({"id": id}))?;
+        self.event("DEVICE_DELETED").map(drop)
+    }
+
+    fn message(&mut self) -> Result<Value, Error> {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line);
+        read.map_err(file("read from", "QEMU's machine protocol"))?;
+        serde_json::from_str(&line).map_err(|_| Error::Format {
+            what: format!("QEMU said {:?}", line.trim()),
+            why: "it is no JSON, or QEMU has ended",
+        })
+    }
+}
