@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what a target needs on Debian 12, as root: only what is missing, and quietly.
-#   setup.sh build | demo | test | bench | fuzz
+#   setup.sh build | demo | test | vm | bench | fuzz
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -26,10 +26,10 @@ fuzz=("${build[@]}" g++)
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   demo) wanted=("${demo[@]}") ;;
-  test) wanted=("${test[@]}") ;;
+  test | vm) wanted=("${test[@]}") ;;
   bench) wanted=("${bench[@]}") ;;
   fuzz) wanted=("${fuzz[@]}") ;;
-  *) die "usage: setup.sh build|demo|test|bench|fuzz" ;;
+  *) die "usage: setup.sh build|demo|test|vm|bench|fuzz" ;;
 esac
 
 missing=()
@@ -57,7 +57,7 @@ rust-toolchain.toml names the version"
 cargo --version >/dev/null 2>&1 || die "cargo does not run here; rust-toolchain.toml asks for \
 $(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml): rustup toolchain install fetches it"
 # cargo's own programs may not be in PATH.
-if [[ $1 == test ]] && ! PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin command -v vhost-device-vsock >/dev/null; then
+if [[ $1 == vm ]] && ! PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin command -v vhost-device-vsock >/dev/null; then
   say "installing vhost-device-vsock, the host's end of a virtual machine's sockets (this takes some minutes)"
   cargo install --locked --quiet vhost-device-vsock --version 0.3.0
 fi
