@@ -61,11 +61,11 @@ pub fn get_fd(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<OwnedFd> {
 pub fn alive(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    Ok(poll(
-        &mut fds,
-        Some(&Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        }),
-    )? == 0)
+    loop {
+        // A pending signal interrupts also a call that would not have waited.
+        match poll(&mut fds, Some(&Timespec::default())) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? == 0),
+        }
+    }
 }
