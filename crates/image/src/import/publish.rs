@@ -54,6 +54,7 @@ pub(super) fn publish(
 ) -> Result<Vec<Image>, Error> {
     let layout = store.layout();
     let ids: Vec<String> = chosen.iter().map(|image| image.id.clone()).collect();
+    let mut images = Vec::new();
     store.change(
         |state| {
             let mut published = Published {
@@ -94,16 +95,14 @@ pub(super) fn publish(
             for image in chosen {
                 add(state, image);
             }
+            // Told as they are now: a removal may follow at once.
+            images.extend(ids.iter().filter_map(|id| state.image(id, layout)));
             Ok(published)
         },
         |published| published.keep = true,
     )?;
     sys::failpoint!("image.publish.done");
-    let state = store.state();
-    Ok(ids
-        .iter()
-        .filter_map(|id| state.image(id, layout))
-        .collect())
+    Ok(images)
 }
 
 /// The image behind a digest, if it is whole here and for this platform; it gets the reference's
