@@ -402,7 +402,7 @@ impl Drop for Node {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        unmount_below(&self.base);
+        testing::guard::unmount_below(&self.base);
         for mount in testing::guard::cgroup_mounts() {
             remove_cgroups(&mount.join(&self.cgroup_root));
             remove_cgroups(&mount.join(format!("{}-agents", self.cgroup_root)));
@@ -411,18 +411,6 @@ impl Drop for Node {
             let kept = self.keep.take().map(tempfile::TempDir::keep);
             eprintln!("kept {kept:?}");
         }
-    }
-}
-
-fn unmount_below(base: &Path) {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    let mut ours: Vec<&str> = points
-        .filter(|point| Path::new(point).starts_with(base))
-        .collect();
-    ours.reverse();
-    for point in ours {
-        let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
     }
 }
 

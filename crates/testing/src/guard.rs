@@ -138,6 +138,37 @@ impl Drop for Mount {
     }
 }
 
+/// What is mounted in a directory and below it; detached when dropped.
+#[derive(Debug)]
+pub struct MountsBelow(PathBuf);
+
+impl MountsBelow {
+    /// Guards the mounts below a path, also those that come later.
+    #[must_use]
+    pub fn new(base: impl Into<PathBuf>) -> Self {
+        Self(base.into())
+    }
+}
+
+impl Drop for MountsBelow {
+    fn drop(&mut self) {
+        unmount_below(&self.0);
+    }
+}
+
+/// Detaches what is mounted on `base` and below it, the last mounted first.
+pub fn unmount_below(base: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut ours: Vec<&str> = points
+        .filter(|point| Path::new(point).starts_with(base))
+        .collect();
+    ours.reverse();
+    for point in ours {
+        let _ = unmount(point, UnmountFlags::DETACH);
+    }
+}
+
 /// A cgroup, the same relative path in every hierarchy: its processes are killed, it is removed
 /// with all below it.
 #[derive(Debug)]

@@ -28,6 +28,8 @@ use testing::{guard, leaks};
 pub(crate) struct Pod {
     agent: guard::Process,
     cgroup: guard::Cgroup,
+    /// Storages that a killed agent has left.
+    _mounts: guard::MountsBelow,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) name: String,
     before: leaks::Snapshot,
@@ -76,6 +78,7 @@ impl Pod {
         Self {
             agent: guard::Process::new(pid),
             cgroup: guard::Cgroup::new(format!("/{name}")),
+            _mounts: guard::MountsBelow::new(dir.path()),
             dir,
             name,
             before,
