@@ -11,9 +11,9 @@ demo=(busybox-static iproute2)
 # procps: `ps`, for coffer-oci ps. fish, zsh: completions are tried in the shells themselves.
 # containerd: coffer-oci below its shim, with a daemon of the test's own.
 test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci containerd procps fish zsh)
-# A registry, and disks in files.
-test+=(docker-registry e2fsprogs)
-# Virtual machines: the emulator, mkfs.ext4, strip, setpriv.
+# A registry.
+test+=(docker-registry)
+# Virtual machines: the emulator, mkfs.ext4 (disks in files elsewhere, too), strip, setpriv.
 test+=(qemu-system-x86 e2fsprogs binutils util-linux)
 # The bus on which a test plays systemd.
 test+=(dbus-daemon)

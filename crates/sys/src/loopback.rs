@@ -1,38 +1,18 @@
 //! The loopback interface of this network namespace.
 
-use std::{io, os::fd::AsRawFd};
+use std::io;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-
-/// `struct ifreq` with its flags.
-#[repr(C)]
-#[derive(Debug)]
-struct IfReq {
-    name: [u8; 16],
-    flags: u16,
-    rest: [u8; 22],
-}
+use crate::netlink::{
+    route::{LOOPBACK, UP, set_flags},
+    socket::Socket,
+};
 
 /// Brings `lo` up; the kernel then gives it 127.0.0.1 and ::1.
 ///
 /// # Errors
 /// EPERM without CAP_NET_ADMIN.
 pub fn up() -> io::Result<()> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
-    let request = IfReq {
-        name: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-        // IFF_UP; the kernel keeps IFF_LOOPBACK and adds IFF_RUNNING.
-        flags: 1,
-        rest: [0; 22],
-    };
-    // SAFETY: the request is as long as struct ifreq (40 bytes) and lives through the call.
-    let rc = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    if rc == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    Ok(Socket::route()?.request(vec![set_flags(LOOPBACK, UP, UP)])?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! rtnetlink messages.
 //!
 //! ```text
-//! ifinfomsg family u8 │ pad u8 │ type u16 │ index i32 │ flags u32 │ change u32
 //! ifaddrmsg family u8 │ prefix u8 │ flags u8 │ scope u8 │ index u32
 //! rtmsg     family u8 │ dst u8 │ src u8 │ tos u8 │ table u8 │ protocol u8 │ scope u8 │ type u8 │ flags u32
 //! ndmsg     family u8 │ pad u8 │ pad u16 │ index i32 │ state u16 │ flags u8 │ type u8
@@ -10,12 +9,12 @@
 use std::net::IpAddr;
 
 use sys::netlink::message::{CREATE, DUMP, Message, REPLACE};
+use sys::netlink::route::{GETLINK, NEWLINK, family, link, octets};
+pub(super) use sys::netlink::route::{UP, ip, set_flags};
 
 use super::neighbour::Neighbour;
 use super::route::Route;
 
-/// `IFF_UP`.
-pub(super) const UP: u32 = 1;
 /// `IFF_NOARP`.
 pub(super) const NOARP: u32 = 0x80;
 /// `RT_TABLE_MAIN`.
@@ -41,7 +40,7 @@ pub(super) const RTAX_MTU: u16 = 2;
 
 /// All interfaces.
 pub(super) fn dump_links() -> Message {
-    Message::new(18, DUMP, &[0; 16])
+    Message::new(GETLINK, DUMP, &link(0, 0, 0))
 }
 
 /// All addresses.
@@ -54,21 +53,16 @@ pub(super) fn dump_routes() -> Message {
     Message::new(26, DUMP, &[0; 12])
 }
 
-/// Sets those flags of an interface that `change` names.
-pub(super) fn set_flags(index: i32, flags: u32, change: u32) -> Message {
-    Message::new(16, 0, &link(index, flags, change))
-}
-
 pub(super) fn rename(index: i32, name: &str) -> Message {
-    Message::new(16, 0, &link(index, 0, 0)).text(IFLA_IFNAME, name)
+    Message::new(NEWLINK, 0, &link(index, 0, 0)).text(IFLA_IFNAME, name)
 }
 
 pub(super) fn set_mtu(index: i32, mtu: u32) -> Message {
-    Message::new(16, 0, &link(index, 0, 0)).number(IFLA_MTU, mtu)
+    Message::new(NEWLINK, 0, &link(index, 0, 0)).number(IFLA_MTU, mtu)
 }
 
 pub(super) fn set_mac(index: i32, mac: &[u8]) -> Message {
-    Message::new(16, 0, &link(index, 0, 0)).attr(IFLA_ADDRESS, mac)
+    Message::new(NEWLINK, 0, &link(index, 0, 0)).attr(IFLA_ADDRESS, mac)
 }
 
 /// Gives an interface an address, at once usable: no duplicate detection.
@@ -144,31 +138,4 @@ pub(super) fn set_neighbour(neighbour: &Neighbour, index: i32) -> Message {
         Some(mac) => message.attr(NDA_LLADDR, mac),
         None => message,
     }
-}
-
-fn link(index: i32, flags: u32, change: u32) -> [u8; 16] {
-    let mut body = [0; 16];
-    body[4..8].copy_from_slice(&index.to_ne_bytes());
-    body[8..12].copy_from_slice(&flags.to_ne_bytes());
-    body[12..16].copy_from_slice(&change.to_ne_bytes());
-    body
-}
-
-fn family(ip: IpAddr) -> u8 {
-    if ip.is_ipv4() { 2 } else { 10 }
-}
-
-fn octets(ip: IpAddr) -> Vec<u8> {
-    match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    }
-}
-
-/// An address as the wire has it.
-pub(super) fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
-        return Some(four.into());
-    }
-    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }

@@ -2,14 +2,11 @@
 
 pub(crate) mod route;
 
-pub(crate) use sys::netlink::{message, socket};
+pub(crate) use sys::netlink::{message, route::LOOPBACK, socket};
 
 use rustix::io::Errno;
 
 use socket::Socket;
-
-/// The interface index of loopback: the kernel makes it first in every network namespace.
-pub(crate) const LOOPBACK: i32 = 1;
 
 /// Sets the interface `index` of the calling thread's network namespace up.
 ///

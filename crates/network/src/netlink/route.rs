@@ -9,21 +9,20 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
+pub(crate) use sys::netlink::route::octets;
+use sys::netlink::route::{GETLINK, NEWLINK, UP, family, ip, link, set_flags};
 
 use super::{
     message::{self, CREATE, DUMP, EXCL, Message, REPLACE, attributes, number},
     socket::Socket,
 };
 
-const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
-const GETLINK: u16 = 18;
 const NEWADDR: u16 = 20;
 const DELADDR: u16 = 21;
 const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
 const GETROUTE: u16 = 26;
-const UP: u32 = 1;
 
 const ADDRESS: u16 = 1;
 const IFNAME: u16 = 3;
@@ -67,7 +66,7 @@ pub(crate) struct Route {
 
 /// Sets an interface up.
 pub(crate) fn set_up(index: i32) -> Message {
-    Message::new(NEWLINK, 0, &link(index, UP, UP))
+    set_flags(index, UP, UP)
 }
 
 /// A bridge without ports, up. Its hardware address is given: else it would change with its ports.
@@ -282,33 +281,6 @@ fn read_link(body: &[u8]) -> Link {
 }
 
 /// An `ifinfomsg` for one interface: `flags` counts where `change` has a bit.
-fn link(index: i32, flags: u32, change: u32) -> [u8; 16] {
-    let mut body = [0; 16];
-    body[4..8].copy_from_slice(&index.to_ne_bytes());
-    body[8..12].copy_from_slice(&flags.to_ne_bytes());
-    body[12..16].copy_from_slice(&change.to_ne_bytes());
-    body
-}
-
-fn family(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 2 } else { 10 }
-}
-
-/// An address as the wire has it.
-pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
-        return Some(four.into());
-    }
-    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,4 +11,5 @@
 //! messages there are is their senders' business.
 
 pub mod message;
+pub mod route;
 pub mod socket;
