@@ -319,10 +319,15 @@ fn what_waits_at_the_gate_is_closed_to_its_neighbours() {
 
 #[test]
 fn many_containers_are_made_at_once() {
+    // Made before: a program that is still being copied is inherited, open for writing, by what is
+    // cloned meanwhile, and is "text file busy" then.
+    let bundles: Vec<_> = (0..12)
+        .map(|n| Bundle::script(&format!("echo {n}; exit {n}")))
+        .collect();
     std::thread::scope(|scope| {
-        for n in 0..12 {
+        for (n, bundle) in (0..12).zip(&bundles) {
             scope.spawn(move || {
-                let ran = Bundle::script(&format!("echo {n}; exit {n}")).run();
+                let ran = bundle.run();
                 assert_eq!((ran.code, ran.stdout), (n, format!("{n}\n")));
             });
         }
