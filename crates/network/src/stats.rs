@@ -11,12 +11,20 @@ pub struct InterfaceStats {
     pub name: String,
     /// Bytes received.
     pub rx_bytes: u64,
+    /// Packets received.
+    pub rx_packets: u64,
     /// Packets that arrived broken.
     pub rx_errors: u64,
+    /// Packets that arrived and were dropped.
+    pub rx_dropped: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
     /// Packets that could not be sent.
     pub tx_errors: u64,
+    /// Packets that were dropped instead of being sent.
+    pub tx_dropped: u64,
 }
 
 /// The counters of all interfaces but loopback in the namespace pinned at `pin`; `eth0` is a pod's
@@ -42,9 +50,13 @@ fn parse(table: &str) -> Vec<InterfaceStats> {
         Some(InterfaceStats {
             name: name.trim().to_owned(),
             rx_bytes: *numbers.first()?,
+            rx_packets: *numbers.get(1)?,
             rx_errors: *numbers.get(2)?,
+            rx_dropped: *numbers.get(3)?,
             tx_bytes: *numbers.get(8)?,
+            tx_packets: *numbers.get(9)?,
             tx_errors: *numbers.get(10)?,
+            tx_dropped: *numbers.get(11)?,
         })
     };
     let all = table.lines().skip(2).filter_map(interface);
@@ -60,13 +72,17 @@ mod tests {
         let table = "Inter-|   Receive                                                |  Transmit\n \
 face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
 lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0\n  \
-eth0: 123456     90    1    0    0     0          0         0     6543      80    2    0    0     0       0          0\n";
+eth0: 123456     90    1    3    0     0          0         0     6543      80    2    4    0     0       0          0\n";
         let expected = InterfaceStats {
             name: "eth0".to_owned(),
             rx_bytes: 123_456,
+            rx_packets: 90,
             rx_errors: 1,
+            rx_dropped: 3,
             tx_bytes: 6543,
+            tx_packets: 80,
             tx_errors: 2,
+            tx_dropped: 4,
         };
         assert_eq!(parse(table), [expected]);
         assert_eq!(parse("nonsense"), []);

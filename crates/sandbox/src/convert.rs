@@ -1,6 +1,6 @@
 //! Between the types of this crate and those of the wire. The only file that names both.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use agent_api::{
     grpc,
@@ -9,7 +9,8 @@ use agent_api::{
 
 use crate::types::{
     ContainerPid, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, CpuStats,
-    IpcMode, MemoryStats, Netns, OomEvent, PidMode, PidsStats, PodSpec, PodStats, Pressure, Rootfs,
+    DiskStats, HugePageStats, IpcMode, MemoryStats, Netns, OomEvent, PidMode, PidsStats, PodSpec,
+    PodStats, Pressure, Rootfs,
 };
 
 /// A path as the wire carries it. Paths that are not UTF-8 can't be said in protobuf strings.
@@ -146,17 +147,23 @@ pub(crate) fn pod_stats(stats: wire::PodStatsResponse) -> PodStats {
 
 fn container_stats(stats: wire::Stats) -> ContainerStats {
     let cgroup = stats.cgroup.unwrap_or_default();
+    let memory = memory_stats(
+        &cgroup.memory_stats.unwrap_or_default(),
+        stats.memory_pressure,
+    );
     ContainerStats {
         id: stats.id,
         timestamp_ns: stats.at_ns,
         cpu: cpu_stats(cgroup.cpu_stats.unwrap_or_default(), stats.cpu_pressure),
-        memory: memory_stats(
-            &cgroup.memory_stats.unwrap_or_default(),
-            stats.working_set_bytes,
-            stats.memory_pressure,
-        ),
+        memory: MemoryStats {
+            working_set: stats.working_set_bytes,
+            oom_kills: stats.oom_kills,
+            ..memory
+        },
         pids: cgroup.pids_stats.map(pids_stats).unwrap_or_default(),
         io_pressure: stats.io_pressure.map(pressure),
+        disks: disks(&cgroup.blkio_stats.unwrap_or_default()),
+        huge_pages: huge_pages(cgroup.hugetlb_stats),
     }
 }
 
@@ -174,11 +181,8 @@ fn cpu_stats(cpu: grpc::CpuStats, stall: Option<wire::Pressure>) -> CpuStats {
     }
 }
 
-fn memory_stats(
-    memory: &grpc::MemoryStats,
-    working_set: u64,
-    stall: Option<wire::Pressure>,
-) -> MemoryStats {
+/// Without what only our own message says.
+fn memory_stats(memory: &grpc::MemoryStats, stall: Option<wire::Pressure>) -> MemoryStats {
     let usage = memory.usage.unwrap_or_default();
     // memory.stat of v1 (hierarchical figures first), then of v2.
     let stat = |names: &[&str]| {
@@ -190,12 +194,18 @@ fn memory_stats(
     };
     MemoryStats {
         usage: usage.usage,
-        working_set,
+        max_usage: usage.max_usage,
+        limit_hits: usage.failcnt,
+        working_set: 0,
         rss: stat(&["total_rss", "rss", "anon"]),
+        cache: memory.cache,
+        mapped_file: stat(&["total_mapped_file", "mapped_file", "file_mapped"]),
+        kernel: memory.kernel_usage.map_or(0, |kernel| kernel.usage),
         limit: limit(usage.limit),
         swap: stat(&["total_swap", "swap"]),
         page_faults: stat(&["total_pgfault", "pgfault"]),
         major_page_faults: stat(&["total_pgmajfault", "pgmajfault"]),
+        oom_kills: 0,
         pressure: stall.map(pressure),
     }
 }
@@ -205,6 +215,44 @@ fn pids_stats(pids: grpc::PidsStats) -> PidsStats {
         current: pids.current,
         limit: limit(pids.limit),
     }
+}
+
+/// Reads and writes alone: v1's `Sync`, `Async` and `Total` say the same bytes again.
+fn disks(blkio: &grpc::BlkioStats) -> Vec<DiskStats> {
+    let mut disks: BTreeMap<(u64, u64), DiskStats> = BTreeMap::new();
+    let bytes = blkio.io_service_bytes_recursive.iter().map(|e| (e, true));
+    let operations = blkio.io_serviced_recursive.iter().map(|e| (e, false));
+    for (entry, is_bytes) in bytes.chain(operations) {
+        let disk = disks
+            .entry((entry.major, entry.minor))
+            .or_insert(DiskStats {
+                major: entry.major,
+                minor: entry.minor,
+                ..DiskStats::default()
+            });
+        let read = entry.op.eq_ignore_ascii_case("read");
+        match (read, entry.op.eq_ignore_ascii_case("write"), is_bytes) {
+            (true, _, true) => disk.read_bytes += entry.value,
+            (true, _, false) => disk.reads += entry.value,
+            (_, true, true) => disk.write_bytes += entry.value,
+            (_, true, false) => disk.writes += entry.value,
+            _ => {}
+        }
+    }
+    disks.into_values().collect()
+}
+
+fn huge_pages(sizes: impl IntoIterator<Item = (String, grpc::HugetlbStats)>) -> Vec<HugePageStats> {
+    let mut sizes: Vec<HugePageStats> = sizes
+        .into_iter()
+        .map(|(size, pages)| HugePageStats {
+            size,
+            usage: pages.usage,
+            max_usage: pages.max_usage,
+        })
+        .collect();
+    sizes.sort_by(|a, b| a.size.cmp(&b.size));
+    sizes
 }
 
 /// Both 0 and the huge numbers that v1 shows (`i64::MAX` rounded down to a page) mean "no limit".
@@ -319,9 +367,9 @@ mod tests {
             memory_stats(
                 &grpc::MemoryStats {
                     stats,
+                    cache: 9,
                     ..Default::default()
                 },
-                7,
                 None,
             )
         };
@@ -330,12 +378,57 @@ mod tests {
             ("total_rss", 2),
             ("total_pgfault", 3),
             ("total_pgmajfault", 4),
+            ("mapped_file", 5),
+            ("total_mapped_file", 6),
         ]);
-        assert_eq!(
-            (v1.rss, v1.page_faults, v1.major_page_faults, v1.working_set),
-            (2, 3, 4, 7)
-        );
-        let v2 = with(&[("anon", 5), ("pgfault", 6), ("pgmajfault", 8)]);
+        assert_eq!((v1.rss, v1.page_faults, v1.major_page_faults), (2, 3, 4));
+        assert_eq!((v1.cache, v1.mapped_file), (9, 6));
+        let v2 = with(&[
+            ("anon", 5),
+            ("pgfault", 6),
+            ("pgmajfault", 8),
+            ("file_mapped", 7),
+        ]);
         assert_eq!((v2.rss, v2.page_faults, v2.major_page_faults), (5, 6, 8));
+        assert_eq!(v2.mapped_file, 7);
+    }
+
+    #[test]
+    fn what_only_our_message_says_is_kept() {
+        let stats = container_stats(wire::Stats {
+            working_set_bytes: 7,
+            oom_kills: 3,
+            ..Default::default()
+        });
+        assert_eq!((stats.memory.working_set, stats.memory.oom_kills), (7, 3));
+    }
+
+    #[test]
+    fn a_disks_reads_and_writes_are_counted_once() {
+        let entry = |op: &str, value| grpc::BlkioStatsEntry {
+            major: 8,
+            minor: 1,
+            op: op.to_owned(),
+            value,
+        };
+        let lines = |at: u64| {
+            let ops = ["Read", "Write", "Sync", "Async", "Discard", "Total"];
+            ops.iter().zip(at..).map(|(op, n)| entry(op, n)).collect()
+        };
+        let blkio = grpc::BlkioStats {
+            io_service_bytes_recursive: lines(100),
+            io_serviced_recursive: lines(10),
+            ..Default::default()
+        };
+        let expected = DiskStats {
+            major: 8,
+            minor: 1,
+            read_bytes: 100,
+            write_bytes: 101,
+            reads: 10,
+            writes: 11,
+        };
+        assert_eq!(disks(&blkio), [expected]);
+        assert_eq!(disks(&grpc::BlkioStats::default()), []);
     }
 }

@@ -23,6 +23,7 @@ mod handle;
 mod look;
 mod lost;
 mod process;
+mod processes;
 mod record;
 mod start;
 mod stream;
@@ -33,9 +34,11 @@ pub use force::{clear_container, kill_container};
 pub use handle::Sandbox;
 pub use look::look;
 pub use lost::kill_pod;
+pub use processes::{ProcessFigures, processes};
 pub use start::{connect, destroy, start};
 pub use types::{
     AgentRecord, ContainerPid, ContainerSpec, ContainerState, ContainerStats, ContainerStatus,
-    CpuStats, ExecOutput, ExecRequest, ExecStart, IpcMode, LostPod, MemoryStats, Netns, OomEvent,
-    OutputChunk, PidMode, PidsStats, PodSpec, PodStats, Pressure, Rootfs, Settings, Stream,
+    CpuStats, DiskStats, ExecOutput, ExecRequest, ExecStart, HugePageStats, IpcMode, LostPod,
+    MemoryStats, Netns, OomEvent, OutputChunk, PidMode, PidsStats, PodSpec, PodStats, Pressure,
+    Rootfs, Settings, Stream,
 };

@@ -302,6 +302,10 @@ pub struct ContainerStats {
     pub pids: PidsStats,
     /// Pressure on the disks, where the kernel tells it.
     pub io_pressure: Option<Pressure>,
+    /// What was read from and written to disks, by device.
+    pub disks: Vec<DiskStats>,
+    /// Huge pages, by their size as the kernel writes it (`2MB`).
+    pub huge_pages: Vec<HugePageStats>,
 }
 
 /// Processor time, nanoseconds since the cgroup was made.
@@ -328,10 +332,20 @@ pub struct CpuStats {
 pub struct MemoryStats {
     /// All that is charged.
     pub usage: u64,
+    /// The most that ever was charged; 0 where the kernel does not keep it.
+    pub max_usage: u64,
+    /// How often the limit was hit.
+    pub limit_hits: u64,
     /// Usage without the page cache that is easy to reclaim.
     pub working_set: u64,
     /// Anonymous memory.
     pub rss: u64,
+    /// Page cache.
+    pub cache: u64,
+    /// Files that are mapped.
+    pub mapped_file: u64,
+    /// Memory of the kernel's own.
+    pub kernel: u64,
     /// The limit; `None` for none.
     pub limit: Option<u64>,
     /// Swap in use.
@@ -340,6 +354,8 @@ pub struct MemoryStats {
     pub page_faults: u64,
     /// Page faults that needed the disk.
     pub major_page_faults: u64,
+    /// Processes that the kernel has killed for want of memory.
+    pub oom_kills: u64,
     /// Pressure, where the kernel tells it.
     pub pressure: Option<Pressure>,
 }
@@ -351,6 +367,34 @@ pub struct PidsStats {
     pub current: u64,
     /// The limit; `None` for none.
     pub limit: Option<u64>,
+}
+
+/// What was read from and written to one disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiskStats {
+    /// Device number, major.
+    pub major: u64,
+    /// Device number, minor.
+    pub minor: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Read operations.
+    pub reads: u64,
+    /// Write operations.
+    pub writes: u64,
+}
+
+/// Huge pages of one size, bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HugePageStats {
+    /// Size of a page, as the kernel writes it: `2MB`.
+    pub size: String,
+    /// In use.
+    pub usage: u64,
+    /// The most that ever was; 0 where the kernel does not keep it.
+    pub max_usage: u64,
 }
 
 /// Pressure stall information: shares in percent over 10, 60 and 300 seconds, total microseconds.

@@ -341,6 +341,9 @@ pub struct Stats {
     pub memory_pressure: ::core::option::Option<Pressure>,
     #[prost(message, optional, tag = "7")]
     pub io_pressure: ::core::option::Option<Pressure>,
+    /// Processes that the kernel has killed in it for want of memory.
+    #[prost(uint64, tag = "8")]
+    pub oom_kills: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PodStatsResponse {

@@ -63,6 +63,7 @@ pub(crate) fn stats(id: &str, at_ns: i64, stats: &Stats) -> sandbox::Stats {
         cpu_pressure: stats.pressure.cpu.as_ref().map(pressure),
         memory_pressure: stats.pressure.memory.as_ref().map(pressure),
         io_pressure: stats.pressure.io.as_ref().map(pressure),
+        oom_kills: stats.memory.as_ref().map_or(0, |m| m.oom_kills),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use futures::future::join_all;
 use network::InterfaceStats;
-use sandbox::{ContainerStats, PodStats};
+use sandbox::{ContainerStats, DiskStats, HugePageStats, PodStats};
 
 use super::{Service, StatsView};
 use crate::{
@@ -125,6 +125,8 @@ fn sum(containers: &[ContainerStats]) -> Option<ContainerStats> {
     let mut sum = first.clone();
     (sum.cpu.pressure, sum.memory.pressure, sum.io_pressure) = (None, None, None);
     sum.memory.limit = None;
+    // The most of one moment is not the sum of the most of several.
+    sum.memory.max_usage = 0;
     for one in others {
         sum.timestamp_ns = sum.timestamp_ns.max(one.timestamp_ns);
         for (sum, one) in [
@@ -132,6 +134,11 @@ fn sum(containers: &[ContainerStats]) -> Option<ContainerStats> {
             (&mut sum.memory.usage, one.memory.usage),
             (&mut sum.memory.working_set, one.memory.working_set),
             (&mut sum.memory.rss, one.memory.rss),
+            (&mut sum.memory.cache, one.memory.cache),
+            (&mut sum.memory.mapped_file, one.memory.mapped_file),
+            (&mut sum.memory.kernel, one.memory.kernel),
+            (&mut sum.memory.limit_hits, one.memory.limit_hits),
+            (&mut sum.memory.oom_kills, one.memory.oom_kills),
             (&mut sum.memory.swap, one.memory.swap),
             (&mut sum.memory.page_faults, one.memory.page_faults),
             (
@@ -142,6 +149,74 @@ fn sum(containers: &[ContainerStats]) -> Option<ContainerStats> {
         ] {
             *sum += one;
         }
+        add_disks(&mut sum.disks, &one.disks);
+        add_huge_pages(&mut sum.huge_pages, &one.huge_pages);
     }
     Some(sum)
+}
+
+fn add_disks(sum: &mut Vec<DiskStats>, more: &[DiskStats]) {
+    for disk in more {
+        let key = (disk.major, disk.minor);
+        match sum
+            .iter_mut()
+            .find(|known| (known.major, known.minor) == key)
+        {
+            Some(known) => {
+                known.read_bytes += disk.read_bytes;
+                known.write_bytes += disk.write_bytes;
+                known.reads += disk.reads;
+                known.writes += disk.writes;
+            }
+            None => sum.push(disk.clone()),
+        }
+    }
+}
+
+fn add_huge_pages(sum: &mut Vec<HugePageStats>, more: &[HugePageStats]) {
+    for pages in more {
+        match sum.iter_mut().find(|known| known.size == pages.size) {
+            Some(known) => {
+                known.usage += pages.usage;
+                known.max_usage = 0;
+            }
+            None => sum.push(pages.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pods_figures_are_its_containers_together() {
+        let container = |n: u64| ContainerStats {
+            memory: sandbox::MemoryStats {
+                usage: n,
+                max_usage: n,
+                oom_kills: n,
+                ..Default::default()
+            },
+            disks: vec![DiskStats {
+                major: n,
+                read_bytes: n,
+                ..Default::default()
+            }],
+            huge_pages: vec![HugePageStats {
+                size: "2MB".to_owned(),
+                usage: n,
+                max_usage: n,
+            }],
+            ..Default::default()
+        };
+        let sum = sum(&[container(1), container(2), container(2)]).unwrap();
+        assert_eq!((sum.memory.usage, sum.memory.oom_kills), (5, 5));
+        assert_eq!(sum.memory.max_usage, 0);
+        let disks: Vec<_> = sum.disks.iter().map(|d| (d.major, d.read_bytes)).collect();
+        assert_eq!(disks, [(1, 1), (2, 4)]);
+        let pages = &sum.huge_pages[0];
+        assert_eq!((pages.usage, pages.max_usage), (5, 0));
+        assert_eq!(super::sum(&[]), None);
+    }
 }

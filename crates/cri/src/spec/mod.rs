@@ -46,6 +46,7 @@ pub use host::{Host, HostDevice, HostFacts, Peers, RealHost};
 pub use input::{ContainerInput, ImageInput, NodeSettings, PodInput, RootfsFiles};
 pub use mounts::ResolvedMount;
 pub use namespaces::PidNamespace;
+pub(crate) use paths::cgroup;
 pub use resources::update;
 pub use seccomp_default::runtime_default;
 pub use sysctls::pod_sysctls;

@@ -57,7 +57,7 @@ pub(super) fn hidden(
 }
 
 /// The container's cgroup, relative to the mount of every hierarchy.
-pub(super) fn cgroup(parent: &str, id: &str) -> String {
+pub(crate) fn cgroup(parent: &str, id: &str) -> String {
     format!(
         "/{}",
         Path::new(parent.trim_matches('/')).join(id).display()

@@ -10,7 +10,6 @@ use super::{
     status::{self, told},
 };
 use crate::{
-    domain::PodFilter,
     error::Error,
     service::{Attach, Exec, Service},
 };
@@ -374,9 +373,9 @@ impl RuntimeService for Runtime {
         &self,
         _: Request<wire::ListPodSandboxMetricsRequest>,
     ) -> Answer<wire::ListPodSandboxMetricsResponse> {
-        let views = self.0.list_pod_sandbox_stats(&PodFilter::default()).await;
-        told(views, |views| wire::ListPodSandboxMetricsResponse {
-            pod_metrics: views.iter().map(metrics::of).collect(),
+        let view = self.0.pod_sandbox_metrics().await;
+        told(view, |view| wire::ListPodSandboxMetricsResponse {
+            pod_metrics: metrics::of(&view),
         })
     }
 
@@ -384,10 +383,9 @@ impl RuntimeService for Runtime {
         &self,
         _: Request<wire::StreamPodSandboxMetricsRequest>,
     ) -> Answer<Self::StreamPodSandboxMetricsStream> {
-        let views = self.0.list_pod_sandbox_stats(&PodFilter::default()).await;
-        told(views, |views| {
-            let metrics = views.iter().map(metrics::of).collect();
-            chunks::of(metrics, |pod_sandbox_metrics| {
+        let view = self.0.pod_sandbox_metrics().await;
+        told(view, |view| {
+            chunks::of(metrics::of(&view), |pod_sandbox_metrics| {
                 wire::StreamPodSandboxMetricsResponse {
                     pod_sandbox_metrics,
                 }

@@ -47,7 +47,7 @@ impl Name {
     }
 
     /// The cgroup's directory in one hierarchy.
-    fn below(&self, mount: &Path) -> PathBuf {
+    pub(crate) fn below(&self, mount: &Path) -> PathBuf {
         mount.join(&self.0[1..])
     }
 
