@@ -143,8 +143,14 @@ const WISHES: &[(&str, Change, &str, &str)] = &[
         "0000000000000001",
     ),
     (
-        "the default seccomp profile",
+        "nothing said of seccomp",
         |_| (),
+        "grep Seccomp: /proc/self/status",
+        "Seccomp:\t0",
+    ),
+    (
+        "the default seccomp profile",
+        |config| security(config).seccomp = Some(v1::SecurityProfile::default()),
         "grep Seccomp: /proc/self/status",
         "Seccomp:\t2",
     ),

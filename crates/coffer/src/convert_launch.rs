@@ -185,7 +185,8 @@ fn security(said: &Security, shared: &Namespaces) -> v1::LinuxContainerSecurityC
         readonly_rootfs: said.read_only,
         supplemental_groups: said.groups.clone(),
         no_new_privs: said.no_new_privileges,
-        seccomp: said.seccomp.as_ref().map(profile),
+        // CRI takes silence for "unconfined"; a person who says nothing wants the usual confinement.
+        seccomp: Some(profile(said.seccomp.as_ref().unwrap_or(&Profile::Default))),
         apparmor: said.apparmor.as_ref().map(profile),
         ..Default::default()
     }
@@ -232,7 +233,9 @@ mod tests {
             (resources.cpu_period, resources.unified["pids.max"].as_str()),
             (100_000, "7")
         );
-        let options = linux.security_context.unwrap().namespace_options.unwrap();
+        let security = linux.security_context.unwrap();
+        assert_eq!(security.seccomp, Some(v1::SecurityProfile::default()));
+        let options = security.namespace_options.unwrap();
         assert_eq!(options.network(), v1::NamespaceMode::Node);
         assert_eq!(
             (options.pid(), options.target_id.as_str()),

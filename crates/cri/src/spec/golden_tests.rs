@@ -521,20 +521,22 @@ fn devices_that_cannot_be_are_named() {
 }
 
 #[test]
-fn seccomp_is_the_default_unless_something_else_is_said() {
+fn seccomp_is_what_is_said_and_none_where_nothing_is() {
     let mut case = Case::new();
+    assert_eq!(case.linux().seccomp, None);
+    case.config.security.seccomp = Some(SecurityProfile::RuntimeDefault);
     let default = case.linux().seccomp.unwrap();
     assert!(!default.syscalls.is_empty());
-
     case.config.security.seccomp = Some(SecurityProfile::Unconfined);
     assert_eq!(case.linux().seccomp, None);
 
     let key = "security.alpha.kubernetes.io/seccomp/pod".to_owned();
-    case.pod.annotations.insert(key, "unconfined".to_owned());
+    case.pod
+        .annotations
+        .insert(key, "runtime/default".to_owned());
+    assert_eq!(case.linux().seccomp, None, "the field wins");
     case.config.security.seccomp = None;
-    assert_eq!(case.linux().seccomp, None, "the annotation counts");
-    case.config.security.seccomp = Some(SecurityProfile::RuntimeDefault);
-    assert_eq!(case.linux().seccomp, Some(default), "the field wins");
+    assert_eq!(case.linux().seccomp, Some(default), "the annotation counts");
 }
 
 #[test]

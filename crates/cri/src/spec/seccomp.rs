@@ -4,8 +4,11 @@
 //! privileged                      none
 //! linux.security_context.seccomp  RuntimeDefault, Unconfined or Localhost
 //! the pod's old annotations       the same in other words
-//! nothing said                    RuntimeDefault
+//! nothing said                    none
 //! ```
+//!
+//! "Nothing said is unconfined" is what CRI's validation suite asks of a runtime ("should support nil
+//! profile, which is unconfined"); a kubelet says which one it wants, and so does `coffer run`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -33,7 +36,7 @@ pub(super) fn seccomp(
             annotations::seccomp(pod, &input.config.metadata.name)?
         }
     };
-    match said.unwrap_or(SecurityProfile::RuntimeDefault) {
+    match said.unwrap_or(SecurityProfile::Unconfined) {
         SecurityProfile::Unconfined => Ok(None),
         SecurityProfile::RuntimeDefault => Ok(Some(runtime_default(
             &capabilities.iter().cloned().collect(),
