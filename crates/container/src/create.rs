@@ -39,7 +39,7 @@ pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Cont
         }
     };
     trace::mark("cgroup made");
-    if let Err(error) = cgroup.refuse_frozen() {
+    if let Err(error) = cgroup.refuse_frozen().and_then(|()| cgroup.refuse_used()) {
         // Somebody else's, with whatever it holds, is left as it was.
         if cgroup.was_joined() {
             cgroup.undo();
@@ -266,12 +266,11 @@ pub(crate) fn home_of(
     extra: &[String],
     root: Option<OwnedFd>,
 ) -> Option<String> {
-    let has = process
-        .env
-        .iter()
-        .chain(extra)
-        .any(|entry| entry.starts_with("HOME="));
-    if has {
+    let mut all = process.env.iter().chain(extra).rev();
+    if all
+        .find(|entry| entry.starts_with("HOME="))
+        .is_some_and(|entry| plan::is_home(entry))
+    {
         return None;
     }
     root.map(|root| home::of(root, process.user.uid))
@@ -341,6 +340,9 @@ fn in_cgroup(
         Some(profile) => Some(seccomp::compile(profile, engine.seccomp_cache.as_deref())?),
         None => None,
     };
+    if let Some(filter) = &filter {
+        tracing::debug!("seccomp filter flags: {}", filter.said_flags());
+    }
     for warning in filter.iter().flat_map(|f| &f.warnings) {
         tracing::warn!(container = %request.id, "{warning}");
     }
@@ -419,21 +421,24 @@ fn in_cgroup(
         ),
     };
     if runs {
-        container.poststart();
+        container.poststart().inspect_err(|_| {
+            let _ = sys::wait::wait(container.init.pidfd.as_fd());
+        })?;
     }
     Ok(container)
 }
 
 impl Container {
-    /// Failures of poststart hooks are told and change nothing: the container runs.
-    pub(crate) fn poststart(&self) {
+    /// A poststart hook that fails ends the container (specification 1.2).
+    pub(crate) fn poststart(&self) -> Result<(), Error> {
         let list = self
             .hooks
             .as_ref()
             .map(|h| h.poststart.as_slice())
             .unwrap_or_default();
-        if let Err(e) = hooks::run("poststart", list, &self.state) {
-            tracing::warn!(container = %self.id, error = &e as &dyn std::error::Error, "poststart");
-        }
+        hooks::run("poststart", list, &self.state).inspect_err(|_| {
+            // Its process may have ended already.
+            let _ = sys::pidfd::send_signal(self.init.pidfd.as_fd(), 9);
+        })
     }
 }

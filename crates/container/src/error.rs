@@ -74,8 +74,8 @@ impl Error {
             },
             Self::Cgroup(e) => match e {
                 cgroup::Error::Path { .. } | cgroup::Error::Value { .. } => ErrorKind::InvalidSpec,
-                cgroup::Error::NotFound(_) => ErrorKind::NotFound,
-                cgroup::Error::Frozen { .. } => ErrorKind::State,
+                cgroup::Error::NotFound(_) | cgroup::Error::NotBelow(_) => ErrorKind::NotFound,
+                cgroup::Error::Frozen { .. } | cgroup::Error::Used { .. } => ErrorKind::State,
                 cgroup::Error::NoHierarchy(_) | cgroup::Error::Unsupported { .. } => {
                     ErrorKind::Unsupported
                 }

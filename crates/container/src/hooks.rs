@@ -15,9 +15,8 @@ use crate::{
 
 /// A hook that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind} hook: {sentence}")]
+#[error("{sentence}")]
 pub struct Error {
-    kind: &'static str,
     sentence: String,
 }
 
@@ -71,7 +70,7 @@ pub(crate) fn run(
             Ok(())
         }
         Err(crate::Error::Launch(launch::Error::Step { sentence, .. })) => {
-            Err(Error { kind, sentence }.into())
+            Err(Error { sentence }.into())
         }
         Err(other) => Err(other),
     }

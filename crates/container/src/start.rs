@@ -57,8 +57,7 @@ impl Container {
             Some(_) => return Err(launch::Error::Protocol.into()),
         }
         crate::trace::mark("the program runs");
-        self.poststart();
-        Ok(())
+        self.poststart()
     }
 }
 
@@ -92,10 +91,12 @@ pub fn start_by_fifo(container: &ContainerRef<'_>, fifo: &Path) -> Result<(), Er
         oci::runtime::Status::Running,
         container.init_pid,
     );
-    if let Err(e) = hooks::run("poststart", &h.poststart, &state) {
-        tracing::warn!(container = %container.id, error = &e as &dyn std::error::Error, "poststart");
-    }
-    Ok(())
+    hooks::run("poststart", &h.poststart, &state).inspect_err(|_| {
+        // As in [`Container::poststart`].
+        if let Some(init) = container.init_pidfd {
+            let _ = sys::pidfd::send_signal(init, 9);
+        }
+    })
 }
 
 /// A missing fifo was taken away by an earlier start; one without the other side is a dead child.

@@ -421,3 +421,16 @@ fn what_this_machine_has_not_is_an_error_that_says_so() {
         assert!(common::cgroup_gone(bundle.id.as_str()));
     }
 }
+
+#[test]
+fn a_process_has_all_cpus_of_its_cgroup_whatever_the_runtime_is_bound_to() {
+    let bundle = Bundle::script("grep Cpus_allowed_list /proc/self/status");
+    let all = bundle.run().ok().to_owned();
+    let bound = std::thread::spawn(move || {
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(0);
+        rustix::thread::sched_setaffinity(None, &one).unwrap();
+        bundle.run().ok().to_owned()
+    });
+    assert_eq!(bound.join().unwrap(), all);
+}

@@ -241,22 +241,22 @@ fn a_failing_hook_ends_the_create() {
         (
             "createRuntime",
             "exit 3",
-            "createRuntime hook: run hook /bin/busybox: it ended with code 3",
+            "error running createRuntime hook #0: run hook /bin/busybox: it ended with code 3",
         ),
         (
             "createContainer",
             "exit 4",
-            "run hook /bin/busybox: it ended with code 4",
+            "error running createContainer hook #0: run hook /bin/busybox: it ended with code 4",
         ),
         (
             "startContainer",
             "exit 5",
-            "run hook /bin/busybox: it ended with code 5",
+            "error running startContainer hook #0: run hook /bin/busybox: it ended with code 5",
         ),
         (
             "prestart",
             "kill -9 $$",
-            "prestart hook: run hook /bin/busybox: it died of signal 9",
+            "error running prestart hook #0: run hook /bin/busybox: it died of signal 9",
         ),
     ] {
         let mut bundle = Bundle::script("echo ran");
@@ -387,4 +387,68 @@ fn destinations_options_and_remounts_of_the_older_forms() {
     );
     assert!(lines[2].starts_with("/relative (rw,"), "{ran:?}");
     assert_eq!(lines[3], "4", "blocks of 4096 bytes");
+}
+
+#[test]
+fn a_tmpfs_has_the_mode_of_what_it_covers_unless_it_says_one() {
+    let mut bundle = Bundle::script("stat -c %a /covered /said /new");
+    for dir in ["covered", "said"] {
+        let dir = bundle.root().join(dir);
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o6710)).unwrap();
+    }
+    for (name, options) in [
+        ("covered", json!(["nodev"])),
+        ("said", json!(["mode=1500"])),
+        ("new", json!([])),
+    ] {
+        let tmpfs = json!({"destination": format!("/{name}"), "type": "tmpfs", "options": options});
+        mount(&mut bundle, tmpfs);
+    }
+    assert_eq!(bundle.run().ok(), "6710\n1500\n1777");
+}
+
+#[test]
+fn a_read_only_tmpfs_takes_what_belongs_into_it_first() {
+    let mut bundle = Bundle::script(
+        "grep -cE '^tmpfs /(dev|a) tmpfs ro,' /proc/mounts; test -c /dev/null && touch /a/b/x && echo y",
+    );
+    let mounts = bundle.json["mounts"].as_array_mut().unwrap();
+    for dev in mounts.iter_mut().filter(|m| m["destination"] == "/dev") {
+        dev["options"].as_array_mut().unwrap().push(json!("ro"));
+    }
+    for (name, options) in [("/a", json!(["ro"])), ("/a/b", json!([]))] {
+        mount(
+            &mut bundle,
+            json!({"destination": name, "type": "tmpfs", "source": "tmpfs", "options": options}),
+        );
+    }
+    assert_eq!(bundle.run().ok(), "2\ny");
+}
+
+#[test]
+fn proc_is_mounted_on_no_link() {
+    let bundle = Bundle::script("true");
+    let proc = bundle.root().join("proc");
+    fs::remove_dir(&proc).unwrap();
+    std::os::unix::fs::symlink("/elsewhere", &proc).unwrap();
+    let text = bundle.fails();
+    assert!(
+        text.contains("must be mounted on ordinary directory"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_empty_home_is_none() {
+    let mut bundle = Bundle::script("echo $HOME; env | grep -c ^HOME=");
+    let env = bundle.json["process"]["env"].as_array_mut().unwrap();
+    env.extend([json!("HOME=/override"), json!("HOME=")]);
+    fs::create_dir_all(bundle.root().join("etc")).unwrap();
+    fs::write(
+        bundle.root().join("etc/passwd"),
+        "root:x:0:0::/mine:/bin/sh\n",
+    )
+    .unwrap();
+    assert_eq!(bundle.run().ok(), "/mine\n1");
 }

@@ -130,7 +130,7 @@ fn a_listener_that_nobody_takes_ends_the_create() {
     drop(socket);
     let said = bundle.fails();
     let wanted = format!(
-        "hand the seccomp listener to linux.seccomp.listenerPath {}: Connection refused",
+        "failed to connect with seccomp agent at linux.seccomp.listenerPath {}: Connection refused",
         path.display()
     );
     assert!(said.starts_with(&wanted), "{said}");

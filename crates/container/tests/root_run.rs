@@ -149,6 +149,28 @@ fn without_pivot_the_root_is_the_same() {
 }
 
 #[test]
+fn without_pivot_no_whole_proc_lies_below() {
+    let mut bundle = Bundle::script(
+        "busybox unshare -mrpf busybox mount -t proc none /tmp 2>&1 && echo mounted",
+    );
+    for set in ["bounding", "effective", "permitted"] {
+        let set = &mut bundle.json["process"]["capabilities"][set];
+        set.as_array_mut().unwrap().push(json!("CAP_SETFCAP"));
+    }
+    let spec = bundle.spec();
+    for no_pivot in [true, false] {
+        let (stdio, output) = common::piped();
+        let mut request = bundle.request(&spec, stdio, container::Gate::None);
+        request.no_pivot = no_pivot;
+        let container = common::engine().create(request).unwrap();
+        let (stdout, _) = output.read();
+        assert!(stdout.contains("mount: permission denied"), "{stdout}");
+        container::destroy(&container.as_ref(&spec, bundle.dir.path())).unwrap();
+        sys::wait::wait(std::os::fd::AsFd::as_fd(&container.init.pidfd)).unwrap();
+    }
+}
+
+#[test]
 fn host_mounts_are_not_seen() {
     let ran = Bundle::script("cut -d' ' -f5 /proc/self/mountinfo | sort -u").run();
     let seen = ran.ok();

@@ -85,14 +85,14 @@ pub(crate) enum Error {
         source: io::Error,
     },
     #[error(
-        "unknown signal {0:?}: give a number from 1 to 64 or a name such as TERM or SIGRTMIN+3"
+        "unknown signal {0:?}: give a number from 0 to 64 or a name such as TERM or SIGRTMIN+3"
     )]
     Signal(String),
     #[error("user {text:?}: give <uid>[:<gid>], numbers from 0 to 4294967295")]
     User { text: String },
     #[error("{0}")]
     Console(String),
-    #[error("descriptor {fd} of the {count} to be preserved is not open: {what}")]
+    #[error("preserved-fd {} of {count} (descriptor {fd}) is not open: {what}", fd - 3)]
     PreservedFd {
         fd: u64,
         count: u32,

@@ -7,7 +7,8 @@
 //!  json   {"level":"error","msg":"…","time":"2026-01-02T03:04:05Z"}
 //!  text   time="2026-01-02T03:04:05Z" level=error msg="…"
 //! ```
-//! Without `--log` they go to stderr, in JSON or as plain text for people. An error that ends a
+//! Without `--log` they go to stderr, in JSON or as plain text for people; what `--debug` adds is text of
+//! the second form there, too. An error that ends a
 //! command goes to stderr in any case.
 
 use std::fs::{File, OpenOptions};
@@ -62,6 +63,10 @@ struct Line<'a> {
     time: &'a str,
 }
 
+fn keys_and_values(time: &str, level: Level, message: &str) -> String {
+    format!("time=\"{time}\" level={} msg={message:?}", level.as_str())
+}
+
 impl Log {
     /// Opens the log; without a path messages go to stderr.
     pub(crate) fn open(path: Option<&Path>, format: Format, least: Level) -> Result<Self, Error> {
@@ -94,6 +99,7 @@ impl Log {
         let line = match self.format {
             Format::Text if self.file.is_none() => match level {
                 Level::Error => message.to_owned(),
+                Level::Debug => keys_and_values(&now, level, message),
                 _ => format!("{}: {message}", level.as_str()),
             },
             Format::Json => {
@@ -104,7 +110,7 @@ impl Log {
                 };
                 serde_json::to_string(&line).unwrap_or_default()
             }
-            Format::Text => format!("time=\"{now}\" level={} msg={message:?}", level.as_str()),
+            Format::Text => keys_and_values(&now, level, message),
         };
         let bytes = (line + "\n").into_bytes();
         let _ = match &self.file {

@@ -82,6 +82,9 @@ fn dispatch(global: &Global, command: Command, log: &Log) -> Result<i32, Error> 
         Command::Create(_) | Command::Run(_) | Command::Exec(_)
     ) {
         sys::self_exe::protect().map_err(Error::io("protect our own program file"))?;
+        tracing::debug!(
+            "runc exeseal: using /proc/self/exe clone, which no container can write to"
+        );
     }
     match command {
         Command::Create(args) => create::command(global, &args),

@@ -21,14 +21,15 @@ pub(crate) const CHLD: i32 = 17;
 pub(crate) const URG: i32 = 23;
 pub(crate) const WINCH: i32 = 28;
 
-/// The signal that a word names: `9`, `KILL`, `SIGKILL`, `sigkill`, `RTMIN+3`, `SIGRTMAX-1`.
+/// The signal that a word names: `9`, `KILL`, `SIGKILL`, `sigkill`, `RTMIN+3`, `SIGRTMAX-1`. `0` is none:
+/// it only asks whether there is a process.
 pub(crate) fn parse(word: &str) -> Result<i32, Error> {
     find(word).ok_or_else(|| Error::Signal(word.to_owned()))
 }
 
 fn find(word: &str) -> Option<i32> {
     if let Ok(number) = word.parse::<i32>() {
-        return (1..=RTMAX).contains(&number).then_some(number);
+        return (0..=RTMAX).contains(&number).then_some(number);
     }
     let upper = word.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -69,7 +70,7 @@ mod tests {
             ("SIGRTMIN+3", Some(37)),
             ("RTMAX-1", Some(63)),
             ("64", Some(64)),
-            ("0", None),
+            ("0", Some(0)),
             ("65", None),
             ("-9", None),
             ("RTMIN+31", None),

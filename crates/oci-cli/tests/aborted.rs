@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::{HUNG, Oci, eventually, finish, script, sleeper};
 use container::cgroup::{Cgroup, Hierarchy};
+use testing::bundle::Bundle;
 
 #[test]
 fn a_create_that_is_killed_leaves_no_waiting_process() {
@@ -111,4 +112,21 @@ fn a_frozen_cgroup_is_no_place_to_start_in() {
     assert!(cgroup.exists(), "what was there before stays");
     cgroup.remove().expect("removed");
     oci.assert_empty();
+}
+
+#[test]
+fn a_cgroup_of_somebody_elses_processes_is_no_place_to_start_in() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let first = oci.start("first", &bundle);
+    let shared = Bundle::new(&["true"], |spec| {
+        spec["linux"]["cgroupsPath"] = serde_json::json!(format!("/{first}"));
+    })
+    .expect("a bundle");
+    for command in ["run", "create"] {
+        let path = shared.path().to_str().expect("UTF-8");
+        oci.run(&[command, "-b", path, &oci.id("second")])
+            .fails(1, &["container's cgroup is not empty", &first]);
+    }
+    assert_eq!(oci.status(&first), "running");
+    oci.run(&["exec", &first, "true"]).succeeds();
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Oci, sleeper};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn spec_writes_a_document_that_runs() {
@@ -17,6 +17,10 @@ fn spec_writes_a_document_that_runs() {
     let mut spec: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(spec["process"]["terminal"], true, "as runc has it");
     assert_eq!(spec["process"]["args"][0], "sh");
+    let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let own = json!({"type": "cgroup"});
+    let namespaces = spec["linux"]["namespaces"].as_array().expect("a list");
+    assert_eq!(namespaces.contains(&own), v2, "as runc has it");
     oci.run(&["spec", "-b", dir])
         .fails(1, &["config.json", "remove it first"]);
     assert_eq!(
@@ -83,7 +87,9 @@ fn features_version_and_help() {
     for args in ["--version", "-v"] {
         let text = oci.run(&[args]).succeeds().stdout;
         assert!(
-            text.starts_with("coffer-oci version ") && text.contains("\nspec: 1."),
+            text.starts_with("coffer-oci version ")
+                && text.contains("\ncommit: ")
+                && text.contains("\nspec: 1."),
             "{text}"
         );
     }
@@ -96,8 +102,71 @@ fn features_version_and_help() {
             oci.run(&[command, "--help"])
                 .succeeds()
                 .stdout
-                .starts_with("usage: "),
+                .starts_with(&format!("NAME:\n   coffer-oci {command} - ")),
             "{command}"
         );
+    }
+}
+
+#[test]
+fn under_another_name_it_speaks_of_itself_by_that() {
+    let oci = Oci::new();
+    let link = oci.dir().join("runc");
+    std::os::unix::fs::symlink(common::PROGRAM, &link).expect("a link");
+    let says = |words: &[&str]| {
+        let output = std::process::Command::new(&link).args(words).output();
+        let output = output.expect("starts");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), err)
+    };
+    assert!(says(&["-v"]).0.starts_with("runc version "));
+    let help = says(&["-h"]).0;
+    assert!(
+        help.starts_with("NAME:\n   runc - Open Container Initiative runtime\n"),
+        "{help}"
+    );
+    assert!(
+        says(&["pause", "-h"])
+            .0
+            .starts_with("NAME:\n   runc pause ")
+    );
+    assert!(says(&["foo", "-h"]).1.contains("No help topic for 'foo'"));
+}
+
+#[test]
+fn debug_tells_the_steps() {
+    let oci = Oci::new();
+    let bundle = testing::bundle::Bundle::new(&["true"], |spec| {
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "flags": ["SECCOMP_FILTER_FLAG_LOG"],
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}],
+        });
+    })
+    .expect("a bundle");
+    let path = bundle.path().to_str().expect("UTF-8");
+    let done = oci.run(&["--debug", "run", "-b", path, &oci.id("debug")]);
+    for words in [
+        "level=debug msg=\"runc exeseal: using /proc/self/exe clone",
+        "level=debug msg=\"seccomp filter flags: 2\"",
+        "level=debug msg=\"nsexec container setup",
+        "child process in init()",
+        "init: closing the pipe to signal completion",
+    ] {
+        assert!(done.stderr.contains(words), "{words}: {done:?}");
+    }
+    let sleeper = sleeper();
+    let id = oci.start("exec", &sleeper);
+    let process = oci.dir().join("process.json");
+    let document = json!({"args": ["true"], "cwd": "/", "execCPUAffinity": {"initial": "0"}});
+    std::fs::write(&process, document.to_string()).expect("writes");
+    let (process, log) = (process.display().to_string(), oci.dir().join("log"));
+    let log = log.to_str().expect("UTF-8");
+    let words = ["--debug", "--log", log, "exec", "-p", &process, &id];
+    let done = oci.run(&words).succeeds();
+    assert_eq!(done.stderr, "");
+    let text = std::fs::read_to_string(log).expect("the log");
+    for words in ["nsexec: affinity: 0x1", "setns_init: about to exec "] {
+        assert!(text.contains(words), "{words}: {text}");
     }
 }

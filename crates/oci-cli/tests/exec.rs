@@ -119,11 +119,11 @@ fn failures_name_the_program() {
     oci.run(&["exec", "--cap", "CAP_FLY", &id, "true"])
         .fails(255, &["CAP_FLY"]);
     oci.run(&["exec", "--cgroup", "x", &id, "true"])
-        .fails(255, &["/x does not exist"]);
+        .fails(255, &["/x: no such file or directory"]);
     oci.run(&["exec", "--cgroup", "../x", &id, "true"])
         .fails(255, &["'.' and '..' are not allowed"]);
     oci.run(&["exec", "--cgroup", "moon:x", &id, "true"])
-        .fails(255, &["/x does not exist"]);
+        .fails(255, &["unknown controller moon"]);
 }
 
 #[test]
@@ -166,6 +166,14 @@ fn a_cgroup_below_the_containers() {
         let names = line.split(':').nth(1).unwrap_or_default();
         names.split(',').any(|name| known.contains_key(name))
     };
+    for (options, texts) in [
+        ("..", &["bad sub cgroup path"][..]),
+        ("nowhere", &[" adding pid ", "no such file or directory"]),
+        ("moon:/", &["unknown controller moon"]),
+    ] {
+        oci.run(&["exec", "--cgroup", options, &id, "true"])
+            .fails(255, texts);
+    }
     let all = places(&["--cgroup", "sub"]);
     let inside = all.lines().filter(ours).all(|line| line.ends_with("/sub"));
     assert!(inside, "{all}");

@@ -159,13 +159,35 @@ fn a_failing_hook_undoes_the_container() {
     let oci = Oci::new();
     let bundle = Bundle::new(&["true"], |spec| {
         spec["hooks"] = json!({ "createRuntime": [
+            { "path": "/bin/true" },
             { "path": "/bin/sh", "args": ["sh", "-c", "echo no luck >&2; exit 3"] },
         ] });
     })
     .expect("a bundle");
     oci.run(&["create", "-b", path(&bundle), &oci.id("failing")])
-        .fails(1, &["createRuntime", "3"]);
+        .fails(1, &["error running createRuntime hook #1: ", "3"]);
     oci.assert_empty();
+}
+
+#[test]
+fn a_failing_poststart_hook_ends_the_container() {
+    let oci = Oci::new();
+    let bundle = Bundle::new(&["sleep", "1000"], |spec| {
+        spec["hooks"] = json!({ "poststart": [{ "path": "/bin/true" }, { "path": "/bin/false" }] });
+    })
+    .expect("a bundle");
+    let words = ["error running poststart hook #1: "];
+    for detach in [&[][..], &["-d"]] {
+        let mut line = vec!["run", "-b", path(&bundle)];
+        line.extend(detach);
+        let id = oci.id("run");
+        line.push(&id);
+        oci.detached(&line).fails(1, &words);
+    }
+    oci.assert_empty();
+    let id = oci.create("start", &bundle);
+    oci.run(&["start", &id]).fails(1, &words);
+    oci.await_status(&id, "stopped");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn descriptors_are_preserved_when_asked_for() {
     let (code, _, err) = run("", "--preserve-fds 2");
     assert_eq!(code, Some(1));
     assert!(
-        err.contains("descriptor 4 of the 2 to be preserved is not open"),
+        err.contains("preserved-fd 1 of 2 (descriptor 4) is not open"),
         "{err}"
     );
     // Nothing asked for: it is closed.

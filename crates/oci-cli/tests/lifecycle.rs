@@ -165,8 +165,12 @@ fn signals_by_name_and_number_reach_the_process() {
         });
         std::fs::remove_file(&got).expect("the handler's file");
     }
+    oci.run(&["kill", &id, "0"]).succeeds();
     oci.run(&["kill", &id]).succeeds();
     oci.await_status(&id, "stopped");
+    oci.run(&["kill", &id, "0"])
+        .fails(1, &["container not running"]);
+    oci.run(&["kill", "-a", &id, "0"]).succeeds();
 }
 
 #[test]

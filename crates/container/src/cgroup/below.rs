@@ -1,7 +1,7 @@
 //! A cgroup below a container's, made by the container or its manager: where `exec` may put a process.
 
 use super::error::Error;
-use super::group::{Cgroup, Version};
+use super::group::{Cgroup, Dir, Version};
 use super::path::CgroupPath;
 
 impl Cgroup {
@@ -12,17 +12,29 @@ impl Cgroup {
     /// A path that leaves the cgroup; a controller that is not mounted; a cgroup that exists in none.
     pub fn below(&self, controller: Option<&str>, path: &str) -> Result<Cgroup, Error> {
         let path = path.trim_matches('/');
+        if let Some(name) = controller
+            && !self.has_controller(name)
+        {
+            return Err(Error::Unsupported {
+                setting: format!("unknown controller {name}: --cgroup {name}:{path}"),
+                reason: "no v1 hierarchy of this container has it".to_owned(),
+            });
+        }
         if path.is_empty() {
             return Ok(self.clone());
         }
         // Its own rules: no `..` and no NUL.
-        let checked = CgroupPath::parse(path)?;
+        let checked = CgroupPath::parse(path).map_err(|error| match error {
+            Error::Path { reason, .. } => Error::Path {
+                path: format!("{path} (bad sub cgroup path)"),
+                reason,
+            },
+            other => other,
+        })?;
         let mut cgroup = self.clone();
         let mut found = false;
         for dir in cgroup.dirs_mut() {
-            let wanted = controller.is_none_or(|name| {
-                dir.version == Version::V1 && dir.controllers.iter().any(|known| known == name)
-            });
+            let wanted = controller.is_none_or(|name| has(dir, name));
             let below = checked.below(&dir.path);
             if wanted && below.is_dir() {
                 dir.path = below;
@@ -30,11 +42,25 @@ impl Cgroup {
             }
         }
         if !found {
-            return Err(Error::NotFound(format!(
+            return Err(Error::NotBelow(format!(
                 "{}/{path}",
                 self.path().trim_end_matches('/')
             )));
         }
         Ok(cgroup)
     }
+
+    fn has_controller(&self, name: &str) -> bool {
+        let mut all = self.clone();
+        all.dirs_mut().iter().any(|dir| has(dir, name))
+    }
+}
+
+/// Whether this is the v1 hierarchy of a controller, or of several that are mounted together
+/// (`cpu,cpuacct`).
+fn has(dir: &Dir, names: &str) -> bool {
+    dir.version == Version::V1
+        && names
+            .split(',')
+            .any(|name| dir.controllers.iter().any(|known| known == name))
 }

@@ -17,6 +17,9 @@ pub enum Error {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// A cgroup below a container's that is not there; in the words of runc.
+    #[error("adding pid to cgroup {0}: no such file or directory: it exists in no hierarchy")]
+    NotBelow(String),
     /// The cgroup exists in no hierarchy.
     #[error("cgroup {0} does not exist in any hierarchy")]
     NotFound(String),
@@ -112,6 +115,16 @@ pub enum Error {
         state: String,
         /// How long was waited, in milliseconds.
         waited_ms: u128,
+    },
+    /// A cgroup that holds processes before its container is there.
+    #[error(
+        "container's cgroup is not empty: {count} process(es) found in {path}: name another cgroup"
+    )]
+    Used {
+        /// The cgroup.
+        path: String,
+        /// How many.
+        count: usize,
     },
     /// A cgroup in which nothing runs until somebody thaws it.
     #[error("container's cgroup unexpectedly frozen: {}: thaw it, or name another cgroup",

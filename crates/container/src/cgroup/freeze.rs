@@ -86,6 +86,21 @@ impl Cgroup {
         })
     }
 
+    /// Refuses a cgroup of somebody else's processes: limits and signals for the container would be
+    /// theirs as well.
+    pub(crate) fn refuse_used(&self) -> Result<(), Error> {
+        if !self.was_joined() || self.unit().is_some() {
+            return Ok(());
+        }
+        match self.pids()?.len() {
+            0 => Ok(()),
+            count => Err(Error::Used {
+                path: self.path().to_owned(),
+                count,
+            }),
+        }
+    }
+
     /// The v1 freezer, or the one of cgroup2 where v1 has none.
     fn freezer(&self) -> Result<(&Dir, &'static str), Error> {
         let dir = self.dir_of("freezer").or_else(|| self.unified());

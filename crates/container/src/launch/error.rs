@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use init::{Act, Message, Step};
+use init::{Act, Message, Step, Target};
 
 use crate::{
     ErrorKind,
@@ -104,8 +104,23 @@ impl Error {
         let Some(step) = step else {
             return Self::Protocol;
         };
-        let (sentence, kind) = sentence(plan, step, message);
+        let (mut sentence, kind) = sentence(plan, step, message);
+        if matches!(step, Step::Hook { .. }) {
+            sentence = format!("{}: {sentence}", hook(plan, message));
+        }
         Self::Step { sentence, kind }
+    }
+}
+
+/// Which hook failed, in the words that runc's callers know.
+fn hook(plan: &Plan, message: Message) -> String {
+    let before = plan.steps.iter().zip(0..message.step);
+    let nth = before
+        .filter(|(step, _)| matches!(step, Step::Hook { .. }))
+        .count();
+    match plan.hooks.get(nth) {
+        Some(name) => format!("error running {} hook #{}", name.kind, name.number),
+        None => "error running a hook".to_owned(),
     }
 }
 
@@ -241,13 +256,20 @@ fn hook_status(status: u32) -> String {
     if status & 0x7f == 0 {
         format!("it ended with code {}", status >> 8 & 0xff)
     } else {
-        format!("it died of signal {}", status & 0x7f)
+        let signal = status & 0x7f;
+        let name = if signal == 31 {
+            " (bad system call)"
+        } else {
+            ""
+        };
+        format!("it died of signal {signal}{name}")
     }
 }
 
 fn hint(step: &Step, act: Act, value: u32) -> &'static str {
     const EPERM: u32 = 1;
     const ENODEV: u32 = 19;
+    const ENOTDIR: u32 = 20;
     const EINVAL: u32 = 22;
     const EROFS: u32 = 30;
     const ELOOP: u32 = 40;
@@ -255,9 +277,23 @@ fn hint(step: &Step, act: Act, value: u32) -> &'static str {
         (Step::Rlimit { .. }, _, EPERM) => {
             " (a hard limit over ours needs CAP_SYS_RESOURCE, which we do not have)"
         }
+        (Step::Scheduler { .. }, _, EPERM) => {
+            " (process scheduler can't be used together with AllowedCPUs, linux.resources.cpu.cpus, for \
+             SCHED_DEADLINE; and what is over our own priority needs CAP_SYS_NICE)"
+        }
         (_, Act::FsOpen, ENODEV) => " (this kernel does not know it)",
         (_, Act::MakeTarget | Act::MakeParent, EROFS) => {
             " (it must exist in a read-only filesystem)"
+        }
+        (
+            Step::MountFs {
+                target: Target::PlainDir,
+                ..
+            },
+            Act::Resolve,
+            ELOOP | ENOTDIR,
+        ) => {
+            " (this filesystem must be mounted on ordinary directory, to which no symbolic link leads)"
         }
         (_, Act::Resolve, ELOOP) => " (symbolic links, which may not lead there)",
         (Step::Pivot, _, EINVAL) => " (is the host's root an initramfs? use --no-pivot)",

@@ -22,9 +22,18 @@ pub struct Plan {
     /// Namespaces that are changed, and so must not be ours when they are joined.
     pub(crate) changed: Vec<spec::NamespaceType>,
     pub(crate) seccomp: Option<Box<spec::LinuxSeccomp>>,
+    /// Which hooks the steps of that kind run, in their order.
+    pub(crate) hooks: Vec<HookName>,
     /// Things that were adapted to the host.
     pub(crate) notes: Vec<String>,
     known: HashMap<String, Str>,
+}
+
+/// A hook by its list and its place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HookName {
+    pub(crate) kind: String,
+    pub(crate) number: usize,
 }
 
 impl Plan {

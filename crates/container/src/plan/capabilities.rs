@@ -36,7 +36,7 @@ impl Sets {
         } else {
             facts.capabilities
         };
-        let mut missing = Vec::new();
+        let (mut missing, mut unknown) = (Vec::new(), Vec::new());
         for (name, list) in capabilities.sets() {
             let bits = match name {
                 "bounding" => &mut sets.bounding,
@@ -47,9 +47,13 @@ impl Sets {
             };
             for capability in list {
                 let field = || format!("process.capabilities.{name}");
-                let number = spec::capability::number(capability).ok_or_else(|| {
-                    Error::invalid(field(), format!("unknown capability {capability:?}"))
-                })?;
+                // The specification wants a warning.
+                let Some(number) = spec::capability::number(capability) else {
+                    if !unknown.contains(&capability.as_str()) {
+                        unknown.push(capability.as_str());
+                    }
+                    continue;
+                };
                 let bit = 1_u64 << number;
                 if number >= facts.capability_count || have & bit == 0 {
                     if !clamp {
@@ -65,6 +69,12 @@ impl Sets {
                 }
                 *bits |= bit;
             }
+        }
+        if !unknown.is_empty() {
+            plan.notes.push(format!(
+                "unknown capabilities were left out: {}",
+                unknown.join(", ")
+            ));
         }
         if !missing.is_empty() {
             plan.notes.push(format!(

@@ -44,6 +44,7 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
     let mut process = Process::new(plan, facts, options, process, seccomp, in_user)?;
 
     join_cgroup(plan, options);
+    schedule::all_cpus(plan);
     namespaces.enter(plan)?;
     plan.id_maps = namespaces.new_id_maps();
     if linux.is_some_and(|l| !l.net_devices.is_empty()) {
@@ -250,6 +251,7 @@ fn filesystem(
             Status::Creating,
         )?;
     }
+    mounts::make_read_only(plan, spec)?;
     if process.process.cwd != "/" {
         let path = plan.str("process.cwd", &process.process.cwd)?;
         plan.push(Step::MakeDir { path });

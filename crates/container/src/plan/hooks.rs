@@ -3,7 +3,7 @@
 use init::Step;
 use oci::runtime as spec;
 
-use super::{Error, Plan, Source};
+use super::{Error, Plan, Source, builder::HookName};
 
 /// Seconds to the milliseconds of a step; none is no limit.
 pub(crate) fn timeout_ms(hook: &spec::Hook) -> Result<u32, Error> {
@@ -29,7 +29,7 @@ pub(super) fn push(
     hooks: &[spec::Hook],
     status: spec::Status,
 ) -> Result<(), Error> {
-    for hook in hooks {
+    for (number, hook) in hooks.iter().enumerate() {
         let field = format!("hooks.{kind}");
         if !hook.path.starts_with('/') {
             return Err(Error::invalid(
@@ -45,6 +45,10 @@ pub(super) fn push(
             plan.list(&field, hook.args.iter().map(String::as_str))?
         };
         let env = plan.list(&field, hook.env.iter().map(String::as_str))?;
+        plan.hooks.push(HookName {
+            kind: kind.to_owned(),
+            number,
+        });
         plan.push(Step::Hook {
             path,
             args,

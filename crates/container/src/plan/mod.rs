@@ -200,6 +200,13 @@ pub enum Gate {
     Fifo,
 }
 
+/// Whether this is a HOME that says where.
+pub(crate) fn is_home(entry: &str) -> bool {
+    entry
+        .strip_prefix("HOME=")
+        .is_some_and(|home| !home.is_empty())
+}
+
 /// Environment: of the document, what the caller adds, and HOME.
 fn environment(process: &spec::Process, options: &Options) -> Vec<String> {
     // Of several values for one name the last counts, as for runc; programs would see the first.
@@ -219,9 +226,11 @@ fn environment(process: &spec::Process, options: &Options) -> Vec<String> {
         .filter(|(at, entry)| last.get(entry.split('=').next().unwrap_or_default()) == Some(at))
         .map(|(_, entry)| (*entry).to_owned())
         .collect();
-    if !last.contains_key("HOME")
-        && let Some(home) = &options.home
+    // An empty one is none, as for runc.
+    if let Some(home) = &options.home
+        && !env.iter().any(|entry| is_home(entry))
     {
+        env.retain(|entry| entry != "HOME=");
         env.push(format!("HOME={home}"));
     }
     env

@@ -84,7 +84,45 @@ pub(super) fn push(
         return Err(Error::unsupported(field, "id mappings are for bind mounts"));
     }
     label(context.spec, type_, &mut options);
+    if read_only_late(context.spec, index, mount, &options) {
+        options.set &= !RDONLY;
+    }
     filesystem(plan, &field, mount, type_, &options)
+}
+
+/// A tmpfs that is to be read-only, with something in it that is made after it: it becomes so when all
+/// that is there, as with runc.
+fn read_only_late(spec: &spec::Spec, index: usize, mount: &spec::Mount, o: &MountOptions) -> bool {
+    let dest = mount.destination.as_str();
+    let later = spec.mounts.get(index + 1..).unwrap_or_default();
+    let inside = |m: &spec::Mount| Path::new(&m.destination).starts_with(dest);
+    mount.type_.as_deref() == Some("tmpfs")
+        && o.bind.is_none()
+        && !o.remount
+        && o.set & RDONLY != 0
+        && (same_path(dest, "/dev") || later.iter().any(inside))
+        && !later.iter().any(|m| same_path(&m.destination, dest))
+}
+
+/// The steps that were put off for [`read_only_late`].
+pub(super) fn make_read_only(plan: &mut Plan, spec: &spec::Spec) -> Result<(), Error> {
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let field = format!("mounts[{index}] ({})", mount.destination);
+        let options = MountOptions::parse(&field, &mount.options)?;
+        if read_only_late(spec, index, mount, &options) {
+            let dest = plan.str(&field, &mount.destination)?;
+            let attr = Attr {
+                set: RDONLY,
+                ..Attr::default()
+            };
+            plan.push(Step::SetAttr {
+                dest,
+                attr,
+                recursive: false,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// SELinux: a filesystem of the container's own gets its label. Those that the kernel labels itself do

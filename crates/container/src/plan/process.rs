@@ -390,7 +390,10 @@ fn check_notified(profile: &spec::LinuxSeccomp, no_new_privileges: bool) -> Resu
         };
         if let Some(name) = rule.names.iter().find(needed) {
             return Err(Error::unsupported(
-                format!("linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY for {name}"),
+                format!(
+                    "linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY cannot be used for the {name} \
+                     syscall: it"
+                ),
                 if early.contains(&name.as_str()) {
                     "the runtime still makes that call after the filter is loaded: set \
                      process.noNewPrivileges, with which it is loaded later"

@@ -131,23 +131,29 @@ pub(super) fn memory_policy(plan: &mut Plan, linux: Option<&spec::Linux>) -> Res
 /// CPUs of a process that enters, before it is in the container's cgroup.
 pub(super) fn initial_affinity(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
     match affinity(process, |a| a.initial.as_deref()) {
-        Some(list) => mask(plan, "process.execCPUAffinity.initial", list),
+        Some(list) => {
+            let words = mask(plan, "process.execCPUAffinity.initial", list)?;
+            tracing::debug!("nsexec: affinity: {}", hexadecimal(&words));
+            Ok(())
+        }
         None => Ok(()),
     }
 }
 
-/// CPUs of a process that is in the container's cgroup: the final set, or, after an initial one, all
-/// that the cgroup has.
+/// CPUs of a process that is in the container's cgroup: the final set, or all that the cgroup has.
 pub(super) fn final_affinity(plan: &mut Plan, process: &spec::Process) -> Result<(), Error> {
     if let Some(list) = affinity(process, |a| a.r#final.as_deref()) {
-        return mask(plan, "process.execCPUAffinity.final", list);
+        return mask(plan, "process.execCPUAffinity.final", list).map(drop);
     }
-    if affinity(process, |a| a.initial.as_deref()).is_some() {
-        // The kernel keeps of it what the cpuset allows.
-        let (first, count) = plan.numbers(&[u32::MAX; MAX_CPUS / 32]);
-        plan.push(Step::Affinity { first, count });
-    }
+    all_cpus(plan);
     Ok(())
+}
+
+/// All CPUs that the cgroup has, whatever the runtime itself was bound to.
+pub(super) fn all_cpus(plan: &mut Plan) {
+    // The kernel keeps of it what the cpuset allows.
+    let (first, count) = plan.numbers(&[u32::MAX; MAX_CPUS / 32]);
+    plan.push(Step::Affinity { first, count });
 }
 
 fn affinity(
@@ -158,14 +164,26 @@ fn affinity(
     which(affinity).filter(|list| !list.is_empty())
 }
 
-fn mask(plan: &mut Plan, field: &str, list: &str) -> Result<(), Error> {
+/// The step; its mask in words.
+fn mask(plan: &mut Plan, field: &str, list: &str) -> Result<Vec<u32>, Error> {
     let mut mask = bits(field, list)?;
     if mask.len() % 2 == 1 {
         mask.push(0);
     }
     let (first, count) = plan.numbers(&mask);
     plan.push(Step::Affinity { first, count });
-    Ok(())
+    Ok(mask)
+}
+
+/// A mask as one number.
+fn hexadecimal(words: &[u32]) -> String {
+    let digits: String = words
+        .iter()
+        .rev()
+        .map(|word| format!("{word:08x}"))
+        .collect();
+    let short = digits.trim_start_matches('0');
+    format!("0x{}", if short.is_empty() { "0" } else { short })
 }
 
 /// `0-3,8` as bits, 32 to a word.

@@ -44,14 +44,22 @@ pub(crate) fn hand_on(
             .unwrap_or_default(),
         state: state.clone(),
     })?;
-    send(path, &message, listener).map_err(|source| Error::File {
-        act: "hand the seccomp listener to linux.seccomp.listenerPath",
-        path: path.into(),
-        source,
-    })
+    let failed = |act| {
+        move |source| Error::File {
+            act,
+            path: path.into(),
+            source,
+        }
+    };
+    let socket = agent(path).map_err(failed(
+        "failed to connect with seccomp agent at linux.seccomp.listenerPath",
+    ))?;
+    send(&socket, &message, listener).map_err(failed(
+        "hand the seccomp listener to linux.seccomp.listenerPath",
+    ))
 }
 
-fn send(path: &str, message: &[u8], listener: &OwnedFd) -> io::Result<()> {
+fn agent(path: &str) -> io::Result<OwnedFd> {
     let socket = socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -59,12 +67,16 @@ fn send(path: &str, message: &[u8], listener: &OwnedFd) -> io::Result<()> {
         None,
     )?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+fn send(socket: &OwnedFd, message: &[u8], listener: &OwnedFd) -> io::Result<()> {
     let fds = [listener.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
     let sent = sendmsg(
-        &socket,
+        socket,
         &[IoSlice::new(message)],
         &mut control,
         SendFlags::NOSIGNAL,
@@ -72,7 +84,7 @@ fn send(path: &str, message: &[u8], listener: &OwnedFd) -> io::Result<()> {
     // A stream socket may take a part; the descriptor went with it.
     let mut rest = message.get(sent..).unwrap_or_default();
     while !rest.is_empty() {
-        let sent = rustix::net::send(&socket, rest, SendFlags::NOSIGNAL)?;
+        let sent = rustix::net::send(socket, rest, SendFlags::NOSIGNAL)?;
         rest = rest.get(sent..).unwrap_or_default();
     }
     Ok(())

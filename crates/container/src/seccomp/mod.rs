@@ -45,6 +45,15 @@ pub struct Filter {
     pub warnings: Vec<String>,
 }
 
+impl Filter {
+    /// What the profile says of flags, without those that are ours to choose: one thread needs no
+    /// TSYNC, and a listener is there when a rule wants it.
+    #[must_use]
+    pub(crate) fn said_flags(&self) -> u32 {
+        self.flags & !(words::TSYNC | words::NEW_LISTENER)
+    }
+}
+
 /// Compiles a profile, or takes it from the cache directory. The directory is made if missing; it
 /// must belong to us and be writable by nobody else. A cache that can't be used costs time only.
 pub fn compile(profile: &LinuxSeccomp, cache: Option<&Path>) -> Result<Filter, Error> {

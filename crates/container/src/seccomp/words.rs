@@ -101,8 +101,8 @@ fn listener(profile: &LinuxSeccomp, flags: u32) -> Result<u32, Error> {
     Ok(flags & !TSYNC | NEW_LISTENER)
 }
 
-const TSYNC: u32 = 1;
-const NEW_LISTENER: u32 = 8;
+pub(super) const TSYNC: u32 = 1;
+pub(super) const NEW_LISTENER: u32 = 8;
 const WAIT_KILLABLE: u32 = 32;
 
 fn action(field: &str, word: SeccompAction, errno: Option<u32>) -> Result<ScmpAction, Error> {

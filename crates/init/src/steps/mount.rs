@@ -48,8 +48,37 @@ fn configure(c: &Child<'_, '_>, context: i32, new: &NewFs) -> Result<i32, Fail> 
         fsconfig(context, FSCONFIG_SET_STRING, key, source).map_err(Fail::on(Act::FsConfig))?;
     }
     take_options(c, context, new.options)?;
+    if let Some(mode) = mode_of_covered(c, new) {
+        let key = CStr::literal(b"mode\0");
+        fsconfig(context, FSCONFIG_SET_STRING, key, CStr::at(&mode))
+            .map_err(Fail::on(Act::FsConfig))?;
+    }
     command(context, FSCONFIG_CMD_CREATE).map_err(Fail::on(Act::FsCreate))?;
     fsmount(context, new.attr.set).map_err(Fail::on(Act::FsMount))
+}
+
+/// A tmpfs that says no mode has that of the directory which it covers, in octal; the kernel's default
+/// where there is none.
+fn mode_of_covered(c: &Child<'_, '_>, new: &NewFs) -> Option<[u8; 5]> {
+    if c.str(new.fstype).bytes() != b"tmpfs" {
+        return None;
+    }
+    let mut keys = c.words(new.options).iter().step_by(2);
+    if keys.any(|&key| c.str(key).bytes() == b"mode") {
+        return None;
+    }
+    let dir = path::open(c.root, c.str(new.dest), libc::O_PATH).ok()?;
+    let stat = calls::stat(dir, EMPTY);
+    calls::close(dir);
+    let mode = stat
+        .ok()
+        .map(|stat| stat.mode)
+        .filter(|&mode| is_dir(mode))?;
+    let mut text = [0; 5];
+    for (digit, shift) in text.iter_mut().zip([9, 6, 3, 0]) {
+        *digit = b'0' | u8::try_from(mode >> shift & 7).unwrap_or(0);
+    }
+    Some(text)
 }
 
 fn take_options(c: &Child<'_, '_>, context: i32, options: List) -> Result<(), Fail> {

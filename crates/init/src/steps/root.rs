@@ -9,7 +9,7 @@
 //! ```
 
 use crate::{
-    calls::{self, DOT, EMPTY, SLASH},
+    calls::{self, CStr, DOT, EMPTY, SLASH},
     child::{Child, Fail},
     message::Act,
     path::{self, Make},
@@ -69,10 +69,31 @@ fn pivot_from(c: &Child<'_, '_>, old: i32) -> Result<(), Fail> {
 }
 
 pub(super) fn chroot(c: &mut Child<'_, '_>) -> Result<(), Fail> {
+    // The host's lie below the new root as long as the namespace lives. With a whole procfs among them the
+    // kernel lets a user namespace in the container mount one without any masked path.
+    detach(CStr::literal(b"/proc\0"))?;
+    detach(CStr::literal(b"/sys\0"))?;
     calls::fchdir(c.root)?;
     // SAFETY: the path is a literal.
     unsafe { sys!(SYS_chroot, DOT.ptr()) }?;
     Ok(calls::chdir(SLASH)?)
+}
+
+/// Takes a mount of the host's away, for this namespace. What is none, or is locked in a user namespace
+/// (its owner sees it anyway), stays.
+fn detach(path: CStr<'_>) -> Result<(), Fail> {
+    // Nothing of it may reach the host.
+    match calls::mount(EMPTY, path, EMPTY, libc::MS_SLAVE | libc::MS_REC, EMPTY) {
+        Err(libc::EINVAL | libc::ENOENT) => return Ok(()),
+        other => other.map_err(Fail::on(Act::Unmount))?,
+    }
+    // SAFETY: the path ends in NUL.
+    match unsafe { sys!(SYS_umount2, path.ptr(), libc::MNT_DETACH) } {
+        Err(errno) if errno != libc::EINVAL && errno != libc::EPERM => {
+            Err(Fail::on(Act::Unmount)(errno))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn readonly(c: &Child<'_, '_>) -> Result<(), Fail> {

@@ -199,10 +199,11 @@ pub(super) fn parse(name: &str, parser: &mut Parser) -> Result<Command, Error> {
         "version" => return Ok(Command::Version),
         _ => {}
     }
-    let verb = VERBS
-        .iter()
-        .find(|verb| verb.name == name)
-        .ok_or_else(|| Error::Usage(format!("unknown command {name:?}")))?;
+    let verb = VERBS.iter().find(|verb| verb.name == name).ok_or_else(|| {
+        Error::Usage(format!(
+            "unknown command {name:?} (No help topic for '{name}')"
+        ))
+    })?;
     let said = Said::read(verb, parser)?;
     if said.help {
         return Ok(Command::Print(help::of(verb)));

@@ -1,15 +1,28 @@
 //! The texts of `--help`, from the table.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use super::table::{NONE, Opt, Verb};
 use super::verbs::{GLOBAL, VERBS};
 
+/// The name that we were called by: under another runtime's name (`runc`) callers look for that one.
+pub(crate) fn program() -> String {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let name = called.as_deref().and_then(Path::file_name);
+    match name.map(|name| name.to_string_lossy().into_owned()) {
+        Some(name) if !name.is_empty() => name,
+        _ => "coffer-oci".to_owned(),
+    }
+}
+
 /// The text of the program.
 pub(super) fn global() -> String {
-    let mut text = "coffer-oci - run containers by the OCI runtime specification\n\n\
-         usage: coffer-oci [global options] command [options] [arguments]\n\ncommands:\n"
-        .to_owned();
+    let mut text = format!(
+        "NAME:\n   {0} - Open Container Initiative runtime\n\n\
+         usage: {0} [global options] command [options] [arguments]\n\ncommands:\n",
+        program()
+    );
     for verb in VERBS {
         let _ = writeln!(text, "  {:<11} {}", verb.name, verb.about);
     }
@@ -20,8 +33,14 @@ pub(super) fn global() -> String {
 
 /// The text of a command.
 pub(super) fn of(verb: &Verb) -> String {
-    let mut text = usage(verb);
-    let _ = write!(text, "\n\n{}\n", sentence(verb.about));
+    let mut text = format!(
+        "NAME:\n   {0} {1} - {2}\n\n{3}\n\n{4}\n",
+        program(),
+        verb.name,
+        verb.about,
+        usage(&program(), verb),
+        sentence(verb.about)
+    );
     if !verb.more.is_empty() {
         let _ = writeln!(text, "{}", verb.more);
     }
@@ -33,12 +52,12 @@ pub(super) fn of(verb: &Verb) -> String {
 }
 
 /// The usage line.
-pub(super) fn usage(verb: &Verb) -> String {
+pub(super) fn usage(program: &str, verb: &Verb) -> String {
     let options = match verb.options().next() {
         Some(_) => " [options]",
         None => "",
     };
-    format!("usage: coffer-oci {}{options} {}", verb.name, verb.words)
+    format!("usage: {program} {}{options} {}", verb.name, verb.words)
         .trim_end()
         .to_owned()
 }

@@ -18,7 +18,7 @@ pub(super) fn page() -> String {
     options(&mut text, GLOBAL.iter());
     text.push_str(".SH COMMANDS\n");
     for verb in VERBS {
-        let line = usage(verb);
+        let line = usage("coffer-oci", verb);
         let line = line.strip_prefix("usage: ").unwrap_or(&line);
         let _ = writeln!(text, ".SS {}", escaped(line));
         let _ = writeln!(text, "{}", escaped(&sentence(verb.about)));

@@ -29,6 +29,7 @@ pub(crate) use command::{
     Checkpoint, Command, Create, Criu, Delete, Events, Exec, Kill, List, ListFormat, Plan, Ps,
     Restore, Run, Spec,
 };
+pub(crate) use help::program;
 pub(crate) use update::{Limits, Update};
 
 /// Where containers are recorded unless `--root` says otherwise.

@@ -238,7 +238,7 @@ fn the_table_reaches_all_that_is_made_of_it() {
             panic!("no help for {}", verb.name)
         };
         assert!(
-            help.starts_with(&format!("usage: coffer-oci {}", verb.name)),
+            help.contains(&format!("usage: {} {}", super::program(), verb.name)),
             "{help}"
         );
         assert!(

@@ -169,9 +169,13 @@ fn tell(
 }
 
 fn create(engine: &Engine, request: CreateRequest<'_>, dir: &StateDir) -> Result<Container, Error> {
-    engine
-        .create(request)
-        .map_err(Error::core("create", &dir.id))
+    let id = &dir.id;
+    tracing::debug!("nsexec container setup: clone the process of {id} into its namespaces");
+    let container = engine.create(request).map_err(Error::core("create", id))?;
+    let pid = container.init.pid;
+    tracing::debug!("child process in init(): {pid} of {id} is set up, but for its program");
+    tracing::debug!("init: closing the pipe to signal completion; {pid} waits for its start");
+    Ok(container)
 }
 
 /// A terminal needs somebody at its other end: us in the foreground, else the console socket.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use container::cgroup::Cgroup;
 use container::{ContainerRef, ExecRequest, Stdio};
+use oci::runtime::capability::number;
 use oci::runtime::{LinuxCapabilities, Process, Status};
 use sys::signal_fd::SignalFd;
 
@@ -54,6 +55,7 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
     } else {
         Some(SignalFd::block_all().map_err(Error::io("block signals"))?)
     };
+    let program = &process.args;
     let request = ExecRequest {
         process: &process,
         stdio: if process.terminal {
@@ -71,9 +73,14 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
         cgroup: &cgroup,
         ..live.as_ref()
     };
+    let id = &live.dir.id;
+    tracing::debug!("nsexec container setup: clone a process for the namespaces of {id}");
+    tracing::debug!("setns_init: about to exec {program:?} in it");
     let running = engine
         .exec(&container, request)
-        .map_err(Error::core("exec in", &live.dir.id))?;
+        .map_err(Error::core("exec in", id))?;
+    let pid = running.pid;
+    tracing::debug!("child process in init(): {pid} has entered {id}");
     let told = tell(args, &running, &sockets);
     if let Err(error) = told {
         // Nobody knows of the process: it must not stay.
@@ -150,6 +157,9 @@ fn process(args: &Exec, of_container: Option<&Process>) -> Result<Process, Error
     }
     if let Some(label) = &args.process_label {
         process.selinux_label = Some(label.clone());
+    }
+    if let Some(name) = args.cap.iter().find(|name| number(name).is_none()) {
+        return Err(Error::Usage(format!("--cap: unknown capability {name:?}")));
     }
     if !args.cap.is_empty() {
         add_capabilities(process.capabilities.get_or_insert_default(), &args.cap);
@@ -294,12 +304,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_before_anything_happens() {
-        for bad in [
-            &["--cap", "CAP_FLY", "sh"][..],
-            &["--cwd", "tmp", "sh"],
-            &["-e", "=x", "sh"],
-        ] {
+        for bad in [&["--cwd", "tmp", "sh"][..], &["-e", "=x", "sh"]] {
             assert!(matches!(built(bad), Err(Error::Invalid { .. })), "{bad:?}");
         }
+        let unknown = built(&["--cap", "CAP_FLY", "sh"]).expect_err("no such capability");
+        assert!(unknown.to_string().contains("CAP_FLY"), "{unknown}");
     }
 }

@@ -24,7 +24,7 @@ use std::path::Path;
 
 use container::{CgroupManager, Engine, EngineOptions};
 
-use crate::args::Global;
+use crate::args::{self, Global};
 use crate::error::Error;
 
 /// Compiled system call filters, below the root; no container's id has a `~`.
@@ -82,10 +82,13 @@ pub(crate) fn text(text: &str) -> Result<i32, Error> {
     Ok(0)
 }
 
+/// Three lines, as docker reads them of runc.
 pub(crate) fn version() -> Result<i32, Error> {
     print(&format!(
-        "coffer-oci version {}\nspec: {}\n",
+        "{} version {}\ncommit: {}\nspec: {}\n",
+        args::program(),
         env!("CARGO_PKG_VERSION"),
+        option_env!("COFFER_COMMIT").unwrap_or("unknown"),
         oci::runtime::VERSION
     ))?;
     Ok(0)

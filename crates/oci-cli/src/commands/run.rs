@@ -8,7 +8,7 @@ use super::create::{self, Made, Mode};
 use super::write_pid_file;
 use crate::args::{Global, Run};
 use crate::error::Error;
-use crate::terminal::relay;
+use crate::terminal::{raw, relay};
 
 pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
     let pid_file = args.create.pid_file.as_deref();
@@ -28,6 +28,12 @@ pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
     let signals = SignalFd::block_all().map_err(Error::io("block signals"))?;
     let mut made = create::make(global, &args.create, Mode::Foreground)?;
     write_pid_file(pid_file, made.container.init.pid).or_else(|error| made.undo(error))?;
+    if let Some(console) = &made.container.init.console {
+        // Before the program can write a line.
+        raw::plain_lines(console)
+            .map_err(Error::io("set the terminal's line ends"))
+            .or_else(|error| made.undo(error))?;
+    }
     start(&mut made)?;
     let code = wait(&mut made, &signals).or_else(|error| made.undo(error))?;
     container::trace::mark("the program has ended");

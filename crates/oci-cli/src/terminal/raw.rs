@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use oci::runtime::ConsoleSize;
 use rustix::termios::{
-    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    OptionalActions, OutputModes, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+    tcsetwinsize,
 };
 
 /// Restores the terminal on stdin when dropped.
@@ -14,12 +15,15 @@ pub(crate) struct RawMode {
 }
 
 impl RawMode {
-    /// Makes the terminal on stdin raw; `None` if that is no terminal.
+    /// Makes the terminal on stdin raw, but for line ends, which [`plain_lines`] leaves to it; `None`
+    /// if that is no terminal.
     pub(crate) fn enter() -> Option<Self> {
         let stdin = rustix::stdio::stdin();
         let saved = tcgetattr(stdin).ok()?;
         let mut raw = saved.clone();
         raw.make_raw();
+        raw.output_modes
+            .insert(saved.output_modes & (OutputModes::OPOST | OutputModes::ONLCR));
         tcsetattr(stdin, OptionalActions::Now, &raw).ok()?;
         Some(Self { saved })
     }
@@ -29,6 +33,14 @@ impl Drop for RawMode {
     fn drop(&mut self) {
         let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.saved);
     }
+}
+
+/// Has the container's terminal write `\n` as it is: our own terminal adds the `\r`, and where stdout
+/// is a file or a pipe none belongs there.
+pub(crate) fn plain_lines(master: impl AsFd) -> std::io::Result<()> {
+    let mut modes = tcgetattr(&master)?;
+    modes.output_modes.remove(OutputModes::ONLCR);
+    Ok(tcsetattr(&master, OptionalActions::Now, &modes)?)
 }
 
 /// Gives the container's terminal the size of ours, if we have one.

@@ -153,6 +153,7 @@ impl Console {
     fn new(master: OwnedFd) -> Result<Self, Error> {
         rustix::io::ioctl_fionbio(&master, true)
             .map_err(|errno| Error::io("make the terminal non-blocking")(errno.into()))?;
+        raw::plain_lines(&master).map_err(Error::io("set the terminal's line ends"))?;
         Ok(Self {
             master,
             pending: Vec::new(),

@@ -18,7 +18,7 @@ document! {
 
 words! {
     /// Modes of `set_mempolicy(2)`.
-    pub enum MemoryPolicyMode ("memory policy mode") {
+    pub enum MemoryPolicyMode ("or invalid memory policy mode") {
         /// The system's default.
         #[default]
         Default = "MPOL_DEFAULT",
@@ -37,7 +37,7 @@ words! {
     }
 
     /// Flags of `set_mempolicy(2)`.
-    pub enum MemoryPolicyFlag ("memory policy flag") {
+    pub enum MemoryPolicyFlag ("or invalid memory policy flag") {
         /// Let NUMA balancing move pages.
         #[default]
         NumaBalancing = "MPOL_F_NUMA_BALANCING",

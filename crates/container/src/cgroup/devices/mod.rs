@@ -59,8 +59,8 @@ pub(super) fn apply(cgroup: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), 
 }
 
 /// The rules that a container runs with: those of its spec (none: deny all), what every container
-/// may use (config-linux.md, "Default Devices", and mknod of anything), and the nodes that
-/// `linux.devices` asks for, unless a rule of the spec says what may be done with them.
+/// may use (config-linux.md, "Default Devices", and mknod of anything), and, where
+/// the spec has no rules at all, the nodes that `linux.devices` asks for: rules are meant as they stand.
 pub fn container_device_rules(
     spec: &[LinuxDeviceCgroup],
     devices: &[LinuxDevice],
@@ -99,7 +99,7 @@ pub fn container_device_rules(
     rules.push(rule(C, Some(136), None, "rwm"));
     for device in devices {
         match device.type_ {
-            B | C | U if !spec.iter().any(|rule| names(rule, device)) => {
+            B | C | U if spec.is_empty() => {
                 rules.push(rule(
                     device.type_,
                     Some(device.major),
@@ -112,16 +112,6 @@ pub fn container_device_rules(
         }
     }
     rules
-}
-
-/// Whether the rule is about this very node.
-fn names(rule: &LinuxDeviceCgroup, device: &LinuxDevice) -> bool {
-    let block = |kind| kind == LinuxDeviceType::B;
-    rule.major == Some(device.major)
-        && rule.minor == Some(device.minor)
-        && rule
-            .type_
-            .is_some_and(|kind| kind != LinuxDeviceType::A && block(kind) == block(device.type_))
 }
 
 impl Rule {
@@ -257,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_may_do_no_more_than_its_own_rule_says() {
+    fn rules_are_meant_as_they_stand_and_nodes_count_without_any() {
         let devices: Vec<LinuxDevice> = serde_json::from_str(
             r#"[{"path": "/dev/a", "type": "b", "major": 7, "minor": 1},
                 {"path": "/dev/b", "type": "u", "major": 7, "minor": 1},
@@ -280,13 +270,13 @@ mod tests {
             Some(LinuxDeviceType::U),
             Some(LinuxDeviceType::C),
         );
-        assert_eq!(
-            said,
-            [
-                (b, Some(1), Some("r")),
-                (u, Some(1), Some("rwm")),
-                (c, Some(2), Some("rwm")),
-            ]
-        );
+        assert_eq!(said, [(b, Some(1), Some("r")),]);
+        let without = container_device_rules(&[], &devices);
+        for (kind, minor) in [(b, 1), (u, 1), (c, 2)] {
+            let node = |r: &LinuxDeviceCgroup| {
+                (r.type_, r.major, r.minor, r.allow) == (kind, Some(7), Some(minor), true)
+            };
+            assert!(without.iter().any(node), "{kind:?} {minor}");
+        }
     }
 }

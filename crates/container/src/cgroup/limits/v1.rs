@@ -11,7 +11,7 @@ pub(super) fn plan(r: &LinuxResources, hugetlb_in_v2: bool) -> Result<Vec<Group>
     if let Some(key) = r.unified.keys().next() {
         return Err(Error::Unsupported {
             setting: format!("unified.{key}"),
-            reason: "this machine has cgroup v1 (or hybrid); unified is for cgroup v2".to_owned(),
+            reason: "invalid configuration: this machine has cgroup v1 (or hybrid); unified is for cgroup v2".to_owned(),
         });
     }
     let mut groups = Vec::new();

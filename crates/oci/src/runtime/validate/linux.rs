@@ -60,7 +60,7 @@ pub(super) fn check(spec: &Spec, report: &mut Report) {
         report.require(
             has(spec, NamespaceType::Network),
             || at.clone(),
-            || "needs a network namespace of the container's own".into(),
+            || "unable to move network devices without a NET namespace of the container's".into(),
         );
         for name in std::iter::once(name).chain(&device.name) {
             let fine = (1..=15).contains(&name.len())
@@ -272,7 +272,8 @@ fn memory_policy(policy: &LinuxMemoryPolicy, report: &mut Report) {
     let at = |field: &str| format!("linux.memoryPolicy.{field}");
     let nodes = policy.nodes.as_deref().unwrap_or_default();
     if !nodes.is_empty() {
-        resources::id_list(&at("nodes"), nodes, report);
+        let at = format!("{}: invalid memory policy node", at("nodes"));
+        resources::id_list(&at, nodes, report);
     }
     let mode = policy.mode;
     let needs = matches!(mode, Bind | Interleave | PreferredMany | WeightedInterleave);
@@ -284,7 +285,7 @@ fn memory_policy(policy: &LinuxMemoryPolicy, report: &mut Report) {
     report.require(
         !matches!(mode, Default | Local) || nodes.is_empty(),
         || at("nodes"),
-        || format!("{mode} takes no nodes"),
+        || format!("{mode} takes no nodes (to set_mempolicy they are an invalid argument)"),
     );
     let has = |flag| policy.flags.contains(&flag);
     report.require(

@@ -2,7 +2,7 @@
 
 use super::{Report, absolute, text};
 use crate::runtime::{
-    IoPriorityClass, LinuxIoPriority, Process, RlimitType, Scheduler, SchedulerPolicy, capability,
+    IoPriorityClass, LinuxIoPriority, Process, RlimitType, Scheduler, SchedulerPolicy,
 };
 
 pub(super) fn check(at: &str, process: &Process, report: &mut Report) {
@@ -111,27 +111,16 @@ fn capabilities(at: &str, process: &Process, report: &mut Report) {
             );
         }
     }
-    for (set, names) in process.capabilities.iter().flat_map(|sets| sets.sets()) {
-        for (index, name) in names.iter().enumerate() {
-            report.require(
-                capability::number(name).is_some(),
-                || format!("{at}.capabilities.{set}[{index}]"),
-                || format!("unknown capability {name:?}"),
-            );
-        }
-    }
 }
 
 fn scheduling(at: &str, scheduler: &Scheduler, report: &mut Report) {
-    use SchedulerPolicy::{Batch, Deadline, Fifo, Idle, Iso, Other, Rr};
+    use SchedulerPolicy::{Deadline, Fifo, Iso, Rr};
     let policy = scheduler.policy;
-    let nice_allowed = matches!(policy, Other | Batch | Idle);
+    // For the others the kernel passes over it.
     report.require(
-        scheduler
-            .nice
-            .is_none_or(|nice| nice == 0 || nice_allowed && (-20..=19).contains(&nice)),
+        scheduler.nice.is_none_or(|nice| (-20..=19).contains(&nice)),
         || format!("{at}.nice"),
-        || format!("must be between -20 and 19, and is for OTHER and BATCH, not {policy}"),
+        || "must be between -20 and 19".into(),
     );
     let real_time = matches!(policy, Fifo | Rr);
     let priority = scheduler.priority.unwrap_or(0);
