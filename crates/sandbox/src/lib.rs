@@ -36,6 +36,7 @@ pub use lost::kill_pod;
 pub use start::{connect, destroy, start};
 pub use types::{
     AgentRecord, ContainerPid, ContainerSpec, ContainerState, ContainerStats, ContainerStatus,
-    CpuStats, ExecOutput, ExecRequest, ExecStart, IpcMode, LostPod, MemoryStats, Netns, OomEvent,
-    OutputChunk, PidMode, PidsStats, PodSpec, PodStats, Pressure, Rootfs, Settings, Stream,
+    CpuStats, ExecOutput, ExecRequest, ExecStart, IpcMode, LogLimits, LostPod, MemoryStats, Netns,
+    OomEvent, OutputChunk, PidMode, PidsStats, PodSpec, PodStats, Pressure, Rootfs, Settings,
+    Stream,
 };
