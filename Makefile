@@ -65,7 +65,7 @@ system: setup ## Only the whole-system tests (real daemon, real namespaces)
 	cargo build --workspace --bins $(FAILPOINTS)
 	COFFER_BIN_DIR=$(TEST_BINS) cargo nextest run -p system-tests
 
-bench: build ## coffer-oci against crun, runc and the kernel's own cost, pods through CRI, pulls against containerd and podman
+bench: build ## coffer-oci against crun, runc and the kernel's own cost, the agent, pods through CRI, pulls against containerd and podman
 	@scripts/setup.sh bench
 	cargo run --release --locked -p bench -- $(if $(YOUKI),--youki $(YOUKI))
 

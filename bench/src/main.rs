@@ -6,6 +6,7 @@
 //! bench join                     two ways into a control group
 //! bench seccomp                  a profile compiled, and from the cache
 //! bench oci                      coffer-oci against crun, runc, youki and the kernel's own cost
+//! bench agent                    coffer-agent over its socket: calls, logs, what 20 of them hold
 //! bench cri                      a pod through CRI; memory with 20 pods; sizes of the programs
 //! bench cli                      what a person waits for: run, exec, ps, against podman
 //! bench pull                     an image pulled and unpacked: against containerd, podman, skopeo with
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a program whose output is its tables")]
 
+mod agent;
 mod alternate;
 mod cli;
 mod cri;
@@ -82,6 +84,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
         "seccomp" => seccomp::report(rounds)?,
         "oci" => oci::report_privately(&coffer_oci, youki.as_deref(), rounds)?,
         cli::STAGE => cli::stage(&bin, rounds)?,
+        "agent" => agent::report(&bin, rounds)?,
         "cri" => cri::report(&bin, rounds)?,
         "cli" => cli::report(&bin, rounds)?,
         pull::STAGE => pull::stage(&bin, rounds, words.get(1).map(String::as_str))?,
@@ -91,13 +94,14 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
             out += &join::report(rounds)?;
             out += &seccomp::report(rounds)?;
             out += &oci::report_privately(&coffer_oci, youki.as_deref(), rounds)?;
+            out += &agent::report(&bin, rounds)?;
             out += &cri::report(&bin, rounds)?;
             out += &cli::report(&bin, rounds)?;
             out += &pull::report(&bin, pulls(rounds), None)?;
             out
         }
         other => {
-            let reason = "try launch, join, seccomp, oci, cri, cli or pull";
+            let reason = "try launch, join, seccomp, oci, agent, cri, cli or pull";
             return Err(format!("there is no benchmark {other:?}; {reason}").into());
         }
     })

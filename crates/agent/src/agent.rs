@@ -33,6 +33,8 @@ pub(crate) struct Pod {
     pub(crate) reaper: Option<PodReaper>,
     /// The cgroup below which the containers live.
     pub(crate) cgroup: Option<Cgroup>,
+    /// Readings of its figures at a time.
+    pub(crate) reads: Arc<Semaphore>,
     /// Mount points of the sandbox's own storages.
     pub(crate) storages: Vec<std::path::PathBuf>,
     /// Hooks that the machine brings for every container.
@@ -62,6 +64,8 @@ pub(crate) struct Agent {
     pub(crate) forms: Forms,
     pub(crate) policy: Policy,
     pub(crate) ports: Ports,
+    /// Bytes of the pipes of containers; None: the kernel's default.
+    pub(crate) pipe_size: Option<u32>,
     /// Told once DestroySandbox has done its work.
     pub(crate) done: Notify,
     pod: Mutex<PodState>,
@@ -89,6 +93,7 @@ impl Agent {
             forms: args.forms,
             policy: Policy::default(),
             ports: Ports::default(),
+            pipe_size: args.pipe_size,
             slow: Arc::new(Semaphore::new(SLOW)),
             table: Arc::default(),
             reaper: Arc::default(),
@@ -113,6 +118,22 @@ impl Agent {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {}
                 _ => drop(parents.remove(&parent)),
             }
+        }
+    }
+
+    /// The process that a client means by `exec` in `container`: shims of Kata 3.2 say nothing for its
+    /// first one.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT for nothing, from any other client.
+    pub(crate) fn exec_id<'a>(&self, container: &'a str, exec: &'a str) -> Result<&'a str, Error> {
+        match (exec, self.forms) {
+            ("", Forms::Kata32) => Ok(container),
+            ("", Forms::Current) => {
+                let why = "it is empty; the container's id means its first process";
+                Err(Error::invalid("exec_id", why))
+            }
+            (exec, _) => Ok(exec),
         }
     }
 

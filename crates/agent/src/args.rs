@@ -4,16 +4,18 @@
 //! coffer-agent [--listen unix:///path | --listen fd://0 | --listen vsock://CID:PORT
 //!               | --listen unix://@name --abstract]
 //!              [--state DIR] [--cgroup PATH] [--seccomp-cache DIR]
-//!              [--hotplug-timeout SECONDS] [--forms current|kata-3.2]
-//!              [--log-level error|warn|info|debug|trace]
+//!              [--hotplug-timeout SECONDS] [--pipe-size BYTES] [--forms current|kata-3.2]
+//!              [--log-level error|warn|info|debug|trace] [--config FILE]
 //! ```
-//! `KATA_AGENT_SERVER_ADDR` and `KATA_AGENT_LOG_LEVEL` stand in for `--listen` and `--log-level`.
+//! `KATA_AGENT_SERVER_ADDR`, `KATA_AGENT_LOG_LEVEL` and `KATA_AGENT_POLICY_FILE` are read too. What a flag
+//! says wins over the environment, and that over the file.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::machine::Machine;
+use crate::config_file::{self, ConfigFile};
+use crate::machine::{HOTPLUG_TIMEOUT, Machine};
 
 /// Usage text, printed for `--help`.
 pub(crate) const USAGE: &str = "\
@@ -28,9 +30,13 @@ coffer-agent: runs the containers of one pod and serves grpc.AgentService over t
   --seccomp-cache DIR  root-only directory of compiled seccomp filters, shared by all agents
                      [default: none, each container's profile is compiled]
   --hotplug-timeout SECONDS  how long a declared device may take to appear  [default: 3]
+  --pipe-size BYTES  size of the pipes of containers and processes  [default: the kernel's]
+  --config FILE, -c  a file in the form of Kata's agent-config.toml; flags and environment win over it
   --forms FORMS      current, or kata-3.2 for shims of that time  [default: current]
   --log-level LEVEL  error, warn, info, debug or trace  [default: info; env KATA_AGENT_LOG_LEVEL]
   --version, --help
+
+A policy, the calls that are answered, is read from the file that KATA_AGENT_POLICY_FILE names.
 ";
 
 /// Where the agent listens.
@@ -65,6 +71,12 @@ pub(crate) enum Error {
     Forms(String),
     #[error("--hotplug-timeout {0:?}: expected a number of seconds over 0")]
     Timeout(String),
+    #[error("--pipe-size {0:?}: expected a number of bytes")]
+    PipeSize(String),
+    #[error(transparent)]
+    Config(#[from] config_file::Error),
+    #[error("cannot read the policy {0}, which KATA_AGENT_POLICY_FILE names")]
+    Policy(PathBuf, #[source] std::io::Error),
     #[error("unknown log level {0:?}: expected error, warn, info, debug or trace")]
     Level(String),
     #[error("{0} must be an absolute path, not {1:?}")]
@@ -85,6 +97,44 @@ pub(crate) struct Args {
     pub(crate) log_level: log::LevelFilter,
     pub(crate) machine: Machine,
     pub(crate) forms: Forms,
+    /// Bytes of the pipes of containers; None: the kernel's default.
+    pub(crate) pipe_size: Option<u32>,
+    /// What crashes leaves a core.
+    pub(crate) dev_mode: bool,
+    /// Port of this machine's virtio socket for stdio streams.
+    pub(crate) passfd_port: Option<u32>,
+    pub(crate) rules: Rules,
+    /// Settings of the configuration that have no effect here.
+    pub(crate) unsupported: Vec<String>,
+}
+
+/// Which calls are answered from the start; nothing said: all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Requests that the configuration lists.
+    pub(crate) allowed: Option<Vec<String>>,
+    /// A policy, as SetPolicy takes it.
+    pub(crate) policy: Option<String>,
+}
+
+impl Rules {
+    /// The policy of the environment, and the list of a configuration.
+    ///
+    /// # Errors
+    /// The policy's file cannot be read.
+    pub(crate) fn find(
+        env: impl Fn(&str) -> Option<String>,
+        allowed: Option<Vec<String>>,
+    ) -> Result<Self, Error> {
+        let path = env("KATA_AGENT_POLICY_FILE").filter(|path| !path.is_empty());
+        let read = |path: String| {
+            std::fs::read_to_string(&path).map_err(|e| Error::Policy(path.into(), e))
+        };
+        Ok(Self {
+            allowed,
+            policy: path.map(read).transpose()?,
+        })
+    }
 }
 
 /// The answers that clients of one time expect where those of another are told otherwise.
@@ -92,8 +142,8 @@ pub(crate) struct Args {
 pub(crate) enum Forms {
     #[default]
     Current,
-    /// Shims of Kata 3.2: the end of a stream is an error, a missing terminal is UNAVAILABLE, and an
-    /// empty exec id means a container's first process to SignalProcess too.
+    /// Shims of Kata 3.2: the end of a stream is an error, a missing terminal is UNAVAILABLE, what a
+    /// policy refuses is UNIMPLEMENTED, and an empty exec id means a container's first process.
     Kata32,
 }
 
@@ -124,7 +174,8 @@ pub(crate) fn parse(
     let mut level = env("KATA_AGENT_LOG_LEVEL");
     let (mut abstract_ok, mut state, mut cgroup) = (false, None::<PathBuf>, None);
     let mut seccomp_cache = None;
-    let mut machine = Machine::here(false);
+    let machine = Machine::here(false);
+    let (mut hotplug_timeout, mut pipe_size, mut config) = (None, None, None);
     let mut forms = Forms::default();
     let mut parser = lexopt::Parser::from_iter(argv);
     while let Some(arg) = parser.next()? {
@@ -151,15 +202,25 @@ pub(crate) fn parse(
                 let text = parser.value()?.string()?;
                 let seconds = text.parse().ok().filter(|s| *s > 0);
                 let seconds = seconds.ok_or(Error::Timeout(text))?;
-                machine.hotplug_timeout = Duration::from_secs(seconds);
+                hotplug_timeout = Some(Duration::from_secs(seconds));
             }
+            Long("pipe-size") => {
+                let text = parser.value()?.string()?;
+                pipe_size = Some(text.parse().map_err(|_| Error::PipeSize(text))?);
+            }
+            Long("config") | Short('c') => config = Some(PathBuf::from(parser.value()?)),
             Long("log-level") => level = Some(parser.value()?.string()?),
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("version") | Short('V') => return Ok(Command::Version),
             other => return Err(other.unexpected().into()),
         }
     }
-    let listen = listen.filter(|l| !l.is_empty()).ok_or(Error::NoAddress)?;
+    let file = match config {
+        Some(path) => config_file::read(&path)?,
+        None => ConfigFile::default(),
+    };
+    let listen = listen.filter(|l| !l.is_empty()).or(file.server_addr);
+    let listen = listen.ok_or(Error::NoAddress)?;
     let address = address(&listen, abstract_ok)?;
     let state = match (state, &address) {
         (Some(dir), _) if !dir.is_absolute() => return Err(Error::Relative("--state", dir)),
@@ -179,9 +240,22 @@ pub(crate) fn parse(
         state,
         cgroup,
         seccomp_cache,
-        log_level: log_level(level.as_deref())?,
-        machine,
+        log_level: match (level.as_deref(), file.log_level) {
+            (None, Some(level)) => level,
+            (level, _) => log_level(level)?,
+        },
+        machine: Machine {
+            hotplug_timeout: hotplug_timeout
+                .or(file.hotplug_timeout)
+                .unwrap_or(HOTPLUG_TIMEOUT),
+            ..machine
+        },
         forms,
+        pipe_size: pipe_size.or(file.pipe_size).filter(|size| *size > 0),
+        dev_mode: file.dev_mode.unwrap_or(false),
+        passfd_port: file.passfd_port.filter(|port| *port > 0),
+        rules: Rules::find(env, file.allowed)?,
+        unsupported: file.unsupported,
     })))
 }
 
@@ -284,6 +358,33 @@ mod tests {
         assert_eq!(args.address, Address::Stdin);
         assert_eq!(args.log_level, log::LevelFilter::Warn);
         assert!(!args.state.own);
+    }
+
+    #[test]
+    fn flags_and_the_environment_win_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        let text = "server_addr = \"unix:///run/file\"\nlog_level = \"error\"\nhotplug_timeout = 9\n\
+                    container_pipe_size = 8192\npassfd_listener_port = 7\ntracing = true\n";
+        std::fs::write(&path, text).unwrap();
+        let path = path.to_str().unwrap();
+        let args = serve(&["-c", path], None);
+        assert_eq!(args.address, Address::Path("/run/file".into()));
+        assert_eq!(args.log_level, log::LevelFilter::Error);
+        assert_eq!(args.machine.hotplug_timeout, Duration::from_secs(9));
+        assert_eq!((args.pipe_size, args.passfd_port), (Some(8192), Some(7)));
+        assert_eq!(args.unsupported, ["tracing"]);
+        let flags = ["--config", path, "--log-level", "debug"];
+        let more = ["--hotplug-timeout", "4", "--pipe-size", "0"];
+        let args = serve(&[&flags[..], &more].concat(), Some("unix:///run/env"));
+        assert_eq!(args.address, Address::Path("/run/env".into()));
+        assert_eq!(args.log_level, log::LevelFilter::Debug);
+        assert_eq!(args.machine.hotplug_timeout, Duration::from_secs(4));
+        assert_eq!(args.pipe_size, None);
+        assert!(matches!(
+            run(&["--listen", "unix:///a", "--pipe-size", "-1"], None),
+            Err(Error::PipeSize(_))
+        ));
     }
 
     #[test]

@@ -33,6 +33,11 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(crate) struct Connection(watch::Receiver<bool>);
 
 impl Connection {
+    /// One that has ended.
+    pub(crate) fn over() -> Self {
+        Self(watch::channel(true).1)
+    }
+
     /// Resolves when the connection has ended, at once when it has already.
     pub(crate) async fn ended(&self) {
         // An error means that the stream is gone, which is an end too.
@@ -91,6 +96,25 @@ pub(crate) async fn accept(agent: Arc<Agent>, listener: Listener) {
     }
 }
 
+/// Keeps every stream that comes for a process, by the port that it comes from: that is the number by
+/// which the client, behind a hybrid vsock, names it. Never returns.
+pub(crate) async fn accept_streams(agent: Arc<Agent>, listener: Listener) {
+    loop {
+        let kept = match &listener {
+            // Those of a unix socket begin with their number and come to the agent's own socket.
+            Listener::Unix(_) => return,
+            Listener::Vsock(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, from)| agent.ports.keep(from.port(), Box::new(stream))),
+        };
+        if let Err(e) = kept {
+            log::error!("cannot accept a stream: {e}");
+            tokio::time::sleep(BREATH).await;
+        }
+    }
+}
+
 /// A connection of calls is served; a stream for a port waits for its process.
 async fn sort(agent: Arc<Agent>, stream: UnixStream) {
     if let Some(stream) = agent.ports.sort(stream).await {
@@ -99,7 +123,7 @@ async fn sort(agent: Arc<Agent>, stream: UnixStream) {
 }
 
 /// What carries a connection.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Stream for S {}
 
 async fn serve(agent: Arc<Agent>, stream: impl Stream) {

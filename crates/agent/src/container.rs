@@ -5,7 +5,7 @@
 //!  Created ---------> Running -----------------------> Exited ---remove---> (gone)
 //!     |                ^   | pause                        ^
 //!     |         resume |   v                              |
-//!     |               Paused -----------------------------|
+//!     +---- pause --> Paused -----------------------------|
 //!     +---------------------------------------------------+  killed before its start
 //! ```
 //! `op` is held by start, pause, resume, update and remove for as long as they take; signals, waits,
@@ -24,16 +24,24 @@ use crate::error::Error;
 use crate::exit_record::Exit;
 use crate::process::Process;
 
-/// Readings of a container's figures at a time.
+/// Readings of the figures of one container, or of the pod, at a time.
 pub(crate) const READS: usize = 16;
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     Created,
-    Running { started_at_ns: i64 },
-    Paused { started_at_ns: i64 },
-    Exited { started_at_ns: i64, exit: Exit },
+    Running {
+        started_at_ns: i64,
+    },
+    /// 0: not started yet.
+    Paused {
+        started_at_ns: i64,
+    },
+    Exited {
+        started_at_ns: i64,
+        exit: Exit,
+    },
 }
 
 impl State {
@@ -214,10 +222,10 @@ impl Container {
         };
     }
 
-    /// The process that a client means: `exec` is an exec id, or the container's id (or nothing) for
-    /// its first process.
+    /// The process that a client means: `exec` is an exec id, or the container's id for its first
+    /// process.
     pub(crate) fn process(&self, exec: &str) -> Result<Arc<Process>, Error> {
-        if exec.is_empty() || exec == self.id {
+        if exec == self.id {
             return Ok(Arc::clone(&self.init));
         }
         match lock(&self.execs).get(exec) {

@@ -23,6 +23,8 @@ pub const READERS: &[(&str, Reader)] = &[
     ("network", network),
     ("copy_file", copy_file),
     ("words", words),
+    ("plain_requests", plain_requests),
+    ("config_file", config_file),
 ];
 
 /// A stream of frames, to its end or the first error.
@@ -115,4 +117,88 @@ pub fn words(bytes: &[u8]) {
     let policy = Policy::default();
     policy.know(["ExecProcess".to_owned()].iter());
     drop(policy.set(text));
+}
+
+/// Every other request, each read from the same bytes, as far as reading goes.
+pub fn plain_requests(bytes: &[u8]) {
+    use crate::device::pci;
+    use agent_api::{grpc, sandbox};
+    macro_rules! decode {
+        ($($package:ident::$request:ident),* $(,)?) => {
+            $(read(bytes, |_: $package::$request| ());)*
+        };
+    }
+    decode!(
+        grpc::StartContainerRequest,
+        grpc::RemoveContainerRequest,
+        grpc::SignalProcessRequest,
+        grpc::WaitProcessRequest,
+        grpc::StatsContainerRequest,
+        grpc::PauseContainerRequest,
+        grpc::ResumeContainerRequest,
+        grpc::WriteStreamRequest,
+        grpc::CloseStdinRequest,
+        grpc::TtyWinResizeRequest,
+        grpc::DestroySandboxRequest,
+        grpc::RemoveStaleVirtiofsShareMountsRequest,
+        grpc::ListInterfacesRequest,
+        grpc::ListRoutesRequest,
+        grpc::GetIpTablesRequest,
+        grpc::SetIpTablesRequest,
+        grpc::OnlineCpuMemRequest,
+        grpc::ReseedRandomDevRequest,
+        grpc::GuestDetailsRequest,
+        grpc::MemHotplugByProbeRequest,
+        grpc::SetGuestDateTimeRequest,
+        grpc::GetOomEventRequest,
+        grpc::GetMetricsRequest,
+        grpc::VolumeStatsRequest,
+        grpc::ResizeVolumeRequest,
+        grpc::AddSwapPathRequest,
+        grpc::SetPolicyRequest,
+        grpc::GetDiagnosticDataRequest,
+        grpc::MemAgentMemcgConfig,
+        grpc::MemAgentCompactConfig,
+        grpc::CheckRequest,
+        sandbox::HandshakeRequest,
+        sandbox::KillExecRequest,
+        sandbox::OpenOutputRequest,
+        sandbox::ReadOutputRequest,
+        sandbox::CloseOutputRequest,
+        sandbox::WaitContainerRequest,
+        sandbox::ListContainersRequest,
+        sandbox::ReopenLogRequest,
+        sandbox::PodStatsRequest,
+        sandbox::GetOomEventRequest,
+    );
+    read(bytes, |wire| drop(convert::read(wire, false)));
+    read(bytes, |wire: grpc::UpdateEphemeralMountsRequest| {
+        drop(convert::storage::all(wire.storages));
+    });
+    read(bytes, |wire: grpc::AddSwapRequest| {
+        drop(pci::Path::of_slots(&wire.pci_path));
+    });
+    read(bytes, |wire: sandbox::UpdateContainerRequest| {
+        drop(convert::resources_own(&wire.resources_json));
+    });
+    read(bytes, |wire: grpc::UpdateInterfaceRequest| {
+        drop(wire.interface.map(|i| convert::network::interface(&i)));
+    });
+    read(bytes, |wire: grpc::UpdateRoutesRequest| {
+        let routes = wire.routes.unwrap_or_default().routes;
+        routes.iter().for_each(|r| drop(convert::network::route(r)));
+    });
+    read(bytes, |wire: grpc::AddArpNeighborsRequest| {
+        let all = wire.neighbors.unwrap_or_default().arp_neighbors;
+        all.iter()
+            .for_each(|n| drop(convert::network::neighbour(n)));
+    });
+}
+
+/// A configuration file, and a kernel's command line.
+pub fn config_file(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        crate::config_file::fuzz(text);
+        crate::guest::fuzz(text);
+    }
 }

@@ -12,6 +12,7 @@
 mod agent;
 mod args;
 mod clock;
+mod config_file;
 mod connection;
 mod container;
 mod convert;
@@ -41,6 +42,7 @@ mod spec_fixup;
 mod stdio;
 mod storage;
 mod table;
+mod toml;
 mod tool;
 mod users;
 mod watch;

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::args::Rules;
 use crate::error::Error;
 
 /// Requests that do not have their call's name.
@@ -33,6 +34,29 @@ impl Policy {
     pub(crate) fn allows(&self, call: &str) -> bool {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.as_ref().is_none_or(|list| list.contains(call))
+    }
+
+    /// Puts in force what the agent was started with: a policy, or the requests that its configuration
+    /// lists. Of the latter those that this agent does not know are none of its calls, and no harm.
+    ///
+    /// # Errors
+    /// The policy is not of the form that this agent reads.
+    pub(crate) fn begin(&self, rules: &Rules) -> Result<(), Error> {
+        let none = BTreeSet::new();
+        let calls = self.calls.get().unwrap_or(&none);
+        if let Some(allowed) = &rules.allowed {
+            let known = |name: &&String| read(name, calls).is_ok();
+            let (known, unknown): (Vec<_>, Vec<_>) = allowed.iter().partition(known);
+            if !unknown.is_empty() {
+                log::warn!("endpoints.allowed names what is no call: {unknown:?}");
+            }
+            let known: Vec<_> = known.into_iter().map(String::as_str).collect();
+            self.set(&known.join("\n"))?;
+        }
+        if let Some(policy) = &rules.policy {
+            self.set(policy)?;
+        }
+        Ok(())
     }
 
     /// Which calls there are; told once.
@@ -101,5 +125,27 @@ mod tests {
         assert!(policy.allows("ExecProcess"));
         policy.set("").unwrap();
         assert!(!policy.allows("SetPolicy"));
+    }
+
+    #[test]
+    fn a_configuration_may_list_requests_of_others() {
+        let begun = |allowed: Option<&[&str]>, text: Option<&str>| {
+            let policy = Policy::default();
+            policy.know(CALLS.map(str::to_owned).iter());
+            let list = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect();
+            let rules = Rules {
+                allowed: allowed.map(list),
+                policy: text.map(str::to_owned),
+            };
+            policy.begin(&rules).map(|()| policy)
+        };
+        let policy = begun(Some(&["StartTracingRequest", "ReadStreamRequest"]), None).unwrap();
+        assert!(policy.allows("ReadStdout") && !policy.allows("ExecProcess"));
+        assert!(!begun(Some(&[]), None).unwrap().allows("ExecProcess"));
+        assert!(begun(None, None).unwrap().allows("ExecProcess"));
+        let policy = begun(None, Some("ExecProcess")).unwrap();
+        assert!(policy.allows("ExecProcess") && !policy.allows("SetPolicy"));
+        let error = begun(None, Some("package agent_policy")).unwrap_err();
+        assert!(error.to_string().contains("agent_policy"), "{error}");
     }
 }

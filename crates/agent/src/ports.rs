@@ -5,10 +5,14 @@
 //!  client: connects, writes "CONNECT 5001\n" --> agent: "OK 5001\n", keeps the stream as port 5001
 //!  client: CreateContainer { stdout_port: 5001 } --> the output goes there as it comes; its end ends it
 //! ```
+//! In a micro-VM they come to a virtio socket port of their own (`agent.passfd_listener_port`): the number
+//! is the port that the stream comes from, which the machine's hybrid vsock tells its client.
+//!
 //! The numbers are of one client's making: whoever may connect may also call. On the port of the agent
 //! itself ([`AGENT`]) a connection goes on as any other, which is how clients of a hybrid vsock begin.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +22,8 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
 
+use crate::connection::Stream;
 use crate::error::Error;
 use crate::process::Process;
 use crate::stdio::Sink;
@@ -39,8 +43,8 @@ const WAITING: usize = 256;
 const CHUNK: usize = 64 * 1024;
 
 /// Streams that wait for the process that they are for.
-#[derive(Debug, Default)]
-pub(crate) struct Ports(Mutex<BTreeMap<u32, UnixStream>>);
+#[derive(Default)]
+pub(crate) struct Ports(Mutex<BTreeMap<u32, Box<dyn Stream>>>);
 
 /// The ports of a request; 0: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,11 +55,18 @@ pub(crate) struct Numbers {
 }
 
 /// The streams of a request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Taken {
-    stdin: Option<UnixStream>,
-    stdout: Option<UnixStream>,
-    stderr: Option<UnixStream>,
+    stdin: Option<Box<dyn Stream>>,
+    stdout: Option<Box<dyn Stream>>,
+    stderr: Option<Box<dyn Stream>>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f.debug_list().entries(waiting.keys()).finish()
+    }
 }
 
 impl Ports {
@@ -82,14 +93,15 @@ impl Ports {
         })
     }
 
-    /// Keeps a stream; one that waited under the same number is closed.
-    fn keep(&self, port: u32, stream: UnixStream) -> Result<(), UnixStream> {
+    /// Keeps a stream; one that waited under the same number is closed, and so is one too many.
+    pub(crate) fn keep(&self, port: u32, stream: Box<dyn Stream>) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= WAITING && !waiting.contains_key(&port) {
-            return Err(stream);
+            drop(waiting);
+            log::warn!("stdio port {port}: {WAITING} streams wait already");
+            return;
         }
         waiting.insert(port, stream);
-        Ok(())
     }
 
     /// Looks at how a connection begins: one of calls comes back, a stream for a port is kept.
@@ -105,9 +117,7 @@ impl Ports {
         if port == AGENT {
             return Some(stream);
         }
-        if self.keep(port, stream).is_err() {
-            log::warn!("stdio port {port}: {WAITING} streams wait already");
-        }
+        self.keep(port, Box::new(stream));
         None
     }
 }
@@ -172,8 +182,7 @@ pub(crate) fn copy(process: &Arc<Process>, taken: Taken) {
 }
 
 /// A client that does not read holds the process, as at any full pipe; one that is gone does not.
-async fn outward(process: Arc<Process>, output: Arc<Output>, stream: UnixStream) {
-    let (_unused, mut to): (_, OwnedWriteHalf) = stream.into_split();
+async fn outward(process: Arc<Process>, output: Arc<Output>, mut to: Box<dyn Stream>) {
     let mut exit = process.exit();
     let mut gone = false;
     loop {
@@ -189,7 +198,7 @@ async fn outward(process: Arc<Process>, output: Arc<Output>, stream: UnixStream)
     drop(to.shutdown().await);
 }
 
-async fn inward(process: Arc<Process>, mut stream: UnixStream) {
+async fn inward(process: Arc<Process>, mut stream: Box<dyn Stream>) {
     let Some(stdin) = &process.streams.stdin else {
         return;
     };

@@ -4,7 +4,7 @@
 use std::io;
 
 use container::cgroup::{Cgroup, Hierarchy};
-use rustix::process::{self, DumpableBehavior};
+use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
 
 /// Why the agent could not settle.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +25,21 @@ pub(crate) struct Home {
     before: Cgroup,
 }
 
-/// Settles the process; returns the agent's cgroup if it was given one.
+/// Settles the process; returns the agent's cgroup if it was given one. In `dev_mode` what crashes
+/// leaves a core.
 ///
 /// # Errors
 /// The cgroup cannot be made or entered, or the kernel refuses (seccomp profiles do).
-pub(crate) fn settle(cgroup: Option<&str>) -> Result<Option<Home>, Error> {
+pub(crate) fn settle(cgroup: Option<&str>, dev_mode: bool) -> Result<Option<Home>, Error> {
+    if dev_mode {
+        // Containers without a limit of their own inherit it.
+        let unlimited = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        process::setrlimit(Resource::Core, unlimited)
+            .map_err(|e| Error::Process("lift the limit of core files", e.into()))?;
+    }
     // EPERM: a process group leader (started from a shell) already heads a session or can't; either
     // way it is not torn down with a terminal of the daemon's.
     match process::setsid() {

@@ -25,6 +25,11 @@ struct Hung {
 impl Hung {
     fn mount(point: &Path) -> Self {
         fs::create_dir(point).unwrap();
+        Self::over(point)
+    }
+
+    /// Covers a directory.
+    fn over(point: &Path) -> Self {
         let device = OpenOptions::new()
             .read(true)
             .write(true)
@@ -103,6 +108,78 @@ async fn a_volume_that_hangs_delays_its_own_callers_only() {
         ask(Arc::clone(&calls), "/".into()).await.is_ok()
     })
     .await;
+    pod.destroy(Arc::into_inner(calls).unwrap()).await;
+}
+
+/// The directories of a process's cgroup that hold its memory and its CPU figures, in either version.
+fn cgroups_of(pid: i32) -> Vec<PathBuf> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let dirs = groups.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+        let mount = match controllers {
+            "" => "unified",
+            "memory" => "memory",
+            _ if controllers.split(',').any(|c| c == "cpuacct") => controllers,
+            _ => return None,
+        };
+        [format!("/sys/fs/cgroup/{mount}"), "/sys/fs/cgroup".into()]
+            .map(|mount| Path::new(&mount).join(path))
+            .into_iter()
+            .find(|dir| dir.join("cgroup.procs").exists())
+    });
+    dirs.collect()
+}
+
+#[tokio::test]
+async fn a_cgroup_that_hangs_delays_its_own_container_only() {
+    let (pod, calls) = Pod::sandbox().await;
+    let calls = Arc::new(calls);
+    let pid = calls
+        .create(&pod.container("stuck", &["sleep", "100"], |_| {}))
+        .await;
+    calls.start("stuck").await;
+    let dirs = cgroups_of(pid);
+    assert!(
+        dirs.iter()
+            .all(|d| d.display().to_string().contains(&pod.name))
+            && !dirs.is_empty(),
+        "{dirs:?}"
+    );
+    let hung: Vec<_> = dirs.iter().map(|dir| Hung::over(dir)).collect();
+    let ask = |calls: Arc<Calls>| async move {
+        let request = grpc::StatsContainerRequest {
+            container_id: "stuck".into(),
+        };
+        calls.agent.stats_container(soon(), &request).await
+    };
+    let mut waiting = Vec::new();
+    until("as many hang as may", async || {
+        let call = tokio::spawn(ask(Arc::clone(&calls)));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        match call.is_finished() {
+            true => status(call.await.unwrap()).0 == Code::RESOURCE_EXHAUSTED,
+            false => {
+                waiting.push(call);
+                false
+            }
+        }
+    })
+    .await;
+    // The end of the stuck one looks at its cgroup too.
+    calls.signal("stuck", "stuck", 9).await.unwrap();
+    let removal = {
+        let calls = Arc::clone(&calls);
+        tokio::spawn(async move { calls.remove("stuck").await })
+    };
+    lives(&pod, &calls, "c1").await;
+    assert!(!removal.is_finished() && waiting.iter().all(|call| !call.is_finished()));
+    drop(hung);
+    for call in waiting {
+        // Whatever it is: it is an answer.
+        drop(call.await.unwrap());
+    }
+    removal.await.unwrap();
     pod.destroy(Arc::into_inner(calls).unwrap()).await;
 }
 

@@ -390,7 +390,12 @@ async fn shims_of_kata_3_2_get_its_forms() {
     assert_eq!(status(refused).0, Code::UNAVAILABLE);
     // An empty exec id is the first process.
     calls.signal("c1", "", 9).await.unwrap();
-    assert_eq!(calls.wait("c1").await.exit_code, 137);
+    let wait = grpc::WaitProcessRequest {
+        container_id: "c1".into(),
+        exec_id: String::new(),
+    };
+    let ended = calls.agent.wait_process(soon(), &wait).await.unwrap();
+    assert_eq!(ended.status, 137);
     let (code, text) = status(calls.agent.read_stdout(soon(), &read).await);
     assert_eq!((code, text.as_str()), (Code::INTERNAL, "read meet eof"));
     pod.destroy(calls).await;

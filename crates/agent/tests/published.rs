@@ -136,7 +136,11 @@ async fn a_container_and_an_exec_over_the_published_calls() {
         container_id: "c1".into(),
         exec_id: "e1".into(),
         process: Some(grpc::Process {
-            args: vec!["sh".into(), "-c".into(), "echo from exec; exit 2".into()],
+            args: vec![
+                "sh".into(),
+                "-c".into(),
+                "echo from exec; grep CapEff /proc/self/status; exit 2".into(),
+            ],
             env: vec!["PATH=/bin".into()],
             cwd: "/".into(),
             user: Some(grpc::User::default()),
@@ -145,7 +149,9 @@ async fn a_container_and_an_exec_over_the_published_calls() {
         ..Default::default()
     };
     calls.agent.exec_process(soon(), &exec).await.unwrap();
-    assert_eq!(output(&calls, "c1", "e1").await, "from exec\n");
+    // CAP_KILL, as the container's first process: the request says nothing of capabilities.
+    let said = output(&calls, "c1", "e1").await;
+    assert_eq!(said, "from exec\nCapEff:\t0000000000000020\n");
     assert_eq!(wait(&calls, "c1", "e1").await, 2);
     let write = grpc::WriteStreamRequest {
         container_id: "c1".into(),

@@ -366,6 +366,54 @@ async fn a_watched_copy_follows_its_source() {
 }
 
 #[tokio::test]
+async fn scratch_space_and_copied_files_are_found_by_their_prefixes() {
+    let (pod, calls) = Pod::sandbox().await;
+    let copied = pod.dir.path().join("state/files/conf");
+    fs::create_dir_all(&copied).unwrap();
+    fs::write(copied.join("f"), "copied\n").unwrap();
+    let disk = Disk::make(
+        &pod.dir.path().join("disk"),
+        4 * MIB,
+        &["mkfs.ext4", "-q", "-F"],
+    );
+    let request = pod.container("c1", &["sleep", "1000"], |spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        let mount = |kind: &str, source: &str, to: &str| {
+            let options = if kind == "bind" {
+                vec!["rbind"]
+            } else {
+                vec![]
+            };
+            json!({"type": kind, "source": source, "destination": to, "options": options})
+        };
+        mounts.push(mount("ext4", &text(&disk.node), "tmp:/disk"));
+        mounts.push(mount("bind", "tmp:/disk/sub", "/disk"));
+        mounts.push(mount("bind", "tmp:/space", "/space"));
+        mounts.push(mount("bind", "vm:/dev/hostfs/conf", "/conf"));
+    });
+    calls.run(&request).await;
+    let script = "cat /conf/f; echo x >/space/x; stat -f -c %T /space /disk; stat -c %a /space";
+    let said = calls.sh("c1", script).await;
+    assert_eq!(said.1, "copied\ntmpfs\next2/ext3\n1777\n", "{said:?}");
+    let scratch = pod.dir.path().join("state/storages.d/tmp-c1");
+    assert!(mounted(&scratch) && mounted(&scratch.join("disk")));
+    assert!(scratch.join("space/x").exists());
+    calls.remove("c1").await;
+    assert!(!scratch.exists());
+    let out = pod.container("c2", &["true"], |spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({
+            "type": "bind", "source": "tmp:/../../../etc", "destination": "/x", "options": ["rbind"],
+        }));
+    });
+    let (code, said) = refusal(&calls, &out).await;
+    assert_eq!(code, Code::INVALID_ARGUMENT);
+    assert!(said.contains("leads out of its place"), "{said}");
+    fs::remove_dir_all(pod.dir.path().join("state/files")).unwrap();
+    pod.destroy(calls).await;
+}
+
+#[tokio::test]
 async fn a_device_gets_the_numbers_that_it_has_here() {
     let (pod, calls) = Pod::sandbox().await;
     let disk = Disk::make(

@@ -49,3 +49,4 @@ pub use lock::LockError;
 pub use options::{NetworkOptions, NetworkWords, Options, StreamOptions};
 pub use registry::Settings as RegistryOptions;
 pub use runtime::{OpenError, Runtime};
+pub use sandbox::LogLimits;

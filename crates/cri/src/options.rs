@@ -29,6 +29,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// What the operator has configured for all containers.
     pub node: NodeSettings,
+    /// What the log of a container may take.
+    pub log_limits: sandbox::LogLimits,
     /// How long [`crate::Runtime::open`] may wait for agents to answer; those that are slower are
     /// waited for while the daemon already serves.
     pub recovery_wait: Duration,
@@ -156,6 +158,7 @@ impl Options {
             agent_log_level: "info".to_owned(),
             config: None,
             node: NodeSettings::default(),
+            log_limits: sandbox::LogLimits::default(),
             recovery_wait: Duration::from_millis(700),
             network: NetworkOptions::None,
             stream: StreamOptions::default(),

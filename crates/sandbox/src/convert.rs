@@ -99,7 +99,8 @@ pub(crate) fn create_container(
         pid_target,
         log: Some(wire::LogConfig {
             path: log_path,
-            ..Default::default()
+            max_bytes: spec.log_limits.max_bytes,
+            bytes_per_second: spec.log_limits.bytes_per_second,
         }),
         stdin: spec.stdin,
         stdin_once: spec.stdin_once,
@@ -329,6 +330,10 @@ mod tests {
             rootfs: Rootfs::Directory,
             pid: ContainerPid::Target("c0".to_owned()),
             log_path: None,
+            log_limits: crate::types::LogLimits {
+                max_bytes: 7,
+                bytes_per_second: 9,
+            },
             stdin: false,
             stdin_once: false,
             tty: false,
@@ -337,6 +342,8 @@ mod tests {
         assert_eq!(request.pid, i32::from(wire::PidMode::Target));
         assert_eq!(request.pid_target, "c0");
         assert_eq!(request.rootfs, None);
+        let log = request.log.unwrap();
+        assert_eq!((log.max_bytes, log.bytes_per_second), (7, 9));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use processes::{ProcessFigures, processes};
 pub use start::{connect, destroy, start};
 pub use types::{
     AgentRecord, ContainerPid, ContainerSpec, ContainerState, ContainerStats, ContainerStatus,
-    CpuStats, DiskStats, ExecOutput, ExecRequest, ExecStart, HugePageStats, IpcMode, LostPod,
-    MemoryStats, Netns, OomEvent, OutputChunk, PidMode, PidsStats, PodSpec, PodStats, Pressure,
-    Rootfs, Settings, Stream,
+    CpuStats, DiskStats, ExecOutput, ExecRequest, ExecStart, HugePageStats, IpcMode, LogLimits,
+    LostPod, MemoryStats, Netns, OomEvent, OutputChunk, PidMode, PidsStats, PodSpec, PodStats,
+    Pressure, Rootfs, Settings, Stream,
 };

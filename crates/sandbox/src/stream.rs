@@ -51,7 +51,7 @@ impl Sandbox {
     pub async fn read(&self, stream: &Stream, max: u32) -> Result<Vec<u8>, Error> {
         let request = grpc::ReadStreamRequest {
             container_id: stream.container.clone(),
-            exec_id: stream.exec_id.clone(),
+            exec_id: named(&stream.container, &stream.exec_id),
             len: max,
         };
         let client = self.published();
@@ -83,7 +83,7 @@ impl Sandbox {
         for piece in data.chunks(PIECE) {
             let request = grpc::WriteStreamRequest {
                 container_id: container.to_owned(),
-                exec_id: exec_id.to_owned(),
+                exec_id: named(container, exec_id),
                 data: piece.to_vec(),
             };
             let client = self.published();
@@ -100,7 +100,7 @@ impl Sandbox {
     pub async fn close_stdin(&self, container: &str, exec_id: &str) -> Result<(), Error> {
         let request = grpc::CloseStdinRequest {
             container_id: container.to_owned(),
-            exec_id: exec_id.to_owned(),
+            exec_id: named(container, exec_id),
         };
         let client = self.published();
         self.call("CloseStdin", client.close_stdin(ctx(), &request))

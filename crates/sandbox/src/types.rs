@@ -147,12 +147,24 @@ pub struct ContainerSpec {
     pub pid: ContainerPid,
     /// The CRI log file, absolute; `None` writes no log.
     pub log_path: Option<PathBuf>,
+    /// What the log may take.
+    pub log_limits: LogLimits,
     /// Keep standard input open for a later attach; else it is `/dev/null`.
     pub stdin: bool,
     /// Close standard input when the first attach ends.
     pub stdin_once: bool,
     /// Give it a terminal (must agree with the document's `process.terminal`).
     pub tty: bool,
+}
+
+/// What a container's log may take; 0: no limit. What is over a limit is dropped, counted and told in the
+/// log; the container is never held up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes of one file: it is full then until it is opened anew.
+    pub max_bytes: u64,
+    /// Bytes a second, on average.
+    pub bytes_per_second: u64,
 }
 
 /// Where a container's root filesystem comes from.

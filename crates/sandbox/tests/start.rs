@@ -17,7 +17,7 @@ use std::{
 use rustix::process::Signal;
 use sandbox::{
     Code, ContainerPid, ContainerSpec, ContainerStatus, Error, ErrorKind, ExecRequest, IpcMode,
-    LostPod, Netns, PidMode, PodSpec, Rootfs, Sandbox, Settings,
+    LogLimits, LostPod, Netns, PidMode, PodSpec, Rootfs, Sandbox, Settings,
 };
 use serde_json::{Value, json};
 use testing::{guard, leaks::Snapshot};
@@ -135,6 +135,7 @@ impl Pod {
             rootfs: Rootfs::Directory,
             pid: ContainerPid::Container,
             log_path: Some(self.dir.path().join(format!("{id}.log"))),
+            log_limits: LogLimits::default(),
             stdin: false,
             stdin_once: false,
             tty: false,

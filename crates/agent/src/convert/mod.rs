@@ -183,6 +183,7 @@ pub(crate) fn exec_published(wire: grpc::ExecProcessRequest) -> Result<Exec, Err
         container: wire.container_id,
         exec: wire.exec_id,
         process,
+        inherits: true,
         user,
         ports: Numbers {
             stdin: wire.stdin_port,
@@ -200,6 +201,7 @@ pub(crate) fn exec_own(wire: sandbox::ExecProcessRequest) -> Result<Exec, Error>
         container: wire.container_id,
         exec: wire.exec_id,
         process,
+        inherits: false,
         user: Named::default(),
         ports: Numbers::default(),
         stdin: wire.stdin,

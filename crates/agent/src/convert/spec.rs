@@ -91,16 +91,12 @@ fn capabilities(wire: grpc::LinuxCapabilities) -> Value {
     })
 }
 
-/// `vm:/dev/…` is the agent's own /dev; scratch space and the guest's shared filesystem are the
-/// business of a guest agent and refused here.
+/// `vm:/dev/…` is the agent's own /dev; scratch space (`tmp:/`) and the shared filesystem
+/// (`vm:/dev/hostfs`) are found by `ops::scratch`.
 fn mount(wire: grpc::Mount) -> Result<Value, Error> {
-    for end in [&wire.source, &wire.destination] {
-        if end.starts_with("tmp:/") || end.starts_with("vm:/dev/hostfs") {
-            let why = "scratch space and the shared filesystem are there in a micro-VM only";
-            return Err(Error::invalid(format!("mount {end:?}"), why));
-        }
-    }
     let source = match wire.source.strip_prefix("vm:") {
+        Some("/dev/hostfs") => wire.source,
+        Some(path) if path.starts_with("/dev/hostfs/") => wire.source,
         Some(path) if path.starts_with("/dev/") => path.to_owned(),
         Some(_) => {
             return Err(Error::invalid(

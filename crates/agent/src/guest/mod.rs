@@ -19,7 +19,8 @@ use std::path::Path;
 
 use rustix::system::RebootCommand;
 
-use crate::args::{Address, Args, Forms, State};
+use crate::args::{Address, Args, Forms, Rules, State};
+use crate::config_file;
 use crate::machine::Machine;
 use params::Params;
 
@@ -41,8 +42,8 @@ pub(crate) enum Error {
         value: String,
         expected: &'static str,
     },
-    #[error("kernel parameter {0}: this agent does not know how to do that")]
-    Unsupported(&'static str),
+    #[error(transparent)]
+    Config(#[from] crate::config_file::Error),
     #[error(transparent)]
     Address(#[from] crate::args::Error),
 }
@@ -69,14 +70,20 @@ pub(crate) fn start() -> Result<Args, Error> {
     root::leave_first()?;
     mounts::system()?;
     let line = fs::read_to_string("/proc/cmdline").map_err(Error::io("read", "/proc/cmdline"))?;
-    let params = Params::parse(&line)?;
+    let mut params = Params::parse(&line)?;
+    if let Some(path) = params.config_file.take() {
+        params.overlay(config_file::read(&path)?);
+    }
+    // The kernel hands what it does not know itself on to us in the environment.
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(level) = env("KATA_AGENT_LOG_LEVEL") {
+        params.log_level = crate::args::log_level(Some(&level))?;
+    }
+    params.server_addr = env("KATA_AGENT_SERVER_ADDR").or(params.server_addr);
     crate::logging::start(params.log_level);
     mounts::cgroups(params.unified_cgroups)?;
     modules::load_listed();
     sys::loopback::up().map_err(Error::io("bring up", "lo"))?;
-    for name in &params.unsupported {
-        log::warn!("kernel parameter {name} is not supported and has no effect");
-    }
     let address = match &params.server_addr {
         Some(text) => crate::args::address(text, true)?,
         None => Address::Vsock {
@@ -99,7 +106,17 @@ pub(crate) fn start() -> Result<Args, Error> {
             ..Machine::here(true)
         },
         forms: Forms::Current,
+        pipe_size: params.pipe_size,
+        dev_mode: params.dev_mode,
+        passfd_port: params.passfd_port,
+        rules: Rules::find(env, params.allowed)?,
+        unsupported: params.unsupported,
     })
+}
+
+/// Reads a kernel command line, for fuzzers.
+pub(crate) fn fuzz(line: &str) {
+    drop(Params::parse(line));
 }
 
 /// The end of the machine; returns only if the kernel refuses.

@@ -2,10 +2,12 @@
 //! value of ours is an error.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
 use crate::args;
+use crate::config_file::ConfigFile;
 use crate::machine::HOTPLUG_TIMEOUT;
 
 /// What the parameters mean.
@@ -15,6 +17,15 @@ pub(super) struct Params {
     /// None: `vsock://-1:1024`.
     pub(super) server_addr: Option<String>,
     pub(super) hotplug_timeout: Duration,
+    /// Bytes of the pipes of containers; None: the kernel's default.
+    pub(super) pipe_size: Option<u32>,
+    pub(super) dev_mode: bool,
+    /// Port of the virtio socket for stdio streams.
+    pub(super) passfd_port: Option<u32>,
+    /// A file that says more.
+    pub(super) config_file: Option<PathBuf>,
+    /// Calls that the file lists.
+    pub(super) allowed: Option<Vec<String>>,
     /// One cgroup2 for all controllers; false: a v1 hierarchy for each.
     pub(super) unified_cgroups: bool,
     /// Parameters that Kata's agent has and this one has not, if they ask for something.
@@ -31,6 +42,11 @@ impl Params {
             log_level: log::LevelFilter::Info,
             server_addr: None,
             hotplug_timeout: HOTPLUG_TIMEOUT,
+            pipe_size: None,
+            dev_mode: false,
+            passfd_port: None,
+            config_file: None,
+            allowed: None,
             unified_cgroups: true,
             unsupported: Vec::new(),
         };
@@ -42,6 +58,23 @@ impl Params {
             params.take(name, value)?;
         }
         Ok(params)
+    }
+
+    /// What a file says wins over what the command line said.
+    pub(super) fn overlay(&mut self, file: ConfigFile) {
+        let positive = |said: Option<u32>, before| match said {
+            Some(number) => Some(number).filter(|number| *number > 0),
+            None => before,
+        };
+        self.log_level = file.log_level.unwrap_or(self.log_level);
+        self.server_addr = file.server_addr.or(self.server_addr.take());
+        self.hotplug_timeout = file.hotplug_timeout.unwrap_or(self.hotplug_timeout);
+        self.pipe_size = positive(file.pipe_size, self.pipe_size);
+        self.passfd_port = positive(file.passfd_port, self.passfd_port);
+        self.dev_mode = file.dev_mode.unwrap_or(self.dev_mode);
+        self.unified_cgroups = file.unified_cgroups.unwrap_or(self.unified_cgroups);
+        self.allowed = file.allowed;
+        self.unsupported.extend(file.unsupported);
     }
 
     fn take(&mut self, name: &str, value: Option<&str>) -> Result<(), Error> {
@@ -69,8 +102,27 @@ impl Params {
                 self.unified_cgroups = flag(value)
                     .ok_or_else(|| wrong("systemd.unified_cgroup_hierarchy", "true or false"))?;
             }
-            // It may hold rules of what is allowed: to go on without them would allow all.
-            "agent.config_file" => return Err(Error::Unsupported("agent.config_file")),
+            "agent.container_pipe_size" => {
+                let bytes = text.parse();
+                let bytes =
+                    bytes.map_err(|_| wrong("agent.container_pipe_size", "a number of bytes"))?;
+                self.pipe_size = Some(bytes).filter(|bytes| *bytes > 0);
+            }
+            "agent.passfd_listener_port" => {
+                let port = text.parse();
+                let port = port.map_err(|_| wrong("agent.passfd_listener_port", "a port, or 0"))?;
+                self.passfd_port = Some(port).filter(|port| *port > 0);
+            }
+            "agent.devmode" => {
+                self.dev_mode =
+                    flag(value).ok_or_else(|| wrong("agent.devmode", "true or false"))?;
+            }
+            "agent.config_file" => {
+                if !Path::new(text).is_absolute() {
+                    return Err(wrong("agent.config_file", "an absolute path"));
+                }
+                self.config_file = Some(text.into());
+            }
             _ if name.starts_with("agent.") && !matches!(text, "0" | "false") => {
                 self.unsupported.push(name.to_owned());
             }
@@ -121,16 +173,43 @@ mod tests {
     fn parameters_of_ours_are_read_and_those_of_others_are_not() {
         let params = Params::parse(
             "console=ttyS0 agent.log=debug agent.server_addr=vsock://-1:7 quiet \
-             agent.hotplug_timeout=10 agent.unified_cgroup_hierarchy=false user.agent.log=x\n",
+             agent.hotplug_timeout=10 agent.unified_cgroup_hierarchy=false user.agent.log=x \
+             agent.container_pipe_size=4096 agent.passfd_listener_port=0 agent.devmode \
+             agent.config_file=/etc/agent.toml\n",
         );
         let wanted = Params {
             log_level: log::LevelFilter::Debug,
             server_addr: Some("vsock://-1:7".into()),
             hotplug_timeout: Duration::from_secs(10),
+            pipe_size: Some(4096),
+            dev_mode: true,
+            passfd_port: None,
+            config_file: Some("/etc/agent.toml".into()),
+            allowed: None,
             unified_cgroups: false,
             unsupported: vec![],
         };
         assert_eq!(params.unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_file_wins_over_the_kernels_command_line() {
+        let line =
+            "agent.log=debug agent.hotplug_timeout=10 agent.container_pipe_size=4096 agent.trace";
+        let mut params = Params::parse(line).unwrap();
+        params.overlay(ConfigFile {
+            log_level: Some(log::LevelFilter::Error),
+            pipe_size: Some(0),
+            passfd_port: Some(1027),
+            allowed: Some(vec!["A".into()]),
+            unsupported: vec!["x".into()],
+            ..ConfigFile::default()
+        });
+        assert_eq!(params.log_level, log::LevelFilter::Error);
+        assert_eq!(params.hotplug_timeout, Duration::from_secs(10));
+        assert_eq!((params.pipe_size, params.passfd_port), (None, Some(1027)));
+        assert_eq!(params.allowed, Some(vec!["A".into()]));
+        assert_eq!(params.unsupported, ["agent.trace", "x"]);
     }
 
     #[test]
@@ -157,8 +236,20 @@ mod tests {
                 "kernel parameter systemd.unified_cgroup_hierarchy=maybe: expected true or false",
             ),
             (
-                "agent.config_file=/etc/agent.toml",
-                "kernel parameter agent.config_file",
+                "agent.config_file=agent.toml",
+                "kernel parameter agent.config_file=agent.toml: expected an absolute path",
+            ),
+            (
+                "agent.container_pipe_size=-1",
+                "kernel parameter agent.container_pipe_size=-1: expected a number of bytes",
+            ),
+            (
+                "agent.passfd_listener_port=x",
+                "kernel parameter agent.passfd_listener_port=x: expected a port",
+            ),
+            (
+                "agent.devmode=perhaps",
+                "kernel parameter agent.devmode=perhaps: expected true or false",
             ),
         ] {
             let said = Params::parse(line).unwrap_err().to_string();

@@ -88,6 +88,7 @@ pub(crate) fn update(agent: &Agent, wanted: &Interface) -> Result<(), Error> {
             let done = socket.request(messages);
             done.map_err(|e| Error::io(act, format!("interface {}", link.name), e))
         };
+        sys::failpoint!("agent.interface.before");
         let mut down = false;
         if !wanted.name.is_empty() && link.name != wanted.name {
             rename(&socket, &links, link, &wanted.name)?;
@@ -108,6 +109,7 @@ pub(crate) fn update(agent: &Agent, wanted: &Interface) -> Result<(), Error> {
                 vec![wire::set_mtu(link.index, wanted.mtu)],
             )?;
         }
+        sys::failpoint!("agent.interface.renamed");
         addresses(&socket, link, &wanted.addresses)?;
         let noarp = if wanted.noarp { NOARP } else { 0 };
         if down || !link.is_up() || link.flags & NOARP != noarp {

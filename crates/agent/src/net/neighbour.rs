@@ -35,6 +35,7 @@ pub(crate) fn add(agent: &Agent, neighbours: &[Neighbour]) -> Result<(), Error> 
                 .ok_or_else(|| Error::NoInterface(n.device.clone()))
         };
         let indexes: Vec<i32> = neighbours.iter().map(index_of).collect::<Result<_, _>>()?;
+        sys::failpoint!("agent.neighbours.before");
         for (neighbour, index) in neighbours.iter().zip(indexes) {
             let made = socket.request(vec![message::set_neighbour(neighbour, index)]);
             made.map_err(|e| {

@@ -45,6 +45,7 @@ pub(crate) fn update(agent: &Agent, routes: &[Route]) -> Result<Vec<Route>, Erro
             ordered.push((route.gateway.is_some(), route, link.index));
         }
         ordered.sort_by_key(|(by_gateway, ..)| *by_gateway);
+        sys::failpoint!("agent.routes.before");
         for (_, route, index) in ordered {
             match socket.request(vec![wire::set_route(route, index)]) {
                 Ok(()) | Err(Errno::EXIST) => {}

@@ -24,7 +24,7 @@ use crate::error::Error;
 /// What a micro-VM's host may write to.
 const GUEST: &[&str] = &["/run/kata-containers/shared/containers", "/run/coffer"];
 /// The same on a node, below the agent's state directory.
-const HOST: &str = "files";
+pub(crate) const HOST: &str = "files";
 /// Prefix of a file whose bytes are not all there.
 const PART: &str = ".coffer-copy-";
 
@@ -189,6 +189,7 @@ fn file(dir: &OwnedFd, name: &Path, copy: &CopyFile) -> Result<(), Error> {
     if has != copy.size {
         return Ok(());
     }
+    sys::failpoint!("agent.copy.whole");
     let (uid, gid) = ids(copy);
     fchown(file.as_fd(), Some(uid), Some(gid)).map_err(|e| failed("own", e.into()))?;
     fchmod(file.as_fd(), Mode::from_raw_mode(copy.mode))

@@ -18,7 +18,7 @@ use crate::container::{Container, Parts};
 use crate::device::{self, Device};
 use crate::error::Error;
 use crate::ops::shared_mounts::{self, SharedMount};
-use crate::ops::{plumbing, resolver, supervise};
+use crate::ops::{plumbing, resolver, scratch, supervise};
 use crate::ports::{self, Numbers};
 use crate::process::Process;
 use crate::reaper::Busy;
@@ -71,6 +71,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: Create) -> Result<i32, Error
     let container = Arc::new(container);
     let pid = container.init.pid;
     supervise::container(agent, Arc::clone(&container), oom);
+    sys::failpoint!("agent.create.ports.before");
     ports::copy(&container.init, taken);
     log::info!("container {} created, pid {pid}", container.id);
     sys::failpoint!("agent.create.reply.before");
@@ -95,6 +96,7 @@ fn make(
         target,
     };
     spec_fixup::place(&mut spec, &placed)?;
+    sys::failpoint!("agent.create.devices.before");
     let addresses = device::attach(&agent.machine, &create.devices, &mut spec)?;
     if let Some(pod) = &pod {
         pod.hooks.append(&mut spec);
@@ -104,6 +106,7 @@ fn make(
     let names = [Some(create.id.as_str()), label.as_deref()];
     let names: Vec<_> = names.into_iter().flatten().collect();
     let mut storages = create.storages;
+    storages.extend(scratch::resolve(agent, &create.id, &mut spec)?);
     let shared = shared_mounts::open_all(agent, &create.shared_mounts, &names, &mut spec)?;
     storages.extend(shared);
     oci::runtime::validate(&spec).map_err(|e| Error::invalid("spec", crate::logging::chain(&e)))?;
@@ -112,6 +115,7 @@ fn make(
         Error::io("open", format!("log {path} of container {id}"), e)
     })?;
     let held = agent.mounts.hold(&agent.machine, &storages)?;
+    sys::failpoint!("agent.create.bundle.before");
     let bundle = Bundle::make(agent.state.dir.join(&create.id))?;
     let rootfs = root(&spec, create.overlay.as_ref())?;
     name_user(&mut spec, &create.user, &rootfs)?;
@@ -119,7 +123,7 @@ fn make(
         .map_err(|e| Error::Internal(format!("cannot print the spec of {id}: {e}")))?
         .into_boxed_slice();
     let tty = spec.process.as_ref().is_some_and(|p| p.terminal);
-    let (stdio, ends) = plumbing(tty, create.stdin)?;
+    let (stdio, ends) = plumbing(agent, tty, create.stdin)?;
     let request = CreateRequest {
         id: &id,
         spec: &spec,
@@ -132,7 +136,7 @@ fn make(
         no_new_keyring: false,
         extra_env: Vec::new(),
         cgroup_path: None,
-        clamp_capabilities: wants_all_capabilities(&spec),
+        clamp_capabilities: spec.process.as_ref().is_some_and(wants_all_capabilities),
     };
     sys::failpoint!("agent.create.core.before");
     let created = agent.engine.create(request);
@@ -221,12 +225,12 @@ fn streams(
     }
 }
 
-/// A privileged container asks for every capability that there is, and gets those that the node gives
+/// A privileged process asks for every capability that there is, and gets those that the node gives
 /// us; one that is named has to be had.
-fn wants_all_capabilities(spec: &Spec) -> bool {
+pub(crate) fn wants_all_capabilities(process: &oci::runtime::Process) -> bool {
     /// CAP_CHECKPOINT_RESTORE, the last one, is number 40.
     const ALL: usize = 41;
-    let sets = spec.process.as_ref().and_then(|p| p.capabilities.as_ref());
+    let sets = process.capabilities.as_ref();
     sets.is_some_and(|sets| sets.bounding.len() >= ALL)
 }
 

@@ -46,6 +46,7 @@ pub(crate) async fn run(agent: &Arc<Agent>) -> Result<(), Error> {
     if let Some(error) = failed {
         return Err(error);
     }
+    sys::failpoint!("agent.destroy.pod.before");
     if let Some(pod) = agent.take_pod() {
         if let Some(reaper) = &pod.reaper {
             drop(reaper.process.signal(libc::SIGKILL));

@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::container::{Container, State};
 use crate::error::Error;
 use crate::exit_record::Exit;
+use crate::ops::create::wants_all_capabilities;
 use crate::ops::{plumbing, supervise};
 use crate::ports::{self, Numbers};
 use crate::process::Process;
@@ -30,6 +31,8 @@ pub(crate) struct Exec {
     pub(crate) container: String,
     pub(crate) exec: String,
     pub(crate) process: runtime::Process,
+    /// Without capabilities of its own it gets those of the container's first process.
+    pub(crate) inherits: bool,
     /// Wins over the numbers of the process.
     pub(crate) user: Named,
     /// Streams that the client has opened for input and output.
@@ -49,9 +52,16 @@ pub(crate) async fn run(
     let container = agent.table.get(&exec.container)?;
     let name = container.reserve_exec(&exec.exec)?;
     let taken = agent.ports.take(exec.ports)?;
-    let process = spawn(agent, &container, exec.process, exec.user, exec.stdin).await?;
+    let run = Run {
+        process: exec.process,
+        inherits: exec.inherits,
+        user: exec.user,
+        stdin: exec.stdin,
+    };
+    let process = spawn(agent, &container, run).await?;
     let pid = process.pid;
     supervise::process(agent, Arc::clone(&process));
+    sys::failpoint!("agent.exec.ports.before");
     ports::copy(&process, taken);
     if let Some(connection) = with {
         tokio::spawn(end_with(
@@ -112,13 +122,20 @@ fn forget(container: &Arc<Container>, exec: &str, process: Arc<Process>) {
     });
 }
 
+/// What [`spawn`] runs.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) process: runtime::Process,
+    pub(crate) inherits: bool,
+    pub(crate) user: Named,
+    pub(crate) stdin: bool,
+}
+
 /// Starts a process whose output a client reads; it is to be supervised by the caller.
 pub(crate) async fn spawn(
     agent: &Arc<Agent>,
     container: &Arc<Container>,
-    mut process: runtime::Process,
-    user: Named,
-    stdin: bool,
+    run: Run,
 ) -> Result<Arc<Process>, Error> {
     // In a paused container the new process would stop half-way into it, and the call with it.
     let state = container.state();
@@ -130,8 +147,18 @@ pub(crate) async fn spawn(
             is: state.name(),
         });
     }
-    let (engine, container) = (Arc::clone(&agent.engine), Arc::clone(container));
+    let (of, container) = (Arc::clone(agent), Arc::clone(container));
     let work = move |busy: &Busy| {
+        let Run {
+            mut process,
+            inherits,
+            user,
+            stdin,
+        } = run;
+        if inherits && process.capabilities.is_none() {
+            let first = container.spec()?.process;
+            process.capabilities = first.and_then(|process| process.capabilities);
+        }
         container.addresses.rewrite(&mut process.env)?;
         if !user.is_empty() {
             let root = format!("/proc/{}/root", container.init.pid);
@@ -139,18 +166,18 @@ pub(crate) async fn spawn(
             let opened = opened.map_err(|e| Error::io("open", &root, e))?;
             users::resolve(opened, &user, &mut process.user)?;
         }
-        let (stdio, ends) = plumbing(process.terminal, stdin)?;
+        let (stdio, ends) = plumbing(&of, process.terminal, stdin)?;
         let request = ExecRequest {
             process: &process,
             stdio,
             preserve_fds: 0,
             no_new_keyring: false,
             extra_env: Vec::new(),
-            clamp_capabilities: false,
+            clamp_capabilities: wants_all_capabilities(&process),
             ignore_paused: false,
         };
         sys::failpoint!("agent.exec.before");
-        let started = container.with_core(|core| engine.exec(core, request))?;
+        let started = container.with_core(|core| of.engine.exec(core, request))?;
         let started = started.map_err(|e| Error::core("run a process in it", &container.id, e))?;
         sys::failpoint!("agent.exec.after");
         busy.adopt(started.pid);

@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use crate::agent::Agent;
 use crate::container::ExecName;
 use crate::error::Error;
-use crate::ops::{exec, supervise};
+use crate::ops::exec::{self, Run};
+use crate::ops::supervise;
 use crate::process::Process;
 use crate::stdio::Sink;
 use crate::stdio::lines::Stream;
@@ -78,7 +79,13 @@ pub(crate) async fn run(
         ));
     }
     let container = agent.table.get(&collect.container)?;
-    let process = exec::spawn(agent, &container, collect.process, Named::default(), false).await?;
+    let run = Run {
+        process: collect.process,
+        inherits: false,
+        user: Named::default(),
+        stdin: false,
+    };
+    let process = exec::spawn(agent, &container, run).await?;
     supervise::process(agent, Arc::clone(&process));
     if let Some(name) = name {
         name.assign(Arc::clone(&process));

@@ -1,7 +1,7 @@
 //! What changes the machine: clock, random pool, swap, CPUs, memory, modules, resolver. In a micro-VM
 //! only; elsewhere all of it is refused.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,8 +88,16 @@ pub(crate) async fn online(agent: &Arc<Agent>, online: Online) -> Result<(), Err
     agent
         .machine
         .may_change("bringing CPUs and memory online")?;
-    let machine = agent.machine.clone();
-    let work = Agent::blocking(move || bring_online(&machine, online));
+    let of = Arc::clone(agent);
+    let work = Agent::blocking(move || {
+        bring_online(&of.machine, online)?;
+        let groups = of.table.all().into_iter().filter_map(|container| {
+            let dir = container.cgroup.paths().remove("cpuset")?;
+            Some((dir, container.cgroup.path().to_owned()))
+        });
+        widen(&groups.collect::<Vec<_>>());
+        Ok(())
+    });
     if online.wait {
         return work.await;
     }
@@ -134,6 +142,38 @@ fn bring_online(machine: &Machine, wanted: Online) -> Result<(), Error> {
         left => Err(Error::Precondition(format!(
             "{left} blocks of memory could not be brought online"
         ))),
+    }
+}
+
+/// Lets cgroups v1 (their directories, and their paths below the mount) and those above them use every CPU
+/// of the machine, unless they have CPUs of their own: v1 gives a group its CPUs when it is made, and no
+/// more later. (In v2 a group follows the one above.)
+fn widen(groups: &[(PathBuf, String)]) {
+    let read = |dir: &Path| std::fs::read_to_string(dir.join("cpuset.cpus"));
+    // From the top down: a group cannot have what the one above it has not.
+    let mut grow: Vec<(PathBuf, String)> = Vec::new();
+    for (dir, path) in groups {
+        let depth = Path::new(path.trim_matches('/')).components().count();
+        let mut chain: Vec<_> = dir.ancestors().take(depth + 1).collect();
+        let (Some(root), false) = (chain.pop(), depth == 0) else {
+            continue;
+        };
+        let Ok(all) = read(root) else { continue };
+        let mut above = None;
+        for dir in chain.into_iter().rev() {
+            let Ok(now) = read(dir) else { break };
+            // Equal to what is above: inherited.
+            let inherited = above.as_ref().is_none_or(|above| *above == now);
+            above = Some(now);
+            if inherited && grow.iter().all(|(known, _)| known != dir) {
+                grow.push((dir.to_owned(), all.trim().to_owned()));
+            }
+        }
+    }
+    for (dir, cpus) in grow {
+        if let Err(e) = std::fs::write(dir.join("cpuset.cpus"), cpus) {
+            log::warn!("cannot give new CPUs to {}: {e}", dir.display());
+        }
     }
 }
 
@@ -249,6 +289,32 @@ mod tests {
         assert_eq!(read("memory/memory32/state"), "offline\n");
         online(0, false).unwrap();
         assert_eq!(read("memory/memory32/state"), "online");
+    }
+
+    #[test]
+    fn groups_that_inherited_their_cpus_get_the_new_ones() {
+        let temp = tempfile::tempdir().unwrap();
+        let group = |path: &str, cpus: &str| {
+            let dir = temp.path().join(path);
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("cpuset.cpus"), format!("{cpus}\n")).unwrap();
+            dir
+        };
+        group("", "0-3");
+        group("pod", "0-1");
+        let dirs = [("free", "0-1"), ("bound", "1"), ("too", "0-1")].map(|(name, cpus)| {
+            let path = format!("/pod/{name}");
+            (group(path.trim_start_matches('/'), cpus), path)
+        });
+        widen(&dirs);
+        let read = |path: &str| {
+            let text = fs::read_to_string(temp.path().join(path).join("cpuset.cpus")).unwrap();
+            text.trim().to_owned()
+        };
+        let now = ["pod", "pod/free", "pod/bound", "pod/too"].map(read);
+        assert_eq!(now, ["0-3", "0-3", "1", "0-3"]);
+        widen(&[(temp.path().to_owned(), "/".into())]);
+        assert_eq!(read(""), "0-3");
     }
 
     #[test]

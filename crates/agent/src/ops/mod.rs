@@ -16,6 +16,7 @@ pub(crate) mod pause;
 pub(crate) mod remove;
 pub(crate) mod resolver;
 pub(crate) mod sandbox;
+pub(crate) mod scratch;
 pub(crate) mod shared_mounts;
 pub(crate) mod signal;
 pub(crate) mod stale_shares;
@@ -29,16 +30,25 @@ pub(crate) mod wait;
 
 use container::Stdio;
 
+use crate::agent::Agent;
 use crate::error::Error;
 use crate::stdio::{AgentEnds, pipes};
 
 /// The streams of a process to be: a terminal, which the core makes in the container's devpts, or pipes,
 /// whose agent's ends come back.
-pub(crate) fn plumbing(tty: bool, stdin: bool) -> Result<(Stdio, Option<AgentEnds>), Error> {
+pub(crate) fn plumbing(
+    agent: &Agent,
+    tty: bool,
+    stdin: bool,
+) -> Result<(Stdio, Option<AgentEnds>), Error> {
     if tty {
         return Ok((Stdio::Terminal, None));
     }
-    let (process, agent) = pipes(stdin).map_err(|e| Error::io("make", "pipes", e))?;
+    let made = pipes(stdin, agent.pipe_size);
+    let (process, agent) = made.map_err(|e| match agent.pipe_size {
+        Some(size) => Error::io("make", format!("pipes of {size} bytes"), e),
+        None => Error::io("make", "pipes", e),
+    })?;
     let stdio = Stdio::Fds {
         stdin: process.stdin,
         stdout: Some(process.stdout),

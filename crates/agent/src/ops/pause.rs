@@ -8,20 +8,21 @@ use crate::agent::Agent;
 use crate::container::State;
 use crate::error::Error;
 
-/// Freezes a running container.
+/// Freezes a container that runs or waits for its start.
 pub(crate) async fn pause(agent: &Arc<Agent>, id: &str) -> Result<(), Error> {
     change(agent, id, "pause", Cgroup::freeze, |state| match state {
-        State::Running { started_at_ns } => Some(State::Paused {
-            started_at_ns: *started_at_ns,
+        State::Created | State::Running { .. } => Some(State::Paused {
+            started_at_ns: state.started_at_ns(),
         }),
-        _ => None,
+        State::Paused { .. } | State::Exited { .. } => None,
     })
     .await
 }
 
-/// Thaws a paused container.
+/// Thaws a paused container: it is then what it was before.
 pub(crate) async fn resume(agent: &Arc<Agent>, id: &str) -> Result<(), Error> {
     change(agent, id, "resume", Cgroup::thaw, |state| match state {
+        State::Paused { started_at_ns: 0 } => Some(State::Created),
         State::Paused { started_at_ns } => Some(State::Running {
             started_at_ns: *started_at_ns,
         }),
@@ -48,6 +49,8 @@ async fn change(
         });
     }
     let (cgroup, name) = (container.cgroup.clone(), id.to_owned());
+    sys::failpoint!("agent.freezer.before");
     Agent::blocking(move || run(&cgroup).map_err(|e| Error::cgroup(act, &name, e))).await?;
+    sys::failpoint!("agent.freezer.after");
     container.transition(act, next)
 }

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use container::cgroup::Cgroup;
+use tokio::sync::Semaphore;
 
 use crate::agent::{Agent, Pod};
+use crate::container::READS;
 use crate::error::Error;
 use crate::guest_hooks::GuestHooks;
 use crate::namespaces::{self, Wanted};
@@ -40,6 +42,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Opt
             let id = create.id.clone();
             machine::load_modules(&agent, busy, &create.modules)?;
             let namespaces = namespaces::make(create.namespaces)?;
+            sys::failpoint!("agent.sandbox.storages.before");
             let storages = agent.mounts.hold(&agent.machine, &create.storages)?;
             let hooks = GuestHooks::scan(&create.hooks)?;
             let resolver = resolver::write(&agent, &create.dns)?;
@@ -50,6 +53,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Opt
                 .transpose()
                 .map_err(|e| Error::cgroup("make", &id, e))?;
             let parent = create.cgroup_parent.unwrap_or_else(|| format!("/{id}"));
+            sys::failpoint!("agent.sandbox.reaper.before");
             let reaper = create
                 .shared_pid
                 .then(|| pod_reaper::start(&agent, busy, &namespaces, &parent))
@@ -60,6 +64,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, create: CreateSandbox) -> Result<Opt
                 namespaces,
                 reaper,
                 cgroup,
+                reads: Arc::new(Semaphore::new(READS)),
                 storages: storages.keep(),
                 hooks,
                 resolver,

@@ -57,6 +57,7 @@ fn send(container: &Container, exec: &str, process: &Process, signal: i32) -> Re
 }
 
 async fn all(container: Arc<Container>, signal: i32) -> Result<(), Error> {
+    sys::failpoint!("agent.signal.all.before");
     if let State::Exited { .. } = container.state()
         && signal != libc::SIGKILL
     {

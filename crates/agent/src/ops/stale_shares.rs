@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::agent::Agent;
 use crate::error::Error;
 
-const SHARES: &str = "/run/kata-containers/shared/containers/";
+/// Where the host's filesystem is mounted.
+pub(crate) const SHARES: &str = "/run/kata-containers/shared/containers/";
 
 /// Looks at them. Never fails for one of them.
 pub(crate) async fn run(agent: &Arc<Agent>) -> Result<(), Error> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use container::cgroup::{Cgroup, Stats};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 
 use crate::agent::Agent;
 use crate::clock;
@@ -27,10 +27,7 @@ pub(crate) async fn container(agent: &Arc<Agent>, id: &str) -> Result<Reading, E
 }
 
 async fn of(container: &Container) -> Result<Reading, Error> {
-    let permit = Arc::clone(&container.reads).try_acquire_owned();
-    let permit = permit.map_err(|_| Error::Hanging(READS))?;
-    let reading = read(&container.id, &container.cgroup, Some(permit));
-    reading.await
+    read(&container.id, &container.cgroup, &container.reads).await
 }
 
 /// Reads the pod's figures and those of the named containers, or of all.
@@ -39,11 +36,8 @@ pub(crate) async fn pod(
     ids: &[String],
 ) -> Result<(Option<Reading>, Vec<Reading>), Error> {
     let pod = agent.pod();
-    let of_pod = match pod
-        .as_ref()
-        .and_then(|p| p.cgroup.as_ref().map(|c| (&p.id, c)))
-    {
-        Some((id, cgroup)) => Some(read(id, cgroup, None).await?),
+    let of_pod = match pod.as_ref().and_then(|p| p.cgroup.as_ref().map(|c| (p, c))) {
+        Some((pod, cgroup)) => Some(read(&pod.id, cgroup, &pod.reads).await?),
         None => None,
     };
     let wanted = if ids.is_empty() {
@@ -66,11 +60,9 @@ pub(crate) async fn pod(
 }
 
 /// The permit goes when the reading has ended, whoever still waits for it.
-async fn read(
-    id: &str,
-    cgroup: &Cgroup,
-    permit: Option<OwnedSemaphorePermit>,
-) -> Result<Reading, Error> {
+async fn read(id: &str, cgroup: &Cgroup, reads: &Arc<Semaphore>) -> Result<Reading, Error> {
+    let permit = Arc::clone(reads).try_acquire_owned();
+    let permit = permit.map_err(|_| Error::Hanging(READS))?;
     let (cgroup, id) = (cgroup.clone(), id.to_owned());
     Agent::blocking(move || {
         let at_ns = clock::now_ns();

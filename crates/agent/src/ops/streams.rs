@@ -1,10 +1,13 @@
 //! The standard streams of a process, call by call: WriteStdin, CloseStdin, ReadStdout, ReadStderr,
 //! TtyWinResize.
 
+use std::sync::Arc;
+
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::agent::Agent;
 use crate::error::Error;
+use crate::process::Process;
 use crate::stdio::Sink;
 use crate::stdio::input;
 
@@ -20,7 +23,7 @@ pub(crate) struct Read {
 
 /// Waits for output; empty is its end. Safe to cancel.
 pub(crate) async fn read(agent: &Agent, read: &Read) -> Result<Vec<u8>, Error> {
-    let process = agent.table.get(&read.container)?.process(&read.exec)?;
+    let process = process(agent, &read.container, &read.exec)?;
     let output = match &process.streams.sink {
         Sink::Log(_) => {
             let why = format!(
@@ -49,7 +52,7 @@ pub(crate) async fn write(agent: &Agent, id: &str, exec: &str, data: &[u8]) -> R
         close(agent, id, exec).await?;
         return Ok(0);
     }
-    let process = agent.table.get(id)?.process(exec)?;
+    let process = process(agent, id, exec)?;
     let closed = || Error::Precondition(format!("{}: stdin is closed", named(id, exec)));
     let stdin = process.streams.stdin.as_ref().ok_or_else(closed)?;
     match stdin.write(data, &mut process.exit()).await {
@@ -65,7 +68,7 @@ pub(crate) async fn write(agent: &Agent, id: &str, exec: &str, data: &[u8]) -> R
 
 /// Ends a process's input. Doing so again changes nothing.
 pub(crate) async fn close(agent: &Agent, id: &str, exec: &str) -> Result<(), Error> {
-    let process = agent.table.get(id)?.process(exec)?;
+    let process = process(agent, id, exec)?;
     if let Some(stdin) = &process.streams.stdin {
         stdin.close().await;
     }
@@ -74,7 +77,7 @@ pub(crate) async fn close(agent: &Agent, id: &str, exec: &str) -> Result<(), Err
 
 /// Sets the size of a process's terminal: rows and columns.
 pub(crate) fn resize(agent: &Agent, id: &str, exec: &str, size: (u32, u32)) -> Result<(), Error> {
-    let process = agent.table.get(id)?.process(exec)?;
+    let process = process(agent, id, exec)?;
     let terminal = process.streams.terminal.as_ref();
     let terminal =
         terminal.ok_or_else(|| Error::Precondition(format!("{}: no tty", named(id, exec))))?;
@@ -89,6 +92,12 @@ pub(crate) fn resize(agent: &Agent, id: &str, exec: &str, size: (u32, u32)) -> R
     };
     tcsetwinsize(terminal, size)
         .map_err(|e| Error::io("resize the terminal of", named(id, exec), e))
+}
+
+/// The process that a call names.
+fn process(agent: &Agent, id: &str, exec: &str) -> Result<Arc<Process>, Error> {
+    let exec = agent.exec_id(id, exec)?;
+    agent.table.get(id)?.process(exec)
 }
 
 /// A process, for texts.

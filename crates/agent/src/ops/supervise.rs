@@ -9,9 +9,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use container::cgroup::OomWatch;
+use container::cgroup::{self, OomWatch};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 
 use crate::agent::Agent;
 use crate::clock;
@@ -22,6 +23,8 @@ use crate::process::{self, Process};
 use crate::stdio::Sink;
 use crate::watch::{self, Watched};
 
+/// Longest wait for a cgroup to say whether it killed for memory.
+const LOOK: Duration = Duration::from_secs(5);
 /// Longest wait for a log that a hung disk holds up; the exit is told then all the same.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -52,14 +55,14 @@ pub(crate) fn container(agent: &Arc<Agent>, container: Arc<Container>, oom: Opti
             loop {
                 tokio::select! {
                     code = &mut end => break code,
-                    () = oom.news() => oom.look(&agent, &container),
+                    () = oom.news(&agent, &container) => {}
                 }
             }
         };
         let finished_at_ns = clock::now_ns();
         agent.reaper.forget(init.pid);
         // The kernel's own OOM killer does not notify: look once more before the reason is decided.
-        oom.look(&agent, &container);
+        oom.last(&agent, &container).await;
         let exit = Exit {
             code,
             finished_at_ns,
@@ -129,45 +132,102 @@ async fn drain(process: &Process) -> Option<u64> {
     }
 }
 
-/// A container's OOM watch on the event loop.
+/// A container's OOM watch. Its counter is a file of the cgroup, read on the pool: a cgroup that hangs
+/// holds up the end of its own container, and that for [`LOOK`] only.
 #[derive(Debug)]
 struct Oom {
-    watch: Option<AsyncFd<Watched<OomWatch>>>,
+    watch: Watch,
     kills: u64,
+}
+
+type Watching = AsyncFd<Watched<OomWatch>>;
+
+#[derive(Debug)]
+enum Watch {
+    /// There is none, or it was lost.
+    None,
+    Waiting(Watching),
+    /// It is on the pool and comes back with the number of new kills.
+    Looking(oneshot::Receiver<(Watching, Result<u64, cgroup::Error>)>),
 }
 
 impl Oom {
     fn new(watch: Option<OomWatch>, container: &Container) -> Self {
         let watch = watch.map(|w| watch::watch(w, Interest::READABLE));
-        let watch = watch.transpose().unwrap_or_else(|e| {
-            log::error!("container {}: OOM events will be missed: {e}", container.id);
-            None
-        });
+        let watch = match watch {
+            None => Watch::None,
+            Some(Ok(watch)) => Watch::Waiting(watch),
+            Some(Err(e)) => {
+                log::error!("container {}: OOM events will be missed: {e}", container.id);
+                Watch::None
+            }
+        };
         Self { watch, kills: 0 }
     }
 
-    /// Returns when there may be news.
-    async fn news(&mut self) {
-        let Some(watch) = &mut self.watch else {
-            return std::future::pending().await;
-        };
-        let again = watch.get_ref().0.recheck_after();
-        let ready = async {
-            match watch.readable().await {
-                Ok(mut guard) => guard.clear_ready(),
-                Err(_) => std::future::pending().await,
+    /// Waits until there may be news, and tells of the kills since the last look. Safe to cancel.
+    async fn news(&mut self, agent: &Agent, container: &Container) {
+        match &self.watch {
+            Watch::None => std::future::pending().await,
+            Watch::Looking(_) => {}
+            Watch::Waiting(watch) => {
+                let ready = async {
+                    match watch.readable().await {
+                        Ok(mut guard) => guard.clear_ready(),
+                        Err(_) => std::future::pending().await,
+                    }
+                };
+                match watch.get_ref().0.recheck_after() {
+                    None => ready.await,
+                    Some(after) => drop(tokio::time::timeout(after, ready).await),
+                }
+                self.begin();
             }
+        }
+        self.take(agent, container).await;
+    }
+
+    /// The last look: whatever was killed is told when this returns.
+    async fn last(&mut self, agent: &Agent, container: &Container) {
+        let look = async {
+            self.take(agent, container).await;
+            self.begin();
+            self.take(agent, container).await;
         };
-        match again {
-            None => ready.await,
-            Some(after) => drop(tokio::time::timeout(after, ready).await),
+        if tokio::time::timeout(LOOK, look).await.is_err() {
+            log::warn!(
+                "container {}: its cgroup does not answer after {LOOK:?}: a kill for memory may be missed",
+                container.id
+            );
         }
     }
 
-    /// Counts the kills since the last look and tells of them.
-    fn look(&mut self, agent: &Agent, container: &Container) {
-        let Some(watch) = &mut self.watch else { return };
-        match watch.get_mut().0.drain() {
+    /// Begins a look.
+    fn begin(&mut self) {
+        match std::mem::replace(&mut self.watch, Watch::None) {
+            Watch::Waiting(mut watch) => {
+                let (tell, told) = oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    let kills = watch.get_mut().0.drain();
+                    // Nobody waits for a container that has ended meanwhile.
+                    let _ = tell.send((watch, kills));
+                });
+                self.watch = Watch::Looking(told);
+            }
+            other => self.watch = other,
+        }
+    }
+
+    /// Ends a look, if one was begun. Safe to cancel.
+    async fn take(&mut self, agent: &Agent, container: &Container) {
+        let Watch::Looking(looking) = &mut self.watch else {
+            return;
+        };
+        let looked = looking.await;
+        self.watch = Watch::None;
+        let Ok((watch, kills)) = looked else { return };
+        self.watch = Watch::Waiting(watch);
+        match kills {
             Ok(0) => {}
             Ok(kills) => {
                 self.kills += kills;
@@ -182,7 +242,11 @@ impl Oom {
                     at_ns: clock::now_ns(),
                 });
             }
-            Err(e) => log::error!("container {}: reading OOM events: {e}", container.id),
+            Err(e) => log::error!(
+                "container {}: reading OOM events: {}",
+                container.id,
+                crate::logging::chain(&e)
+            ),
         }
     }
 }

@@ -31,6 +31,7 @@ pub(crate) async fn run(
             })?;
             resources.devices = rules.map_err(|e| Error::core("set the limits of it", &id, e))?;
         }
+        sys::failpoint!("agent.update.before");
         let applied = target.cgroup.apply(&resources);
         applied.map_err(|e| Error::cgroup("set the limits of", &id, e))
     })

@@ -10,13 +10,8 @@ use crate::error::Error;
 /// Waits for a process; returns its exit code. Safe to cancel: an exec is forgotten only when its code
 /// is returned.
 pub(crate) async fn process(agent: &Agent, id: &str, exec: &str) -> Result<i32, Error> {
+    let exec = agent.exec_id(id, exec)?;
     let container = agent.table.get(id)?;
-    if exec.is_empty() {
-        return Err(Error::invalid(
-            "exec_id",
-            "it is empty; the container's id means its init",
-        ));
-    }
     let process = container.process(exec)?;
     let exit = process.wait().await;
     if exec != id {

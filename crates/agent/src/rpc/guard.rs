@@ -9,6 +9,7 @@ use ttrpc::proto::ResponseInit as _;
 use ttrpc::{Code, Request, Response};
 
 use crate::agent::Agent;
+use crate::args::Forms;
 
 /// Asks the policy, then the call itself.
 struct Guarded<H> {
@@ -26,6 +27,9 @@ impl<H> Guarded<H> {
         // An empty answer is the end of the output: a client that reads on would never come to it.
         let (code, text) = match self.call.as_str() {
             "ReadStdout" | "ReadStderr" => (Code::OK, String::new()),
+            call if self.agent.forms == Forms::Kata32 => {
+                (Code::UNIMPLEMENTED, format!("{call} is blocked"))
+            }
             call => (
                 Code::PERMISSION_DENIED,
                 format!("the policy does not allow {call}"),

@@ -69,8 +69,8 @@ pub(crate) struct AgentEnds {
 }
 
 /// Makes the pipes of a process. Ordinary pipes, so that it can open /dev/stdout again; only the
-/// agent's ends do not block.
-pub(crate) fn pipes(stdin: bool) -> io::Result<(ProcessEnds, AgentEnds)> {
+/// agent's ends do not block. They hold `size` bytes, or as much as the kernel likes.
+pub(crate) fn pipes(stdin: bool, size: Option<u32>) -> io::Result<(ProcessEnds, AgentEnds)> {
     let (stdout_r, stdout_w) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr_r, stderr_w) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stdin_r, stdin_w) = match stdin {
@@ -82,6 +82,10 @@ pub(crate) fn pipes(stdin: bool) -> io::Result<(ProcessEnds, AgentEnds)> {
         .flatten()
     {
         rustix::fs::fcntl_setfl(fd, OFlags::NONBLOCK)?;
+        if let Some(size) = size {
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            rustix::pipe::fcntl_setpipe_size(fd, size)?;
+        }
     }
     Ok((
         ProcessEnds {

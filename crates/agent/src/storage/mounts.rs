@@ -252,6 +252,7 @@ impl Mounts {
 /// Unmounts one storage. Only an empty directory goes: data of a local storage stays where it is until
 /// its owner removes it, and a mount point of ours is empty.
 fn end(point: &Path, points: &[PathBuf], made: &Made) {
+    sys::failpoint!("agent.storage.unmount.before");
     made.stop();
     for mounted in points.iter().rev() {
         match unmount(mounted, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
@@ -262,6 +263,7 @@ fn end(point: &Path, points: &[PathBuf], made: &Made) {
             }
         }
     }
+    sys::failpoint!("agent.storage.unmount.after");
     drop(std::fs::remove_dir(point));
     if let Some(scratch) = &made.scratch
         && let Err(e) = remove::tree(scratch)

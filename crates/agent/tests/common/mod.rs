@@ -62,7 +62,8 @@ impl Pod {
         Self::start_in(&["unshare", "--net"], &[])
     }
 
-    fn start_in(before_it: &[&str], extra: &[&str]) -> Self {
+    /// The same, started by the program `before_it`.
+    pub(crate) fn start_in(before_it: &[&str], extra: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         // The closing dot: no name is the beginning of another.
@@ -118,12 +119,32 @@ impl Pod {
         self.agent.signal(rustix::process::Signal::KILL);
     }
 
-    /// Starts another agent in place of one that was killed, once that is gone.
-    pub(crate) fn start_again(&mut self) {
+    /// Waits until the agent has ended; false after `limit`.
+    pub(crate) fn ended_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
         while !sys::wait::reap(self.pid()).is_ok_and(|ended| ended.is_some()) {
+            if Instant::now() > deadline {
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.agent = guard::Process::new(spawn(self.dir.path(), &[], &[]));
+        true
+    }
+
+    /// Ends every process in the pod's cgroups and removes those, as the daemon does for a lost agent.
+    pub(crate) fn end_cgroups(&mut self) {
+        self.cgroup = guard::Cgroup::new(format!("/{}", self.name));
+    }
+
+    /// Starts another agent in place of one that was killed, once that is gone.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.ended_within(Duration::from_secs(10)));
+        self.start_anew_in(&[]);
+    }
+
+    /// Starts another agent in place of one that has ended, by the program `before_it`.
+    pub(crate) fn start_anew_in(&mut self, before_it: &[&str]) {
+        self.agent = guard::Process::new(spawn(self.dir.path(), before_it, &[]));
     }
 
     /// Connects, waiting for the agent to listen.

@@ -83,6 +83,7 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
     options.registry = config.registry.clone();
     options.limits = config.limits;
     options.config = file;
+    options.log_limits = config.log_limits;
     options.node.seccomp_root.clone_from(&config.seccomp_root);
     options
         .default_registry

@@ -140,6 +140,18 @@ pub(crate) const KEYS: &[Key] = &[
         Fallback::Is("/var/lib/kubelet/seccomp"),
         "Directory of the seccomp profiles that pods name by a relative path (`localhost/<file>`).",
     ),
+    Key::number(
+        "container_log.max_bytes",
+        Fallback::Is("0"),
+        "Bytes of one container's log file: over it what is written is dropped, counted, and told in the log, until \
+         the file is rotated. 0: no limit.",
+    ),
+    Key::number(
+        "container_log.bytes_per_second",
+        Fallback::Is("0"),
+        "Bytes a second that a container may write to its log on average (bursts of one second, at least 64 KiB, \
+         pass); what is over it is dropped, counted, and told in the log. 0: no limit.",
+    ),
     Key::text(
         "network.mode",
         Fallback::Is("bridge"),

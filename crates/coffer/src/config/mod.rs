@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) log_level: tracing::Level,
     /// Directory of seccomp profiles.
     pub(crate) seccomp_root: PathBuf,
+    /// What a container's log may take.
+    pub(crate) log_limits: cri::LogLimits,
     /// The pods' network.
     pub(crate) network: cri::NetworkOptions,
     /// The streaming server.
@@ -190,6 +192,10 @@ impl Said {
             cgroup_root,
             log_level,
             seccomp_root,
+            log_limits: cri::LogLimits {
+                max_bytes: self.number("container_log.max_bytes")?,
+                bytes_per_second: self.number("container_log.bytes_per_second")?,
+            },
             network,
             stream,
             registry,

@@ -48,6 +48,10 @@ fn a_wrong_type_and_wrong_syntax_are_errors() {
             "key \"network.mtu\" is a string, expected a number",
         ),
         (
+            "[container_log]\nmax_bytes = \"1M\"",
+            "key \"container_log.max_bytes\" is a string, expected a number",
+        ),
+        (
             "network.mtu = -1",
             "key \"network.mtu\" is the number -1, expected a number",
         ),
@@ -65,6 +69,18 @@ fn flags_win_over_the_file_and_the_socket_follows_the_state() {
     assert_eq!(config.state, Path::new("/s"));
     assert_eq!(config.root, Path::new("/r"));
     assert_eq!(config.socket, Path::new("/s/coffer.sock"));
+    assert_eq!(config.log_limits, cri::LogLimits::default());
+}
+
+#[test]
+fn limits_of_logs_are_numbers_of_bytes() {
+    let file = "agent = \"/agent\"\n[container_log]\nmax_bytes = 1000\nbytes_per_second = 20";
+    let config = Said::parse(file).unwrap().mean(None).unwrap();
+    let limits = (
+        config.log_limits.max_bytes,
+        config.log_limits.bytes_per_second,
+    );
+    assert_eq!(limits, (1000, 20));
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! when a process died by SIGKILL, ask [`OomWatch::drain`] again. v1 counts the cgroup itself, v2
 //! what is below too.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,8 +36,6 @@ const RECHECKS: u32 = 20;
 pub struct OomWatch {
     notify: OwnedFd,
     version: Version,
-    /// v1: the kernel unregisters when this is closed.
-    _control: Option<File>,
     counter: PathBuf,
     seen: u64,
     rechecks: u32,
@@ -47,22 +45,21 @@ impl Cgroup {
     /// Starts to watch. Kills before this moment are not reported.
     pub fn oom_watch(&self) -> Result<OomWatch, Error> {
         let dir = self.dir_of("memory").ok_or_else(no_memory_controller)?;
-        let (counter, notify, control) = match dir.version {
+        let (counter, notify) = match dir.version {
             Version::V1 => {
                 let counter = dir.path.join("memory.oom_control");
-                let (notify, control) = watch_v1(&counter, &dir.path.join("cgroup.event_control"))?;
-                (counter, notify, Some(control))
+                let notify = watch_v1(&counter, &dir.path.join("cgroup.event_control"))?;
+                (counter, notify)
             }
             Version::V2 => {
                 let counter = dir.path.join("memory.events");
                 let notify = watch_v2(&counter)?;
-                (counter, notify, None)
+                (counter, notify)
             }
         };
         let mut watch = OomWatch {
             notify,
             version: dir.version,
-            _control: control,
             counter,
             seen: 0,
             rechecks: 0,
@@ -145,10 +142,7 @@ impl AsFd for OomWatch {
     }
 }
 
-fn watch_v1(
-    counter: &std::path::Path,
-    event_control: &std::path::Path,
-) -> Result<(OwnedFd, File), Error> {
+fn watch_v1(counter: &std::path::Path, event_control: &std::path::Path) -> Result<OwnedFd, Error> {
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let notify = eventfd(0, flags).map_err(|e| Error::file("make an eventfd for", counter, e))?;
     let control = OpenOptions::new()
@@ -158,7 +152,9 @@ fn watch_v1(
     let line = format!("{} {}", notify.as_raw_fd(), control.as_raw_fd());
     file::write(event_control, &line)
         .map_err(|e| Error::file("ask for OOM notifications by", event_control, e))?;
-    Ok((notify, control))
+    // The kernel has looked at it: it unregisters when the eventfd is closed.
+    drop(control);
+    Ok(notify)
 }
 
 fn watch_v2(counter: &std::path::Path) -> Result<OwnedFd, Error> {

@@ -223,6 +223,7 @@ impl Service {
             },
             pid,
             log_path: (!facts.log_path.as_os_str().is_empty()).then(|| facts.log_path.clone()),
+            log_limits: self.log_limits,
             stdin: facts.config.stdin,
             stdin_once: facts.config.stdin_once,
             tty: facts.config.tty,

@@ -97,6 +97,8 @@ pub(crate) struct Inner {
     pub(crate) layout: Layout,
     pub(crate) settings: sandbox::Settings,
     pub(crate) node: NodeSettings,
+    /// What a container's log may take.
+    pub(crate) log_limits: sandbox::LogLimits,
     /// The file that the settings were read from.
     pub(crate) config: Option<PathBuf>,
     pub(crate) facts: HostFacts,
@@ -170,6 +172,7 @@ impl Service {
                 },
                 settings,
                 node: options.node,
+                log_limits: options.log_limits,
                 config: options.config,
                 facts: HostFacts::probe(),
                 hostname,
