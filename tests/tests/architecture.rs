@@ -172,6 +172,52 @@ fn test_helpers_are_linked_by_tests_only() {
     }
 }
 
+/// `file::test` in the document is a function of that name in a file (or the file of a module) of that
+/// name; a `*` at its end stands for any rest.
+#[test]
+fn tests_that_the_threat_model_names_are_there() {
+    let text = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let mut sources = Vec::new();
+    for dir in ["crates", "tests/tests"] {
+        walk(&root().join(dir), &mut |path| {
+            sources.push((path.to_owned(), fs::read_to_string(path).unwrap()));
+        });
+    }
+    let spans = text.split('`').skip(1).step_by(2);
+    let is_word = |word: &str| {
+        let mut bytes = word.bytes();
+        !word.is_empty() && bytes.all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    let mut looked = 0;
+    for span in spans {
+        let Some((file, test)) = span.rsplit_once("::") else {
+            continue;
+        };
+        let file = file.rsplit("::").next().unwrap();
+        let (start, exact) = match test.strip_suffix('*') {
+            Some(start) => (start, false),
+            None => (test, true),
+        };
+        if !is_word(file) || !(is_word(start) || !exact) {
+            continue;
+        }
+        looked += 1;
+        let called = if exact {
+            format!("fn {start}(")
+        } else {
+            format!("fn {start}")
+        };
+        let found = sources.iter().any(|(path, text): &(PathBuf, String)| {
+            let of_file = path.file_stem().is_some_and(|stem| stem == file)
+                || path.file_stem().is_some_and(|stem| stem == "mod")
+                    && path.parent().is_some_and(|dir| dir.ends_with(file));
+            of_file && text.contains(&called)
+        });
+        assert!(found, "docs/threat-model.md names {span}");
+    }
+    assert!(looked >= 30, "only {looked} tests were looked for");
+}
+
 #[test]
 fn unsafe_code_lives_in_sys_and_init_only() {
     let mut roots = 0;

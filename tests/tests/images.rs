@@ -248,6 +248,18 @@ async fn image_fs_info_says_what_du_says() {
         .map(|entry| entry.unwrap().path().join("upper"))
         .collect();
     let uppers: Vec<&Path> = uppers.iter().map(AsRef::as_ref).collect();
+    // The figures of a container name its filesystem as this does: where it begins.
+    let mountpoint = &containers.fs_id.as_ref().unwrap().mountpoint;
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    assert_eq!(device(Path::new(mountpoint)), device(uppers[0]));
+    if let Some(above) = Path::new(mountpoint).parent() {
+        assert_ne!(device(above), device(uppers[0]), "{mountpoint}");
+    }
+    let request = v1::ListContainerStatsRequest { filter: None };
+    let runtime = node.client().await.runtime;
+    let stats = runtime.clone().list_container_stats(request).await.unwrap();
+    let layer = stats.into_inner().stats.remove(0).writable_layer.unwrap();
+    assert_eq!(layer.fs_id, containers.fs_id);
     close(numbers(&containers), usage(&uppers));
     assert!(numbers(&containers).0 >= 3 << 20);
     ok(&node, &["rm", "one"]);

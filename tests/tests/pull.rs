@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cri_api::v1;
+use cri_api::{v1, v1alpha1};
 use system_tests::{
     Node, configs,
     said::{fails, ok, stderr},
@@ -20,7 +20,7 @@ use testing::{
     image::{Built, busybox},
     registry::{Auth, Fault, Server},
 };
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::Channel};
 
 fn built() -> Built {
     busybox().unwrap().build().unwrap()
@@ -170,6 +170,148 @@ async fn each_failure_has_its_code_and_no_secret_is_logged() {
     let log = node.daemon_log();
     assert!(!log.contains("canary"), "{log}");
     assert!(!log.contains("token-0"), "{log}");
+    node.finish().await;
+}
+
+/// What one version of CRI offers, in the words that both share.
+enum Images {
+    V1(v1::image_service_client::ImageServiceClient<Channel>),
+    V1alpha1(v1alpha1::image_service_client::ImageServiceClient<Channel>),
+}
+
+impl Images {
+    async fn pull(&mut self, image: &str, login: Option<(&str, &str)>) -> Result<(), Status> {
+        match self {
+            Images::V1(images) => {
+                let auth = login.map(|(user, password)| v1::AuthConfig {
+                    username: user.into(),
+                    password: password.into(),
+                    ..Default::default()
+                });
+                let request = v1::PullImageRequest {
+                    image: spec(image),
+                    auth,
+                    sandbox_config: None,
+                };
+                images.pull_image(request).await.map(drop)
+            }
+            Images::V1alpha1(images) => {
+                let auth = login.map(|(user, password)| v1alpha1::AuthConfig {
+                    username: Some(user.into()),
+                    password: Some(password.into()),
+                    ..Default::default()
+                });
+                let request = v1alpha1::PullImageRequest {
+                    image: old_spec(image),
+                    auth,
+                    sandbox_config: None,
+                };
+                images.pull_image(request).await.map(drop)
+            }
+        }
+    }
+
+    /// Ids of what is listed, with a filter or without.
+    async fn list(&mut self, filter: Option<&str>) -> Vec<String> {
+        match self {
+            Images::V1(images) => {
+                let filter = filter.map(|image| v1::ImageFilter { image: spec(image) });
+                let answer = images.list_images(v1::ListImagesRequest { filter }).await;
+                let images = answer.unwrap().into_inner().images;
+                images.into_iter().map(|image| image.id).collect()
+            }
+            Images::V1alpha1(images) => {
+                let filter = filter.map(|image| v1alpha1::ImageFilter {
+                    image: old_spec(image),
+                });
+                let request = v1alpha1::ListImagesRequest { filter };
+                let answer = images.list_images(request).await;
+                let images = answer.unwrap().into_inner().images;
+                images.into_iter().filter_map(|image| image.id).collect()
+            }
+        }
+    }
+
+    async fn remove(&mut self, image: &str) {
+        match self {
+            Images::V1(images) => {
+                let request = v1::RemoveImageRequest { image: spec(image) };
+                images.remove_image(request).await.map(drop)
+            }
+            Images::V1alpha1(images) => {
+                let request = v1alpha1::RemoveImageRequest {
+                    image: old_spec(image),
+                };
+                images.remove_image(request).await.map(drop)
+            }
+        }
+        .unwrap();
+    }
+}
+
+fn old_spec(image: &str) -> Option<v1alpha1::ImageSpec> {
+    Some(v1alpha1::ImageSpec {
+        image: Some(image.to_owned()),
+    })
+}
+
+#[tokio::test]
+async fn both_versions_pull_with_credentials_list_by_any_name_and_remove_twice() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let (one, two) = (built(), {
+        let top = testing::layer::Layer::new().file("two", 0o644, b"2");
+        busybox().unwrap().layer(top).build().unwrap()
+    });
+    let names = [
+        server.put("lib/one", "1", &one),
+        server.put("lib/two", "latest", &two),
+    ];
+    server.auth(Auth::Token {
+        user: "u".into(),
+        password: "p".into(),
+    });
+    let channel = system_tests::Client::channel(&node.socket()).await.unwrap();
+    let (first, second) = (channel.clone(), channel);
+    for mut images in [
+        Images::V1(v1::image_service_client::ImageServiceClient::new(first)),
+        Images::V1alpha1(v1alpha1::image_service_client::ImageServiceClient::new(
+            second,
+        )),
+    ] {
+        for name in &names {
+            let error = images.pull(name, None).await.unwrap_err();
+            assert_eq!(error.code(), Code::Unauthenticated, "{error:?}");
+            let error = images.pull(name, Some(("u", "wrong"))).await.unwrap_err();
+            assert_eq!(error.code(), Code::Unauthenticated, "{error:?}");
+            images.pull(name, Some(("u", "p"))).await.unwrap();
+        }
+        let mut both = [one.config.clone(), two.config.clone()];
+        both.sort();
+        assert_eq!(images.list(None).await, both);
+        assert_eq!(images.list(Some("")).await, both);
+        let repository = |name: &String| name.rsplit_once(':').unwrap().0.to_owned();
+        let by_digest = format!("{}@{}", repository(&names[0]), one.manifest);
+        for (filter, expected) in [
+            (names[0].as_str(), Some(&one.config)),
+            (&by_digest, Some(&one.config)),
+            (&one.config, Some(&one.config)),
+            (&one.config[7..19], Some(&one.config)),
+            // `latest` is meant where no tag is said.
+            (&repository(&names[1]), Some(&two.config)),
+            (&repository(&names[0]), None),
+            ("none.test/x:1", None),
+        ] {
+            let expected: Vec<String> = expected.into_iter().cloned().collect();
+            assert_eq!(images.list(Some(filter)).await, expected, "{filter}");
+        }
+        for _ in 0..2 {
+            images.remove(&by_digest).await;
+            images.remove(&names[1]).await;
+        }
+        assert_eq!(images.list(None).await, [""; 0]);
+        assert_no_image(&node);
+    }
     node.finish().await;
 }
 

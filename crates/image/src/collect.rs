@@ -327,7 +327,8 @@ impl Reserved<'_> {
         found
     }
 
-    fn hold(&mut self, key: &str) {
+    /// Keeps what has this key, now and when it comes.
+    pub(crate) fn hold(&mut self, key: &str) {
         lock(&self.store.held).kept.up(key);
         self.held.push(key.to_owned());
     }

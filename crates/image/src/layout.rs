@@ -6,7 +6,7 @@
 //!                blobs/sha256/<hex>    manifests, configurations, layers as they came
 //!                images.redb           the truth about names, images and layers
 //!                images.redb.corrupt-<seconds>   set aside at start, never deleted by us
-//!                tmp/<import>/         blobs on their way in; emptied at start
+//!                tmp/                  blobs and documents on their way in; emptied at start
 //!        layers/<12+ hex>/diff         unpacked layer, an overlayfs lower directory
 //!               <12+ hex>/layer.json   which chain of layers it is
 //!               .new-…  .del-…         on their way in or out; removed at start
@@ -73,6 +73,12 @@ impl Layout {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         self.layers()
             .join(format!(".{what}-{}-{count}", std::process::id()))
+    }
+
+    /// As [`passing`](Self::passing), beside the blobs.
+    pub(crate) fn passing_blob(&self) -> PathBuf {
+        let name = self.passing("in");
+        self.tmp().join(name.file_name().unwrap_or_default())
     }
 
     /// Makes the directories that are missing.

@@ -30,6 +30,8 @@ pub struct Store {
     state: RwLock<Arc<State>>,
     /// What is kept from removal, and what is being removed: see `collect.rs`.
     pub(crate) held: Mutex<Held>,
+    /// What pulls and imports are bringing.
+    pub(crate) arrivals: import::Arrivals,
     findings: Vec<String>,
 }
 
@@ -74,6 +76,7 @@ impl Store {
             writer: Mutex::new(opened.database),
             state: RwLock::new(Arc::new(state)),
             held: Mutex::default(),
+            arrivals: import::Arrivals::default(),
             findings,
         })
     }

@@ -103,6 +103,23 @@ fn child_with_an_error() {
     assert_eq!(failures, 1);
 }
 
+/// The number of the call before which [`child_cut`] is killed.
+#[cfg(target_arch = "x86_64")]
+const CALL: &str = "COFFER_IMAGE_TEST_CALL";
+
+/// A pull that is killed before one of its calls that may change something on the disk.
+#[cfg(target_arch = "x86_64")]
+#[test]
+#[ignore = "run by the sweeps below, in a process of its own"]
+fn child_cut() {
+    let root = std::env::var_os(ROOT).expect("started by a sweep");
+    let nth = std::env::var(CALL).unwrap().parse().unwrap();
+    let store = Store::open(Path::new(&root)).unwrap();
+    let (pulled, _) =
+        sys::fault::nth(nth, sys::fault::Act::Kill, || pull(&store, "pulled")).unwrap();
+    pulled.unwrap();
+}
+
 /// What lies in the directories of content.
 fn content(root: &Path) -> BTreeSet<PathBuf> {
     let dirs = ["layers", "images/tmp", "images/blobs/sha256"];
@@ -313,6 +330,8 @@ fn a_power_cut_at_every_failpoint_leaves_whole_images() {
     places.push(None);
     for place in places {
         let after = disk.dir.path().join("after");
+        // A file of its own each time: the last one's device may still be on its way out.
+        fs::remove_file(disk.file()).unwrap();
         fs::copy(&before, disk.file()).unwrap();
         {
             let _mounted = disk.mount();
@@ -335,6 +354,52 @@ fn a_power_cut_at_every_failpoint_leaves_whole_images() {
         }
         check(&root, place.as_deref().unwrap_or("the end"));
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_power_cut_before_any_call_of_a_pull_leaves_whole_images() {
+    let disk = Disk::new();
+    let root = disk.point().join("root");
+    {
+        let _mounted = disk.mount();
+        let store = Store::open(&root).unwrap();
+        import(&store, "old").unwrap();
+    }
+    let (before, after) = (
+        disk.dir.path().join("before"),
+        disk.dir.path().join("after"),
+    );
+    fs::copy(disk.file(), &before).unwrap();
+    let mut cuts = 0;
+    for nth in 1.. {
+        // A file of its own each time: the last one's device may still be on its way out.
+        fs::remove_file(disk.file()).unwrap();
+        fs::copy(&before, disk.file()).unwrap();
+        let output = {
+            let _mounted = disk.mount();
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args(["--ignored", "--exact", "child_cut"])
+                .env(ROOT, &root)
+                .env(CALL, nth.to_string())
+                .output()
+                .unwrap();
+            // The power goes: what is in memory only does not come along.
+            fs::copy(disk.file(), &after).unwrap();
+            output
+        };
+        if output.status.success() {
+            break;
+        }
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.signal(), Some(9), "call {nth}: {said}");
+        cuts += 1;
+        fs::rename(&after, disk.file()).unwrap();
+        let _mounted = disk.mount();
+        check(&root, &format!("a power cut before call {nth}"));
+    }
+    println!("the power was cut before {cuts} calls");
+    assert!(cuts > 30, "only {cuts} calls");
 }
 
 /// What ext4 does at an error of the disk: its journal is given up, nothing can be written any more.

@@ -4,16 +4,20 @@
 //!  send -> 2xx                    done
 //!       -> 401 with a challenge   authorize (token.rs), once, and send again
 //!       -> 3xx                    follow, 10 at most; to another host without any secret
-//!       -> 429, 5xx, no answer    wait (Retry-After, or 0.2 s doubled each time) and send again
+//!       -> 429, 5xx, no answer    wait (Retry-After, or 0.2 s doubled each time) and send again;
+//!                                 what is not reached at all, for as long as one connection may take
 //!       -> other                  an error that says what the registry says
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use image::FetchErrorKind as Kind;
 use reqwest::{
     Body, Method, Response, StatusCode, Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{AUTHORIZATION, HeaderMap, HeaderName, LOCATION, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
 
@@ -22,6 +26,7 @@ use crate::{
     credentials::Credentials,
     error::{Error, transport},
     hosts::{Endpoint, Tls},
+    retry_after,
     settings::Settings,
     tls::Clients,
     token::{Key, Tokens},
@@ -29,8 +34,6 @@ use crate::{
 
 const REDIRECTS: usize = 10;
 const BACKOFF: Duration = Duration::from_millis(200);
-/// A registry that asks for more patience than this is told of instead.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of an error's body that are looked at.
 const ERROR_BODY: usize = 16 << 10;
 
@@ -53,8 +56,8 @@ impl Registry {
     pub fn new(settings: Settings) -> Self {
         Self {
             inner: Arc::new(Inner {
+                clients: Clients::new(settings.connect),
                 settings,
-                clients: Clients::default(),
                 tokens: Tokens::default(),
             }),
         }
@@ -105,21 +108,32 @@ impl From<Error> for Failure {
 impl Inner {
     /// Sends until there is an answer of success, or a reason to give up.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Response, Error> {
-        let mut tries = 0;
+        let (mut tries, began) = (0, Instant::now());
+        let most = self.settings.max_retry_after;
         loop {
             let failure = match self.once(ask).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
-            let wait = failure.after.unwrap_or(BACKOFF * (1 << tries.min(5)));
-            if !failure.retry || tries >= self.settings.retries || wait > PATIENCE {
-                return Err(match tries {
-                    0 => failure.error,
-                    tries => Error::new(
-                        failure.error.kind(),
-                        format!("{} (tried {} times)", failure.error, tries + 1),
-                    ),
-                });
+            let backoff = BACKOFF * (1 << tries.min(5));
+            let wait = failure.after.map_or(backoff, |after| after.max(backoff));
+            let too_long = failure.after.is_some_and(|after| after > most);
+            // Who does not answer at all will not the next minute, either: a pod's start waits.
+            let unreached =
+                failure.error.is_connecting() && began.elapsed() + wait >= self.settings.connect;
+            if !failure.retry || tries >= self.settings.retries || too_long || unreached {
+                let mut text = failure.error.to_string();
+                if tries > 0 {
+                    text = format!("{text} (tried {} times)", tries + 1);
+                }
+                if let Some(after) = failure.after.filter(|_| too_long) {
+                    text = format!(
+                        "{text}; it asks to wait {} s, and registry.max_retry_after is {} s",
+                        after.as_secs(),
+                        most.as_secs()
+                    );
+                }
+                return Err(failure.error.said(text));
             }
             tries += 1;
             tracing::debug!(endpoint = %ask.endpoint.name(), error = %failure.error, ?wait, "trying again");
@@ -288,11 +302,7 @@ async fn judged(response: Response) -> Result<Response, Failure> {
     if status.is_success() {
         return Ok(response);
     }
-    let after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+    let after = retry_after::wait(response.headers(), SystemTime::now());
     let (kind, retry) = match status.as_u16() {
         404 | 410 => (Kind::NotFound, false),
         403 => (Kind::Denied, false),

@@ -9,6 +9,8 @@ use image::{FetchError, FetchErrorKind as Kind};
 pub struct Error {
     kind: Kind,
     text: String,
+    /// No connection came about.
+    connecting: bool,
 }
 
 impl Error {
@@ -16,7 +18,18 @@ impl Error {
         Self {
             kind,
             text: text.into(),
+            connecting: false,
         }
+    }
+
+    /// The same error with more words.
+    pub(crate) fn said(self, text: String) -> Self {
+        Self { text, ..self }
+    }
+
+    /// Whether the host was not reached at all.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.connecting
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -68,13 +81,18 @@ impl From<Error> for FetchError {
 
 /// A transport error in one line, with its causes and without the URL, which may hold a signature.
 pub(crate) fn transport(error: reqwest::Error) -> Error {
-    let kind = if error.is_timeout() {
+    let connecting = error.is_connect();
+    // A connection that does not come about in time is none: DEADLINE_EXCEEDED is for who answers late.
+    let kind = if connecting {
+        Kind::Unavailable
+    } else if error.is_timeout() {
         Kind::TimedOut
     } else if error.is_builder() || error.is_redirect() {
         Kind::Refused
     } else {
         Kind::Unavailable
     };
+    let error_timed_out = error.is_timeout();
     let error = error.without_url();
     let mut parts = vec![error.to_string()];
     let mut cause = std::error::Error::source(&error);
@@ -90,10 +108,17 @@ pub(crate) fn transport(error: reqwest::Error) -> Error {
     let hint = if text.contains("UnknownIssuer") {
         " (its certificate is signed by an authority that is not known here: give it as `ca` in the \
          registry's hosts.toml)"
+    } else if connecting && error_timed_out {
+        " (nobody answers at its addresses: is there a route, and no firewall? \
+         `registry.connect_timeout` is how long is waited)"
     } else if text.contains("InvalidContentType") || text.contains("corrupt message") {
         " (it does not speak TLS: if it is a plain http registry, say so in its hosts.toml)"
     } else {
         ""
     };
-    Error::new(kind, format!("{text}{hint}"))
+    Error {
+        kind,
+        text: format!("{text}{hint}"),
+        connecting,
+    }
 }

@@ -28,6 +28,7 @@ mod error;
 pub mod fuzzing;
 mod hosts;
 mod push;
+mod retry_after;
 mod session;
 mod settings;
 mod tls;

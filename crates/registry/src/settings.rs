@@ -11,6 +11,10 @@ pub struct Settings {
     pub auth_files: Vec<PathBuf>,
     /// How often a request is tried again that failed for a reason that may pass.
     pub retries: u32,
+    /// How long it may take until a connection to a host stands, name lookup and all addresses included.
+    pub connect: Duration,
+    /// A registry that asks for a longer wait (`Retry-After`) is told of instead.
+    pub max_retry_after: Duration,
     /// How long an answer may be waited for, and the window in which `min_rate` is measured.
     pub stall: Duration,
     /// Bytes a second below which a transfer counts as stalled; 0: any byte in the window will do.
@@ -31,6 +35,8 @@ impl Default for Settings {
                 "/root/.docker/config.json".into(),
             ],
             retries: 4,
+            connect: Duration::from_secs(10),
+            max_retry_after: Duration::from_secs(60),
             stall: Duration::from_secs(30),
             min_rate: 1024,
         }

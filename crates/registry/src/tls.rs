@@ -19,18 +19,26 @@ use rustls::{
 
 use crate::{dns::Dns, error::Error, hosts::Tls};
 
-const DIAL: Duration = Duration::from_secs(30);
 /// Connections that wait for their next use.
 const IDLE: Duration = Duration::from_secs(30);
 
 type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clients {
+    /// How long a connection may take where its endpoint does not say.
+    dial: Duration,
     made: Mutex<HashMap<Tls, (Stamps, Client)>>,
 }
 
 impl Clients {
+    pub(crate) fn new(dial: Duration) -> Self {
+        Self {
+            dial,
+            made: Mutex::default(),
+        }
+    }
+
     /// The client for an endpoint. Reads files when it is new or they have changed.
     pub(crate) fn of(&self, tls: &Tls) -> Result<Client, Error> {
         let stamps = stamps(tls);
@@ -40,7 +48,7 @@ impl Clients {
         {
             return Ok(client.clone());
         }
-        let client = client(tls).map_err(|text| Error::new(Kind::Refused, text))?;
+        let client = client(tls, self.dial).map_err(|text| Error::new(Kind::Refused, text))?;
         made.insert(tls.clone(), (stamps, client.clone()));
         Ok(client)
     }
@@ -60,7 +68,7 @@ fn stamps(tls: &Tls) -> Stamps {
         .collect()
 }
 
-fn client(tls: &Tls) -> Result<Client, String> {
+fn client(tls: &Tls, dial: Duration) -> Result<Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -84,12 +92,12 @@ fn client(tls: &Tls) -> Result<Client, String> {
         }
     };
     let dial = match tls.dial_seconds {
-        0 => DIAL,
+        0 => dial,
         seconds => Duration::from_secs(seconds),
     };
     Client::builder()
         .tls_backend_preconfigured(config)
-        .dns_resolver(Dns)
+        .dns_resolver(Dns::within(dial / 2))
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(dial)
         .pool_idle_timeout(IDLE)

@@ -232,10 +232,8 @@ impl Request<'_> {
         };
         let host = self.realm.host_str().unwrap_or_default().to_owned();
         let said = |error: Error| {
-            Error::new(
-                error.kind(),
-                format!("ask the token server {host}: {error}"),
-            )
+            let text = format!("ask the token server {host}: {error}");
+            error.said(text)
         };
         let mut answer = request.send().await.map_err(transport).map_err(said)?;
         let status = answer.status();

@@ -6,6 +6,8 @@
 pub mod atomic;
 pub mod bpf;
 pub mod failpoint;
+#[cfg(all(feature = "failpoints", target_arch = "x86_64"))]
+pub mod fault;
 pub mod grow;
 pub mod in_root;
 pub mod kill;

@@ -223,6 +223,18 @@ pub(crate) const KEYS: &[Key] = &[
         "How often a request is tried again that failed for a reason that may pass (no connection, 429, 5xx).",
     ),
     Key::text(
+        "registry.max_retry_after",
+        Fallback::Is("1m"),
+        "The longest wait that a registry may ask for (`Retry-After`, seconds or a date): who asks for more is \
+         an error at once.",
+    ),
+    Key::text(
+        "registry.connect_timeout",
+        Fallback::Is("10s"),
+        "How long it may take until a connection to a host stands: half of it for the lookup of its name, the \
+         addresses share the rest. A host that is not reached is given up after twice this at most.",
+    ),
+    Key::text(
         "registry.stall_timeout",
         Fallback::Is("30s"),
         "How long a registry may take to answer, and the window in which `registry.min_rate` is measured: a \

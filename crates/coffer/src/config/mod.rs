@@ -232,16 +232,18 @@ impl Said {
                 None => Ok(list.into_iter().map(PathBuf::from).collect()),
             }
         };
-        let stall = self.text("registry.stall_timeout");
-        let wrong = || {
+        let time = |key: &str| {
+            let text = self.text(key);
             let why = "not a duration such as 30s, 10m or 4h";
-            Error::Usage(format!("registry.stall_timeout {stall:?} is {why}"))
+            duration(&text).ok_or_else(|| Error::Usage(format!("{key} {text:?} is {why}")))
         };
         Ok(cri::RegistryOptions {
             host_dirs: paths("registry.host_dirs")?,
             auth_files: paths("registry.auth_files")?,
             retries: u32::try_from(self.number("registry.retries")?).unwrap_or(u32::MAX),
-            stall: duration(&stall).ok_or_else(wrong)?,
+            connect: time("registry.connect_timeout")?,
+            max_retry_after: time("registry.max_retry_after")?,
+            stall: time("registry.stall_timeout")?,
             min_rate: self.number("registry.min_rate")?,
         })
     }

@@ -1,13 +1,8 @@
 //! ImageFsInfo: what images and writable layers cost on disk.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
-use super::Service;
+use super::{Service, filesystem::mountpoint};
 use crate::{error::Error, state::now_ns, task::blocking};
 
 /// Use of a filesystem.
@@ -15,7 +10,7 @@ use crate::{error::Error, state::now_ns, task::blocking};
 pub(crate) struct FsUsage {
     /// When, nanoseconds since the epoch.
     pub at_ns: i64,
-    /// A directory on it.
+    /// Where it begins.
     pub mountpoint: PathBuf,
     /// Bytes.
     pub used_bytes: u64,
@@ -30,19 +25,16 @@ impl Service {
     /// The image store's.
     pub(crate) async fn image_fs_info(&self) -> Result<(FsUsage, FsUsage), Error> {
         let images = Arc::clone(&self.images);
-        let (root, layers) = (self.layout.root.clone(), self.layout.layers());
-        let (info, shared) = blocking(move || {
+        let layers = self.layout.layers();
+        let (info, of_images, of_layers) = blocking(move || {
             let info = images.fs_info()?;
-            let shared = same_filesystem(&info.mountpoint, &layers);
-            Ok::<_, Error>((info, shared))
+            let of_images = mountpoint(&info.mountpoint);
+            Ok::<_, Error>((info, of_images, mountpoint(&layers)))
         })
         .await?;
-        // A kubelet takes two names for two filesystems, and does not evict for one of them alone
-        // unless it is told to (its gate KubeletSeparateDiskGC).
-        let named = |own: PathBuf| if shared { root.clone() } else { own };
         let images = FsUsage {
             at_ns: now_ns(),
-            mountpoint: named(info.mountpoint),
+            mountpoint: of_images,
             used_bytes: info.used_bytes,
             inodes_used: info.inodes_used,
         };
@@ -54,15 +46,10 @@ impl Service {
         }
         let containers = FsUsage {
             at_ns: now_ns(),
-            mountpoint: named(self.layout.layers()),
+            mountpoint: of_layers,
             used_bytes,
             inodes_used,
         };
         Ok((images, containers))
     }
-}
-
-fn same_filesystem(one: &Path, other: &Path) -> bool {
-    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev());
-    matches!((device(one), device(other)), (Ok(one), Ok(other)) if one == other)
 }

@@ -13,6 +13,7 @@ mod create_container;
 mod exec;
 mod exec_sync;
 mod explain;
+mod filesystem;
 mod force;
 mod image_fs_info;
 mod image_names;

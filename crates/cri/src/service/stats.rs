@@ -15,7 +15,7 @@ use std::{
 use futures::future::join_all;
 use sandbox::{ContainerStats, PodStats};
 
-use super::{FsUsage, Service};
+use super::{FsUsage, Service, filesystem::mountpoint};
 use crate::{
     domain::{ContainerFilter, Id},
     error::Error,
@@ -104,6 +104,8 @@ impl Service {
     ) -> Result<Vec<StatsView>, Error> {
         let by_id = |stats: ContainerStats| (stats.id.clone(), stats);
         let mut figures: HashMap<String, ContainerStats> = figures.into_iter().map(by_id).collect();
+        let layers = self.layout.layers();
+        let filesystem = blocking(move || Ok::<_, Error>(mountpoint(&layers))).await?;
         let mut views = Vec::with_capacity(containers.len());
         for container in containers {
             let size = self.layer_size(container.id()).await?;
@@ -115,7 +117,7 @@ impl Service {
                 figures,
                 layer: FsUsage {
                     at_ns: now_ns(),
-                    mountpoint: self.layout.layers(),
+                    mountpoint: filesystem.clone(),
                     used_bytes: size.bytes,
                     inodes_used: size.inodes,
                 },

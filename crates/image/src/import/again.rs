@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{Chosen, From, Layer, Workspace, layers};
+use super::{Arrivals, Chosen, From, Layer, layers};
 use crate::{
     Error, Limits, Remote, Store,
     pipe::Cancel,
@@ -52,7 +52,8 @@ pub(crate) fn again(
         manifest: manifest.clone(),
         layers,
     }];
-    let mut workspace = Workspace::new(layout)?;
+    // Its own alone: what is looked at must have been made anew.
+    let arrivals = Arrivals::default();
     let job = layers::Job {
         layout,
         known: &BTreeMap::new(),
@@ -60,10 +61,12 @@ pub(crate) fn again(
         progress: &|_| (),
         cancel,
         remote: None,
+        arrivals: &arrivals,
+        store: None,
     };
-    for made in layers::unpack_all(&job, &chosen, &mut workspace.layers)? {
+    for made in layers::unpack_all(&job, &chosen)?.layers {
         if let Some(layer) = state.layers.get(&made.record.chain) {
-            look(&made.path.join("diff"), &layout.diff(&layer.dir))?;
+            look(&made.place.path().join("diff"), &layout.diff(&layer.dir))?;
         }
     }
     Ok(())

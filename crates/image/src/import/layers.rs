@@ -6,7 +6,8 @@
 //! ```
 //! Workers take layers from the bottom up. One that needs to look at the layers below (a directory
 //! that its tar does not name) waits on the board until those are done; the lowest unfinished layer
-//! never waits, so there is always progress.
+//! never waits, so there is always progress. What another pull of this store is bringing is waited
+//! for, not brought again (sharing.rs).
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -15,7 +16,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
-        Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -25,9 +26,10 @@ use std::{
 use super::{
     Chosen, From, Layer,
     arriving::{self, Arriving, stopped},
+    sharing::{Arrivals, Blob, Claim, Claimed, Made, Passing},
 };
 use crate::{
-    Error, Limits, Progress, Source,
+    Error, Limits, Progress, Remote, Source, Store,
     layout::Layout,
     pipe::{Cancel, Stop, pipe},
     stack::Stack,
@@ -51,27 +53,42 @@ pub(super) struct Job<'a> {
     pub(super) limits: &'a Limits,
     pub(super) progress: &'a (dyn Fn(Progress) + Sync),
     pub(super) cancel: &'a Cancel<'a>,
-    /// Where layers come from that have no file, and the directory for their blobs.
-    pub(super) remote: Option<(&'a dyn Source, &'a Path)>,
+    /// Where layers come from that have no file.
+    pub(super) remote: Option<&'a dyn Source>,
+    /// What is brought at the same time.
+    pub(super) arrivals: &'a Arrivals,
+    /// The store that may have got meanwhile what `known` lacks; `None`: all is made anew.
+    pub(super) store: Option<&'a Store>,
 }
 
-/// The file of a blob that arrives.
-pub(super) fn arrived(dir: &Path, digest: &str) -> PathBuf {
-    dir.join(digest.trim_start_matches("sha256:"))
+impl Job<'_> {
+    fn stored_layer(&self, chain: &str) -> Option<PathBuf> {
+        let state = self.store?.state();
+        let layer = state.layers.get(chain)?;
+        Some(self.layout.diff(&layer.dir))
+    }
+
+    fn stored_blob(&self, blob: &Remote) -> Option<PathBuf> {
+        let known = self.store?.state().needed_blobs().get(&*blob.digest) == Some(&blob.size);
+        let path = self.layout.blob(&blob.digest);
+        let whole = known && fs::metadata(&path).is_ok_and(|meta| meta.len() == blob.size);
+        whole.then_some(path)
+    }
 }
 
-/// A layer in its passing directory, complete.
-#[derive(Debug)]
-pub(super) struct Made {
-    pub(super) path: PathBuf,
-    pub(super) record: LayerRecord,
+/// What is here now that was not before; it goes with this value, unless it is published.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    pub(super) layers: Vec<Arc<Made>>,
+    /// By digest.
+    pub(super) blobs: BTreeMap<String, Arc<Blob>>,
 }
 
 struct Task<'a> {
     layer: &'a Layer,
     index: usize,
-    /// Its directory; `None`: the layer is there, only the blob is not.
-    path: Option<PathBuf>,
+    /// The layer is missing; otherwise only the blob is.
+    makes: bool,
     /// This task fetches the blob; others that need it wait.
     fetches: bool,
 }
@@ -89,13 +106,9 @@ enum Key {
     Blob(String),
 }
 
-/// Fetches and unpacks what is missing; `passing` names every directory that is made, also on failure.
-pub(super) fn unpack_all(
-    job: &Job<'_>,
-    chosen: &[Chosen],
-    passing: &mut Vec<PathBuf>,
-) -> Result<Vec<Made>, Error> {
-    let tasks = tasks(job, chosen, passing);
+/// Fetches and unpacks what is missing.
+pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Error> {
+    let tasks = tasks(job, chosen);
     let board = Board {
         done: Mutex::new(
             job.known
@@ -106,7 +119,7 @@ pub(super) fn unpack_all(
         bell: Condvar::new(),
         cancel: job.cancel,
     };
-    let (next, made) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, brought) = (AtomicUsize::new(0), Mutex::new(Brought::default()));
     let first_error = Mutex::new(None);
     let workers = match job.remote {
         Some(_) => FETCHES,
@@ -118,14 +131,11 @@ pub(super) fn unpack_all(
         for _ in 0..workers.min(tasks.len()) {
             scope.spawn(|| {
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match one(job, task, &board) {
-                        Ok(layer) => lock(&made).extend(layer),
-                        Err(error) => {
-                            lock(&first_error).get_or_insert(error);
-                            job.cancel.fail();
-                            board.bell.notify_all();
-                            return;
-                        }
+                    if let Err(error) = one(job, task, &board, &brought) {
+                        lock(&first_error).get_or_insert(error);
+                        job.cancel.fail();
+                        board.bell.notify_all();
+                        return;
                     }
                 }
             });
@@ -136,12 +146,12 @@ pub(super) fn unpack_all(
         .unwrap_or_else(PoisonError::into_inner)
     {
         Some(error) => Err(error),
-        None => Ok(made.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        None => Ok(brought.into_inner().unwrap_or_else(PoisonError::into_inner)),
     }
 }
 
 /// Each missing layer and blob once, bottom up; what is shared is reported at once.
-fn tasks<'a>(job: &Job<'_>, chosen: &'a [Chosen], passing: &mut Vec<PathBuf>) -> Vec<Task<'a>> {
+fn tasks<'a>(job: &Job<'_>, chosen: &'a [Chosen]) -> Vec<Task<'a>> {
     let (mut seen, mut fetched) = (HashSet::new(), HashSet::new());
     let mut tasks = Vec::new();
     for image in chosen {
@@ -153,34 +163,37 @@ fn tasks<'a>(job: &Job<'_>, chosen: &'a [Chosen], passing: &mut Vec<PathBuf>) ->
         });
         for (index, layer) in image.layers.iter().enumerate() {
             let fetches = matches!(layer.from, From::Source) && fetched.insert(&layer.blob.digest);
-            let there = job.known.contains_key(&layer.chain) || !seen.insert(&layer.chain);
-            if there && !fetches {
+            let makes = !job.known.contains_key(&layer.chain) && seen.insert(&layer.chain);
+            if makes || fetches {
+                tasks.push(Task {
+                    layer,
+                    index,
+                    makes,
+                    fetches,
+                });
+            } else {
                 let digest = layer.blob.digest.clone();
                 (job.progress)(Progress::LayerDone {
                     digest,
                     index,
                     shared: true,
                 });
-                continue;
             }
-            let path = (!there).then(|| job.layout.passing("new"));
-            passing.extend(path.clone());
-            tasks.push(Task {
-                layer,
-                index,
-                path,
-                fetches,
-            });
         }
     }
     tasks
 }
 
-/// Does one task and posts what it made.
-fn one(job: &Job<'_>, task: &Task<'_>, board: &Board<'_>) -> Result<Option<Made>, Error> {
+/// Does one task, keeps what is new in `brought`, and posts where it is.
+fn one(
+    job: &Job<'_>,
+    task: &Task<'_>,
+    board: &Board<'_>,
+    brought: &Mutex<Brought>,
+) -> Result<(), Error> {
     let layer = task.layer;
     let told = AtomicU64::new(0);
-    let tick = |bytes: u64| {
+    let tell = |bytes: u64| {
         let before = told.load(Ordering::Relaxed);
         if bytes >= before.saturating_add(STEP) || bytes == layer.blob.size && bytes != before {
             told.store(bytes, Ordering::Relaxed);
@@ -192,70 +205,175 @@ fn one(job: &Job<'_>, task: &Task<'_>, board: &Board<'_>) -> Result<Option<Made>
             });
         }
     };
-    let failure = Mutex::new(None);
-    let stopped = stopped(job.cancel);
-    let opened = match (&layer.from, job.remote) {
-        (From::File(file), _) => Opened::File(file.clone()),
-        (From::Source, Some((source, dir))) if task.fetches => {
-            let file = arrived(dir, &layer.blob.digest);
-            let blob = Arriving::new(source, &layer.blob, file.clone(), &stopped, &failure)?;
-            Opened::Arriving(Box::new(blob), file)
-        }
-        (From::Source, _) => {
-            let key = [Key::Blob(layer.blob.digest.clone())];
-            let paths = board.wait(&key).map_err(|error| failed(layer, error))?;
-            Opened::File(paths.into_iter().next().unwrap_or_default())
-        }
+    let count = Arc::new(AtomicU64::new(0));
+    let tick = |bytes: u64| {
+        count.store(bytes, Ordering::Relaxed);
+        tell(bytes);
     };
-    let made = match (&task.path, opened) {
-        (Some(path), Opened::File(file)) => {
-            let blob = File::open(&file).map_err(Error::io("open", &file))?;
-            Some(unpack_one(job, task, path, board, blob, &tick)?)
+    let chain = || Key::Chain(layer.chain.clone());
+    let mut claim = None;
+    if task.makes {
+        let stored = || job.stored_layer(&layer.chain);
+        let layers = &job.arrivals.layers;
+        match layers.claim(&layer.chain, &count, job.cancel, &tell, &stored)? {
+            Claimed::Ours(ours) => claim = Some(ours),
+            Claimed::Stored(path) => board.post(chain(), path),
+            Claimed::Here(made) => {
+                let tree = made.tree();
+                lock(brought).layers.push(made);
+                board.post(chain(), tree);
+            }
         }
-        (Some(path), Opened::Arriving(blob, file)) => {
-            let made = unpack_one(job, task, path, board, *blob, &tick);
+    }
+    let (failure, stopped) = (Mutex::new(None), stopped(job.cancel));
+    let content = content(
+        job,
+        task,
+        board,
+        brought,
+        &Wire {
+            count: &count,
+            tell: &tell,
+            failure: &failure,
+            stopped: &stopped,
+        },
+    )?;
+    let shared = claim.is_none();
+    let blob = match (claim, content) {
+        (Some(claim), content) => {
+            let (made, blob) = match content {
+                Content::File(file) => {
+                    let blob = File::open(&file).map_err(Error::io("open", &file))?;
+                    (unpack_one(job, layer, board, blob, &tick, &|| ()), None)
+                }
+                Content::Arriving(from, blob) => {
+                    let made = unpack_one(job, layer, board, *from, &tick, &|| blob.claim.let_go());
+                    (made, Some(blob))
+                }
+            };
             // What came over the network explains best why nothing could be made of it.
             if let Some(error) = lock(&failure).take() {
                 return Err(error);
             }
-            let made = made?;
-            board.post(Key::Blob(layer.blob.digest.clone()), file);
-            Some(made)
-        }
-        (None, Opened::Arriving(blob, file)) => {
-            arriving::fetch(*blob, &tick)?;
-            board.post(Key::Blob(layer.blob.digest.clone()), file);
+            let made = Arc::new(made?);
+            // The blob first: who finds the layer need not fetch it.
+            if let Some(blob) = blob {
+                blob.arrived(layer, board, brought)?;
+            }
+            claim.done(&made);
+            let tree = made.tree();
+            lock(brought).layers.push(made);
+            board.post(chain(), tree);
             None
         }
-        (None, Opened::File(_)) => None,
+        (None, Content::Arriving(from, blob)) => {
+            arriving::fetch(*from, &tick)?;
+            Some(blob)
+        }
+        (None, Content::File(_)) => None,
     };
-    if let Some(made) = &made {
-        board.post(Key::Chain(layer.chain.clone()), made.path.join("diff"));
+    if let Some(blob) = blob {
+        blob.arrived(layer, board, brought)?;
     }
     (job.progress)(Progress::LayerDone {
         digest: layer.blob.digest.clone(),
         index: task.index,
-        shared: made.is_none(),
+        shared,
     });
-    Ok(made)
+    Ok(())
+}
+
+/// What a blob on its way is watched by.
+struct Wire<'a> {
+    count: &'a Arc<AtomicU64>,
+    tell: &'a (dyn Fn(u64) + Sync),
+    failure: &'a Mutex<Option<Error>>,
+    stopped: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// A blob that can be read.
-enum Opened<'a> {
+enum Content<'a> {
     File(PathBuf),
-    /// With the file that it goes to.
-    Arriving(Box<Arriving<'a>>, PathBuf),
+    Arriving(Box<Arriving<'a>>, Coming<'a>),
 }
 
+/// A blob that this task brings.
+struct Coming<'a> {
+    claim: Claim<'a, Blob>,
+    place: Passing,
+}
+
+impl Coming<'_> {
+    /// It has come, whole.
+    fn arrived(
+        self,
+        layer: &Layer,
+        board: &Board<'_>,
+        brought: &Mutex<Brought>,
+    ) -> Result<(), Error> {
+        let blob = Arc::new(Blob::new(self.place)?);
+        self.claim.done(&blob);
+        keep(layer, blob, board, brought);
+        Ok(())
+    }
+}
+
+fn keep(layer: &Layer, blob: Arc<Blob>, board: &Board<'_>, brought: &Mutex<Brought>) {
+    let digest = layer.blob.digest.clone();
+    let content = blob.content();
+    lock(brought).blobs.insert(digest.clone(), blob);
+    board.post(Key::Blob(digest), content);
+}
+
+fn content<'a>(
+    job: &Job<'a>,
+    task: &Task<'a>,
+    board: &Board<'_>,
+    brought: &Mutex<Brought>,
+    wire: &Wire<'a>,
+) -> Result<Content<'a>, Error> {
+    let layer = task.layer;
+    let source = match (&layer.from, job.remote) {
+        (From::File(file), _) => return Ok(Content::File(file.clone())),
+        (From::Source, Some(source)) if task.fetches => source,
+        (From::Source, _) => {
+            let key = [Key::Blob(layer.blob.digest.clone())];
+            let paths = board.wait(&key).map_err(|error| failed(layer, error))?;
+            return Ok(Content::File(paths.into_iter().next().unwrap_or_default()));
+        }
+    };
+    let stored = || job.stored_blob(&layer.blob);
+    let (blobs, digest) = (&job.arrivals.blobs, &layer.blob.digest);
+    match blobs.claim(digest, wire.count, job.cancel, &wire.tell, &stored)? {
+        Claimed::Stored(path) => {
+            board.post(Key::Blob(digest.clone()), path.clone());
+            Ok(Content::File(path))
+        }
+        Claimed::Here(blob) => {
+            let path = blob.content();
+            keep(layer, blob, board, brought);
+            Ok(Content::File(path))
+        }
+        Claimed::Ours(claim) => {
+            let place = Passing::new(job.layout.passing_blob());
+            let path = place.path().to_owned();
+            let from = Arriving::new(source, &layer.blob, path, wire.stopped, wire.failure)?;
+            Ok(Content::Arriving(Box::new(from), Coming { claim, place }))
+        }
+    }
+}
+
+/// `waits` is called before this waits for layers below.
 fn unpack_one(
     job: &Job<'_>,
-    task: &Task<'_>,
-    path: &Path,
+    layer: &Layer,
     board: &Board<'_>,
     blob: impl Read + Send,
     tick: &(dyn Fn(u64) + Sync),
+    waits: &(dyn Fn() + Sync),
 ) -> Result<Made, Error> {
-    let layer = task.layer;
+    let place = Passing::new(job.layout.passing("new"));
+    let path = place.path();
     let diff = path.join("diff");
     let mut make = fs::DirBuilder::new();
     make.mode(0o700)
@@ -270,15 +388,22 @@ fn unpack_one(
     let consumed = AtomicU64::new(0);
     let tick = || tick(consumed.load(Ordering::Relaxed));
     let below: Vec<Key> = layer.below.iter().cloned().map(Key::Chain).collect();
+    let below = || match board.look(&below) {
+        Some(paths) => Ok(paths),
+        None => {
+            waits();
+            board.wait(&below)
+        }
+    };
     let may_go_on = || {
-        let wait = board.wait(&below);
+        let wait = below();
         wait.map(drop)
             .map_err(|_| std::io::Error::other(Stop::Cancelled))
     };
     let digest = thread::scope(|scope| {
         let (producer, pipe) = pipe(job.cancel, &tick);
         scope.spawn(|| producer.run(blob, job.limits, &consumed, &may_go_on));
-        let mut lower = || board.wait(&below).map(Stack);
+        let mut lower = || below().map(Stack);
         let mut pipe = unpack::unpack(pipe, &diff, &mut lower, job.limits)?;
         Ok(pipe.digest())
     })
@@ -308,10 +433,7 @@ fn unpack_one(
     })?;
     let file = path.join("layer.json");
     fs::write(&file, json).map_err(Error::io("write", &file))?;
-    Ok(Made {
-        path: path.to_owned(),
-        record,
-    })
+    Made::new(place, record)
 }
 
 fn failed(layer: &Layer, error: unpack::Error) -> Error {
@@ -339,6 +461,12 @@ impl Board<'_> {
     fn post(&self, key: Key, path: PathBuf) {
         lock(&self.done).insert(key, path);
         self.bell.notify_all();
+    }
+
+    /// The paths of all keys, if they are there.
+    fn look(&self, keys: &[Key]) -> Option<Vec<PathBuf>> {
+        let done = lock(&self.done);
+        keys.iter().map(|key| done.get(key).cloned()).collect()
     }
 
     /// The paths of all keys, once they are there.

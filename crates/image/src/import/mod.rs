@@ -22,6 +22,7 @@ mod names;
 mod pick;
 mod publish;
 mod pull;
+mod sharing;
 mod spool;
 
 use std::{
@@ -29,6 +30,8 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
+
+use sharing::Passing;
 
 use crate::{
     Error, Image, ImportOptions, Progress, Remote, Store,
@@ -41,6 +44,7 @@ pub(crate) use again::again;
 pub(crate) use choose::{chain_ids, run_config};
 pub(crate) use publish::tag;
 pub(crate) use pull::pull;
+pub(crate) use sharing::Arrivals;
 
 /// One image of an archive, decided but not in the store yet.
 #[derive(Debug)]
@@ -79,33 +83,11 @@ enum From {
     Source,
 }
 
-/// The passing directories of one import or pull; removed when it ends, whichever way.
-#[derive(Debug)]
-struct Workspace {
-    blobs: PathBuf,
-    layers: Vec<PathBuf>,
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        for path in self.layers.iter().chain([&self.blobs]) {
-            if let Err(error) = layout::remove(path) {
-                tracing::warn!(error = error.sentence(), "an import left files behind");
-            }
-        }
-    }
-}
-
-impl Workspace {
-    fn new(layout: &Layout) -> Result<Self, Error> {
-        let blobs = layout.passing("import");
-        let blobs = layout.tmp().join(blobs.file_name().unwrap_or_default());
-        layout::directory(&blobs)?;
-        Ok(Self {
-            blobs,
-            layers: Vec::new(),
-        })
-    }
+/// A directory for the files of one import or pull alone; it goes when that ends, whichever way.
+fn workspace(layout: &Layout) -> Result<Passing, Error> {
+    let dir = Passing::new(layout.passing_blob());
+    layout::directory(dir.path())?;
+    Ok(dir)
 }
 
 pub(crate) fn import(
@@ -118,18 +100,18 @@ pub(crate) fn import(
     let cancel = Cancel::new(cancel);
     let name = opts.name.as_deref().map(str::parse).transpose()?;
     let layout = store.layout();
-    let mut workspace = Workspace::new(layout)?;
+    let workspace = workspace(layout)?;
     let mut reserved = store.reserve();
 
     sys::failpoint!("image.import.spool.before");
-    let dir = workspace.blobs.clone();
+    let dir = workspace.path().to_owned();
     let mut archive = spool::spool(src, &dir, layout, &mut reserved, opts, progress, &cancel)?;
     sys::failpoint!("image.import.spooled", Error::injected);
     let chosen = choose::choose(&mut archive, &dir, name.as_ref(), &opts.limits)?;
 
     let wanted = chosen.iter().flat_map(|image| &image.layers);
     let known = reserved.layers(wanted.map(|layer| layer.chain.as_str()));
-    let made = layers::unpack_all(
+    let brought = layers::unpack_all(
         &layers::Job {
             layout,
             known: &known,
@@ -137,12 +119,13 @@ pub(crate) fn import(
             progress,
             cancel: &cancel,
             remote: None,
+            arrivals: &store.arrivals,
+            store: Some(store),
         },
         &chosen,
-        &mut workspace.layers,
     )?;
     sys::failpoint!("image.import.unpacked", Error::injected);
-    finish(store, &archive, chosen, made, &dir, &cancel)
+    finish(store, &archive, chosen, &brought, &dir, &cancel)
 }
 
 /// Steps 5 and 6: all content is on the disk before the store says that it is there.
@@ -150,7 +133,7 @@ fn finish(
     store: &Store,
     archive: &spool::Archive,
     chosen: Vec<Chosen>,
-    made: Vec<layers::Made>,
+    brought: &layers::Brought,
     blobs: &Path,
     cancel: &Cancel<'_>,
 ) -> Result<Vec<Image>, Error> {
@@ -160,5 +143,5 @@ fn finish(
     layout::sync_filesystem(&store.layout().layers())?;
     layout::sync_filesystem(blobs)?;
     sys::failpoint!("image.import.synced", Error::injected);
-    publish::publish(store, archive, chosen, made)
+    publish::publish(store, archive, chosen, brought)
 }

@@ -10,15 +10,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Chosen, layers::Made, spool::Archive};
+use super::{Chosen, layers::Brought, spool::Archive};
 use crate::{
     Error, Image, Platform, Reference, Store, layout,
     state::{ImageRecord, ManifestRecord, NameRecord, State, VERSION},
 };
 
-/// Names that appeared in this step; taken away again unless the transaction succeeds.
+/// Names that appeared in this step, and where each was before; it is there again unless the
+/// transaction succeeds, for another pull may hold it.
 struct Published {
-    paths: Vec<PathBuf>,
+    paths: Vec<(PathBuf, PathBuf)>,
     keep: bool,
 }
 
@@ -27,8 +28,11 @@ impl Drop for Published {
         if self.keep {
             return;
         }
-        for path in self.paths.iter().rev() {
-            if let Err(error) = layout::remove(path) {
+        for (from, to) in self.paths.iter().rev() {
+            if fs::rename(to, from).is_ok() {
+                continue;
+            }
+            if let Err(error) = layout::remove(to) {
                 tracing::warn!(
                     error = error.sentence(),
                     "a failed import left files behind"
@@ -41,7 +45,7 @@ impl Drop for Published {
 impl Published {
     fn rename(&mut self, from: &Path, to: PathBuf) -> Result<(), Error> {
         fs::rename(from, &to).map_err(Error::io("rename", from))?;
-        self.paths.push(to);
+        self.paths.push((from.to_owned(), to));
         Ok(())
     }
 }
@@ -50,7 +54,7 @@ pub(super) fn publish(
     store: &Store,
     archive: &Archive,
     chosen: Vec<Chosen>,
-    made: Vec<Made>,
+    brought: &Brought,
 ) -> Result<Vec<Image>, Error> {
     let layout = store.layout();
     let ids: Vec<String> = chosen.iter().map(|image| image.id.clone()).collect();
@@ -61,19 +65,19 @@ pub(super) fn publish(
                 paths: Vec::new(),
                 keep: false,
             };
-            for layer in made {
+            for layer in &brought.layers {
                 // Another import may have been faster.
                 if state.layers.contains_key(&layer.record.chain) {
                     continue;
                 }
                 let dir = free_name(&layout.layers(), &layer.record.chain);
-                published.rename(&layer.path, layout.layer(&dir))?;
+                published.rename(layer.place.path(), layout.layer(&dir))?;
                 let chain = layer.record.chain.clone();
                 state.layers.insert(
                     chain,
                     crate::state::LayerRecord {
                         dir,
-                        ..layer.record
+                        ..layer.record.clone()
                     },
                 );
             }

@@ -14,13 +14,14 @@ use oci::image::{Descriptor, Index, MediaType};
 use sha2::{Digest, Sha256};
 
 use super::{
-    From, Workspace,
+    From,
     arriving::stopped,
     choose::{check_pinned, image},
     finish, layers,
     pick::{Contents, Wanted, check_digest, document},
     publish,
     spool::{Archive, Spooled},
+    workspace,
 };
 use crate::{
     Error, Image, Limits, Platform, Progress, PullOptions, Reference, Remote, Source, Store,
@@ -52,8 +53,8 @@ pub(crate) fn pull(
         return Ok(image);
     }
 
-    let mut workspace = Workspace::new(store.layout())?;
-    let dir = workspace.blobs.clone();
+    let workspace = workspace(store.layout())?;
+    let dir = workspace.path().to_owned();
     let mut remote = Contact {
         source,
         store,
@@ -79,29 +80,30 @@ pub(crate) fn pull(
     } = remote;
     let known = reserved.layers(chosen.layers.iter().map(|layer| layer.chain.as_str()));
     let chosen = vec![chosen];
-    let made = layers::unpack_all(
+    let brought = layers::unpack_all(
         &layers::Job {
             layout: store.layout(),
             known: &known,
             limits: &opts.limits,
             progress,
             cancel: &cancel,
-            remote: Some((source, &dir)),
+            remote: Some(source),
+            arrivals: &store.arrivals,
+            store: Some(store),
         },
         &chosen,
-        &mut workspace.layers,
     )?;
     for layer in chosen.iter().flat_map(|image| &image.layers) {
-        if matches!(layer.from, From::Source) {
+        if let Some(blob) = brought.blobs.get(&layer.blob.digest) {
             archive.alias(&Spooled {
                 digest: layer.blob.digest.clone(),
                 size: layer.blob.size,
-                file: layers::arrived(&dir, &layer.blob.digest),
+                file: blob.place.path().to_owned(),
             });
         }
     }
     sys::failpoint!("image.pull.unpacked", Error::injected);
-    let images = finish(store, &archive, chosen, made, &dir, &cancel)?;
+    let images = finish(store, &archive, chosen, &brought, &dir, &cancel)?;
     images.into_iter().next().ok_or(Error::Cancelled)
 }
 
@@ -239,6 +241,8 @@ impl Contents for Contact<'_> {
             let file = self.store.layout().blob(&descriptor.digest);
             return Ok(From::File(file));
         }
+        // Another pull may bring it, and its image be removed, while this one still needs it.
+        self.reserved.hold(&descriptor.digest);
         Ok(From::Source)
     }
 }

@@ -31,6 +31,8 @@ impl Node {
             host_dirs: vec![dir.path().join("hosts")],
             auth_files: vec![dir.path().join("auth.json")],
             retries: 3,
+            connect: Duration::from_secs(2),
+            max_retry_after: Duration::from_secs(5),
             stall: Duration::from_secs(2),
             min_rate: 1024,
         };
