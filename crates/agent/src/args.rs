@@ -85,6 +85,8 @@ pub(crate) struct Args {
     pub(crate) log_level: log::LevelFilter,
     pub(crate) machine: Machine,
     pub(crate) forms: Forms,
+    /// The policy that is in force from the start.
+    pub(crate) policy: Option<String>,
 }
 
 /// The answers that clients of one time expect where those of another are told otherwise.
@@ -182,6 +184,7 @@ pub(crate) fn parse(
         log_level: log_level(level.as_deref())?,
         machine,
         forms,
+        policy: None,
     })))
 }
 

@@ -33,6 +33,11 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(crate) struct Connection(watch::Receiver<bool>);
 
 impl Connection {
+    /// Of nobody: it has ended.
+    pub(crate) fn none() -> Self {
+        Self(watch::channel(true).1)
+    }
+
     /// Resolves when the connection has ended, at once when it has already.
     pub(crate) async fn ended(&self) {
         // An error means that the stream is gone, which is an end too.

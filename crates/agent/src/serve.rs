@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::Agent;
 use crate::args::Args;
-use crate::{connection, listen, logging, ops, setup, storage};
+use crate::{connection, listen, logging, ops, rpc, setup, storage};
 
 /// Idle threads of the pool end after this time.
 const IDLE: Duration = Duration::from_millis(500);
@@ -30,6 +30,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         ..EngineOptions::default()
     })?;
     let agent = Arc::new(Agent::new(engine, args));
+    if let Some(policy) = &args.policy {
+        rpc::learn_calls(&agent);
+        agent.policy.set(policy)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

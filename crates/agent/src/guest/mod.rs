@@ -7,7 +7,8 @@
 //! Everything else of the agent is the same as on a host. What fails here before it serves ends the machine:
 //! nobody could be told but the console.
 
-mod modules;
+mod config;
+pub(crate) mod modules;
 mod mounts;
 mod params;
 mod root;
@@ -41,8 +42,8 @@ pub(crate) enum Error {
         value: String,
         expected: &'static str,
     },
-    #[error("kernel parameter {0}: this agent does not know how to do that")]
-    Unsupported(&'static str),
+    #[error("configuration file {path}: {why}")]
+    Config { path: String, why: String },
     #[error(transparent)]
     Address(#[from] crate::args::Error),
 }
@@ -69,13 +70,18 @@ pub(crate) fn start() -> Result<Args, Error> {
     root::leave_first()?;
     mounts::system()?;
     let line = fs::read_to_string("/proc/cmdline").map_err(Error::io("read", "/proc/cmdline"))?;
-    let params = Params::parse(&line)?;
+    let mut params = Params::parse(&line)?;
+    if let Some(path) = params.config_file.clone() {
+        let text =
+            fs::read_to_string(&path).map_err(Error::io("read configuration file", &path))?;
+        config::read(&text, &mut params).map_err(|why| Error::Config { path, why })?;
+    }
     crate::logging::start(params.log_level);
     mounts::cgroups(params.unified_cgroups)?;
     modules::load_listed();
     sys::loopback::up().map_err(Error::io("bring up", "lo"))?;
     for name in &params.unsupported {
-        log::warn!("kernel parameter {name} is not supported and has no effect");
+        log::warn!("parameter {name} is not supported and has no effect");
     }
     let address = match &params.server_addr {
         Some(text) => crate::args::address(text, true)?,
@@ -99,6 +105,7 @@ pub(crate) fn start() -> Result<Args, Error> {
             ..Machine::here(true)
         },
         forms: Forms::Current,
+        policy: params.policy,
     })
 }
 

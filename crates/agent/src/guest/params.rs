@@ -17,6 +17,10 @@ pub(super) struct Params {
     pub(super) hotplug_timeout: Duration,
     /// One cgroup2 for all controllers; false: a v1 hierarchy for each.
     pub(super) unified_cgroups: bool,
+    /// More of them, as TOML.
+    pub(super) config_file: Option<String>,
+    /// The calls that are answered from the start; None: all.
+    pub(super) policy: Option<String>,
     /// Parameters that Kata's agent has and this one has not, if they ask for something.
     pub(super) unsupported: Vec<String>,
 }
@@ -32,6 +36,8 @@ impl Params {
             server_addr: None,
             hotplug_timeout: HOTPLUG_TIMEOUT,
             unified_cgroups: true,
+            config_file: None,
+            policy: None,
             unsupported: Vec::new(),
         };
         for word in words(line) {
@@ -69,8 +75,10 @@ impl Params {
                 self.unified_cgroups = flag(value)
                     .ok_or_else(|| wrong("systemd.unified_cgroup_hierarchy", "true or false"))?;
             }
-            // It may hold rules of what is allowed: to go on without them would allow all.
-            "agent.config_file" => return Err(Error::Unsupported("agent.config_file")),
+            "agent.config_file" if !text.starts_with('/') => {
+                return Err(wrong("agent.config_file", "an absolute path"));
+            }
+            "agent.config_file" => self.config_file = Some(text.to_owned()),
             _ if name.starts_with("agent.") && !matches!(text, "0" | "false") => {
                 self.unsupported.push(name.to_owned());
             }
@@ -121,13 +129,15 @@ mod tests {
     fn parameters_of_ours_are_read_and_those_of_others_are_not() {
         let params = Params::parse(
             "console=ttyS0 agent.log=debug agent.server_addr=vsock://-1:7 quiet \
-             agent.hotplug_timeout=10 agent.unified_cgroup_hierarchy=false user.agent.log=x\n",
+             agent.hotplug_timeout=10 agent.config_file=/etc/agent.toml agent.unified_cgroup_hierarchy=false user.agent.log=x\n",
         );
         let wanted = Params {
             log_level: log::LevelFilter::Debug,
             server_addr: Some("vsock://-1:7".into()),
             hotplug_timeout: Duration::from_secs(10),
             unified_cgroups: false,
+            config_file: Some("/etc/agent.toml".into()),
+            policy: None,
             unsupported: vec![],
         };
         assert_eq!(params.unwrap(), wanted);
@@ -157,8 +167,8 @@ mod tests {
                 "kernel parameter systemd.unified_cgroup_hierarchy=maybe: expected true or false",
             ),
             (
-                "agent.config_file=/etc/agent.toml",
-                "kernel parameter agent.config_file",
+                "agent.config_file=agent.toml",
+                "kernel parameter agent.config_file=agent.toml: expected an absolute path",
             ),
         ] {
             let said = Params::parse(line).unwrap_err().to_string();
