@@ -44,15 +44,12 @@ guest: setup ## What tests in virtual machines boot and run, in target/guest
 	  --message-format json > $(TARGET_DIR)/guest/programs.new
 	@mv $(TARGET_DIR)/guest/programs.new $(TARGET_DIR)/guest/programs.json
 
-vm: guest ## The tests in virtual machines: the core on cgroup v2, the agent as init
-	@scripts/setup.sh vm
+vm: guest ## Only the tests in virtual machines: the core on cgroup v2, the agent as init
 	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked -E 'package(vm-tests)'
 
-test: setup lint ## Lints, unit tests, goldens, root tests, whole-system tests
-	cargo build --workspace --bins --locked $(FAILPOINTS)
-	$(NEXTEST) --locked --no-run
+test: setup lint guest ## Lints, unit tests, goldens, root tests, whole-system tests, tests in virtual machines
 	cargo test --doc --workspace --locked $(FAILPOINTS) --quiet
-	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked -E 'not package(vm-tests)'
+	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked
 
 lint: setup ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check

@@ -15,8 +15,9 @@ test=("${build[@]}" "${demo[@]}" podman crun runc skopeo umoci containerd procps
 test+=(docker-registry)
 # Virtual machines: the emulator, mkfs.ext4 (disks in files elsewhere, too), strip, setpriv.
 test+=(qemu-system-x86 e2fsprogs binutils util-linux)
-# The bus on which a test plays systemd.
-test+=(dbus-daemon)
+# The bus on which a test plays systemd; systemd itself, in a virtual machine; profiles for its kernel.
+test+=(dbus-daemon systemd apparmor)
+# virtiofsd (qemu-system-common), mkswap (util-linux), debugfs (e2fsprogs) and ldd (libc-bin) come with others.
 # What the agent's network and storage calls are tried with.
 test+=(iptables xfsprogs btrfs-progs erofs-utils)
 # pkg-config: for youki's build. time: peak memory.
@@ -57,7 +58,7 @@ rust-toolchain.toml names the version"
 cargo --version >/dev/null 2>&1 || die "cargo does not run here; rust-toolchain.toml asks for \
 $(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml): rustup toolchain install fetches it"
 # cargo's own programs may not be in PATH.
-if [[ $1 == vm ]] && ! PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin command -v vhost-device-vsock >/dev/null; then
+if [[ $1 == test || $1 == vm ]] && ! PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin command -v vhost-device-vsock >/dev/null; then
   say "installing vhost-device-vsock, the host's end of a virtual machine's sockets (this takes some minutes)"
   cargo install --locked --quiet vhost-device-vsock --version 0.3.0
 fi

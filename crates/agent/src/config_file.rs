@@ -13,8 +13,8 @@
 //! | `passfd_listener_port` | virtio socket port for stdio streams |
 //! | `endpoints.allowed` | the calls that are answered, by the names of their requests |
 //!
-//! A key that this agent does not know is warned of, as kernel parameters are; a value of the wrong type
-//! is an error.
+//! A key that this agent does not know is warned of, as kernel parameters are; one in `endpoints`, and a value
+//! of the wrong type, is an error.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -120,6 +120,10 @@ impl ConfigFile {
                 };
                 let names = list.iter().map(text).collect::<Result<_, _>>();
                 self.allowed = Some(names.map_err(|_| "a list of requests")?);
+            }
+            // It may be a rule with a typing error in it: without it every call would be answered.
+            rule if rule.starts_with("endpoints.") => {
+                return Err("no key there but endpoints.allowed");
             }
             other => {
                 if !matches!(value, Value::Bool(false) | Value::Number(0)) {
@@ -231,6 +235,10 @@ mod tests {
             (
                 "[endpoints]\nallowed = [1]",
                 "endpoints.allowed is a list: expected a list of",
+            ),
+            (
+                "[endpoints]\nalowed = []",
+                "endpoints.alowed is a list: expected no key there",
             ),
         ] {
             let said = of(text).unwrap_err().to_string();

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     })?;
     let agent = Arc::new(Agent::new(engine, args));
     // Its rules name calls.
-    drop(rpc::services(&agent, &connection::Connection::over()));
+    rpc::learn_calls(&agent);
     agent.policy.begin(&args.rules)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

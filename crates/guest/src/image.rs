@@ -40,6 +40,8 @@ pub struct Image {
     path: PathBuf,
     cpio: Writer<BufWriter<File>>,
     directories: BTreeSet<String>,
+    /// Files that several dynamic programs need.
+    copied: BTreeSet<String>,
 }
 
 impl Image {
@@ -57,6 +59,7 @@ impl Image {
             path: path.to_owned(),
             cpio: Writer::new(BufWriter::new(made.map_err(file("make", path))?)),
             directories: BTreeSet::new(),
+            copied: BTreeSet::new(),
         };
         for (name, mode) in [
             ("dev", 0o755),
@@ -146,6 +149,24 @@ impl Image {
     pub fn program(&mut self, from: &Path, name: &str) -> Result<(), Error> {
         let bytes = crate::strip::program(from)?;
         self.file(name, 0o755, &bytes)
+    }
+
+    /// A program of this machine at the same path, with the libraries that it is linked with.
+    ///
+    /// # Errors
+    /// It is not there, or is no dynamic program.
+    pub fn dynamic(&mut self, program: &Path) -> Result<(), Error> {
+        let libraries = output(Command::new("ldd").arg(program), "package libc-bin")?;
+        let libraries = String::from_utf8_lossy(&libraries).into_owned();
+        // "name => /path (0x…)", or "/path (0x…)" for the loader.
+        let paths = libraries.split_whitespace().filter(|w| w.starts_with('/'));
+        for path in paths.chain([&*program.to_string_lossy()]) {
+            if self.copied.insert(path.to_owned()) {
+                let bytes = fs::read(path).map_err(file("read", path))?;
+                self.file(path, 0o755, &bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// busybox under all its names, in `/bin`; `/sbin` and `/usr/bin` lead there.

@@ -20,6 +20,7 @@ pub mod owned;
 pub mod qmp;
 pub mod run;
 pub mod strip;
+pub mod systemd;
 pub mod vm;
 
 pub use error::Error;

@@ -22,6 +22,7 @@ guest: virtual machines for tests
   --append TEXT      kernel parameters
   --memory MIB       [default: 512]
   --cpus N           [default: 1]
+  --systemd          systemd is the first process, and the script a service of it
   --disk MIB         size of an ext4 disk at /tmp  [default: none, a tmpfs]
   --seconds N        how long it may take  [default: 300]
 ";
@@ -37,6 +38,7 @@ struct Args {
     memory: u32,
     cpus: u32,
     disk: u32,
+    systemd: bool,
     seconds: u64,
 }
 
@@ -67,6 +69,7 @@ fn parse() -> Result<Args, lexopt::Error> {
         memory: 512,
         cpus: 1,
         disk: 0,
+        systemd: false,
         seconds: 300,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -82,6 +85,7 @@ fn parse() -> Result<Args, lexopt::Error> {
             Long("memory") => args.memory = parser.value()?.parse()?,
             Long("cpus") => args.cpus = parser.value()?.parse()?,
             Long("disk") => args.disk = parser.value()?.parse()?,
+            Long("systemd") => args.systemd = true,
             Long("seconds") => args.seconds = parser.value()?.parse()?,
             Long("help") => args.verb = "help".into(),
             Value(value) if args.verb.is_empty() => args.verb = value.string()?,
@@ -133,6 +137,7 @@ fn act(args: &Args) -> Result<ExitCode, String> {
                 memory: args.memory,
                 cpus: args.cpus,
                 disk: args.disk,
+                systemd: args.systemd,
                 deadline: Duration::from_secs(args.seconds),
                 out: args.out.as_deref(),
             };

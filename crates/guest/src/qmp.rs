@@ -82,19 +82,117 @@ impl Qmp {
         }
     }
 
+    /// Opens `image` as the disk `id` of a device that is plugged in next.
+    ///
+    /// # Errors
+    /// QEMU's.
+    pub fn open_disk(&mut self, id: &str, image: &Path) -> Result<(), Error> {
+        let node = json!({
+            "driver": "raw", "node-name": id,
+            "file": {"driver": "file", "filename": image},
+        });
+        self.execute("blockdev-add", &node).map(drop)
+    }
+
     /// Plugs a disk into PCI Express port `slot`.
     ///
     /// # Errors
     /// QEMU's.
     pub fn plug_disk(&mut self, id: &str, slot: usize, image: &Path) -> Result<(), Error> {
-        let node = json!({
-            "driver": "raw", "node-name": id,
-            "file": {"driver": "file", "filename": image},
-        });
-        self.execute("blockdev-add", &node)?;
+        self.open_disk(id, image)?;
         let device = json!({
             "driver": "virtio-blk-pci", "id": id, "drive": id, "serial": id, "bus": format!("rp{slot}"),
         });
+        self.execute("device_add", &device).map(drop)
+    }
+
+    /// Makes a disk, and its file, this large.
+    ///
+    /// # Errors
+    /// QEMU's.
+    pub fn resize_disk(&mut self, id: &str, bytes: u64) -> Result<(), Error> {
+        let size = json!({"node-name": id, "size": bytes});
+        self.execute("block_resize", &size).map(drop)
+    }
+
+    /// Plugs a disk into the SCSI bus `bus`, at this target and unit.
+    ///
+    /// # Errors
+    /// QEMU's.
+    pub fn plug_scsi(
+        &mut self,
+        id: &str,
+        bus: &str,
+        (target, lun): (u32, u32),
+        image: &Path,
+    ) -> Result<(), Error> {
+        self.open_disk(id, image)?;
+        let device = json!({
+            "driver": "scsi-hd", "id": id, "drive": id, "bus": bus, "scsi-id": target, "lun": lun,
+        });
+        self.execute("device_add", &device).map(drop)
+    }
+
+    /// Plugs a network interface, which reaches nothing, into PCI Express port `slot`.
+    ///
+    /// # Errors
+    /// QEMU's.
+    pub fn plug_nic(&mut self, id: &str, slot: usize, mac: &str) -> Result<(), Error> {
+        let net = format!("n-{id}");
+        let ports = json!({"type": "hubport", "id": net, "hubid": slot});
+        self.execute("netdev_add", &ports)?;
+        let device = json!({
+            "driver": "virtio-net-pci", "id": id, "netdev": net, "mac": mac, "romfile": "",
+            "bus": format!("rp{slot}"),
+        });
+        self.execute("device_add", &device).map(drop)
+    }
+
+    /// Plugs in the next processor that there is room for.
+    ///
+    /// # Errors
+    /// QEMU's, or there is no room.
+    pub fn plug_cpu(&mut self, id: &str) -> Result<(), Error> {
+        let places = self.execute("query-hotpluggable-cpus", &json!({}))?;
+        let mut places = places.as_array().into_iter().flatten();
+        let free = places.find(|place| place.get("qom-path").is_none());
+        let free = free.ok_or_else(|| Error::Format {
+            what: "QEMU's places for processors".to_owned(),
+            why: "all are taken",
+        })?;
+        let mut device = free["props"].clone();
+        device["driver"] = free["type"].clone();
+        device["id"] = id.into();
+        self.execute("device_add", &device).map(drop)
+    }
+
+    /// Plugs in a memory module of `mib` MiB.
+    ///
+    /// # Errors
+    /// QEMU's, or there is no room.
+    pub fn plug_memory(&mut self, id: &str, mib: u64) -> Result<(), Error> {
+        let backend = format!("m-{id}");
+        // Devices outside of QEMU must be able to map it, as the machine's other memory.
+        let memory = json!({
+            "qom-type": "memory-backend-memfd", "id": backend, "size": mib << 20, "share": true,
+        });
+        self.execute("object-add", &memory)?;
+        let device = json!({"driver": "pc-dimm", "id": id, "memdev": backend});
+        self.execute("device_add", &device).map(drop)
+    }
+
+    /// Plugs in a persistent memory module with the bytes of `image`.
+    ///
+    /// # Errors
+    /// QEMU's, or there is no room.
+    pub fn plug_nvdimm(&mut self, id: &str, mib: u64, image: &Path) -> Result<(), Error> {
+        let backend = format!("m-{id}");
+        let memory = json!({
+            "qom-type": "memory-backend-file", "id": backend, "size": mib << 20, "share": true,
+            "mem-path": image,
+        });
+        self.execute("object-add", &memory)?;
+        let device = json!({"driver": "nvdimm", "id": id, "memdev": backend});
         self.execute("device_add", &device).map(drop)
     }
 
@@ -104,7 +202,9 @@ impl Qmp {
     /// QEMU's, or the guest does not.
     pub fn unplug(&mut self, id: &str) -> Result<(), Error> {
         self.execute("device_del", &json!({"id": id}))?;
-        self.event("DEVICE_DELETED").map(drop)
+        // A device's parts are told of as well, without a name.
+        while self.event("DEVICE_DELETED")?["data"]["device"] != id {}
+        Ok(())
     }
 
     fn message(&mut self) -> Result<Value, Error> {

@@ -3,7 +3,7 @@
 //! ```text
 //!  host                                     guest
 //!   ports out, result, files  ◄───────────   /init: mounts, modules, tmpfs root, lo
-//!   output(bytes) … ◄── out ──────────────   sh /script
+//!   output(bytes) … ◄── out ──────────────   sh /script (below systemd, if that is wanted)
 //!   code ◄───────────── result ───────────   $?
 //!   directory ◄──────── files ────────────   tar of /out
 //!   QEMU ended ◄──────────────────────────   power off
@@ -19,9 +19,11 @@ use crate::disk;
 use crate::error::{Error, file};
 use crate::image::{Image, USUAL};
 use crate::kernel::Kernel;
-use crate::vm::{Machine, Vm};
+use crate::systemd;
+use crate::vm::{Machine, Room, Vm};
 
 const INIT: &str = include_str!("init.sh");
+const FINISH: &str = include_str!("finish.sh");
 
 /// What to run.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Run<'a> {
     pub cpus: u32,
     /// MiB of an ext4 disk at /tmp; 0: /tmp is a tmpfs.
     pub disk: u32,
+    /// Whether systemd is the first process, and the script a service of it.
+    pub systemd: bool,
     /// How long all of it may take.
     pub deadline: Duration,
     /// Where the files of the guest's `/out` go; None: nowhere.
@@ -65,14 +69,16 @@ pub fn run(kernel: &Kernel, run: &Run<'_>, mut output: impl FnMut(&[u8])) -> Res
         kernel: &kernel.vmlinux(),
         initrd: &initrd,
         append: &format!(
-            "guest.seconds={} {}",
+            "guest.seconds={} {} {}",
             run.deadline.as_secs() + 10,
+            if run.systemd { systemd::APPEND } else { "" },
             run.append
         ),
         memory: run.memory,
         cpus: run.cpus,
         ports: &["out", "result", "files"],
         slots: 0,
+        room: Room::default(),
         extra: &extra,
     };
     let mut vm = Vm::start(&machine, dir.path())?;
@@ -116,9 +122,18 @@ fn image(kernel: &Kernel, run: &Run<'_>, dir: &Path) -> Result<PathBuf, Error> {
     let mut image = Image::create(&dir.join("initrd"))?;
     image.busybox()?;
     image.file("init", 0o755, INIT.as_bytes())?;
+    image.file("finish", 0o644, FINISH.as_bytes())?;
     image.file("script", 0o755, run.script.as_bytes())?;
-    image.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
-    image.file("etc/group", 0o644, b"root:x:0:\ntty:x:5:\n")?;
+    let users = "root:x:0:0:root:/root:/bin/sh\nmessagebus:x:100:100::/:/bin/false\n";
+    image.file("etc/passwd", 0o644, users.as_bytes())?;
+    image.file(
+        "etc/group",
+        0o644,
+        b"root:x:0:\ntty:x:5:\nmessagebus:x:100:\n",
+    )?;
+    if run.systemd {
+        systemd::add(&mut image)?;
+    }
     image.modules(kernel, &[USUAL, run.modules].concat(), &[])?;
     for program in run.programs {
         image.program(program, &program.to_string_lossy())?;

@@ -39,8 +39,30 @@ pub struct Machine<'a> {
     pub ports: &'a [&'a str],
     /// PCI Express ports for devices that come later, `rp0` and so on.
     pub slots: usize,
+    /// What may come later of processors and memory.
+    pub room: Room,
     /// More arguments of QEMU.
     pub extra: &'a [String],
+}
+
+/// Places for processors and memory that are plugged in while the machine runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    /// Processors beside those at the start.
+    pub cpus: u32,
+    /// MiB of memory modules, also of persistent ones.
+    pub memory: u32,
+}
+
+/// Slots of the root bus from here on are the ports for devices that come later.
+const FIRST_PORT: usize = 0x10;
+/// Places for memory modules, where there is room for any.
+const MODULES: u32 = 4;
+
+/// The PCI path, in the agent's form, of the device in port `slot`.
+#[must_use]
+pub fn pci_path(slot: usize) -> String {
+    format!("{:02x}/00", FIRST_PORT + slot)
 }
 
 /// A running machine; killed when dropped.
@@ -157,8 +179,17 @@ fn words(machine: &Machine<'_>, dir: &Path) -> Vec<OsString> {
         "memory-backend-memfd,id=m0,size={}M,share=on",
         machine.memory
     );
-    let board = "q35,sata=off,usb=off,smbus=off,vmport=off,memory-backend=m0";
-    let mut words: Vec<OsString> = [QEMU, "-M", board, "-accel", "tcg", "-cpu", CPU]
+    let mut board = "q35,sata=off,usb=off,smbus=off,vmport=off,memory-backend=m0".to_owned();
+    let (mut size, mut cpus) = (machine.memory.to_string(), machine.cpus.to_string());
+    if machine.room.memory > 0 {
+        board.push_str(",nvdimm=on");
+        let most = machine.memory + machine.room.memory;
+        size.push_str(&format!("M,slots={MODULES},maxmem={most}M"));
+    }
+    if machine.room.cpus > 0 {
+        cpus.push_str(&format!(",maxcpus={}", machine.cpus + machine.room.cpus));
+    }
+    let mut words: Vec<OsString> = [QEMU, "-M", &board, "-accel", "tcg", "-cpu", CPU]
         .into_iter()
         .map(Into::into)
         .collect();
@@ -167,8 +198,8 @@ fn words(machine: &Machine<'_>, dir: &Path) -> Vec<OsString> {
         words.push(value.into());
     };
     option("-object", memory);
-    option("-m", machine.memory.to_string());
-    option("-smp", machine.cpus.to_string());
+    option("-m", size);
+    option("-smp", cpus);
     option("-display", "none".into());
     option("-kernel", machine.kernel.display().to_string());
     option("-initrd", machine.initrd.display().to_string());
@@ -185,8 +216,10 @@ fn words(machine: &Machine<'_>, dir: &Path) -> Vec<OsString> {
     }
     for slot in 0..machine.slots {
         let chassis = slot + 1;
-        let port =
-            format!("pcie-root-port,id=rp{slot},bus=pcie.0,chassis={chassis},slot={chassis}");
+        let addr = FIRST_PORT + slot;
+        let port = format!(
+            "pcie-root-port,id=rp{slot},bus=pcie.0,addr={addr:#x},chassis={chassis},slot={chassis}"
+        );
         option("-device", port);
     }
     // A guest that resets, or panics with panic=-1, ends QEMU.

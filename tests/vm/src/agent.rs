@@ -17,16 +17,45 @@ use agent_api::ttrpc::context::{Context, with_duration};
 use guest::image::{Image, USUAL};
 use guest::owned::Owned;
 use guest::qmp::Qmp;
-use guest::vm::{Machine, Vm};
+use guest::vm::{Machine, Room, Vm};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 /// How long a machine may take to start or end, on a busy host.
 pub const BOOT: Duration = Duration::from_secs(120);
-/// For the answer to one try to connect: the daemon forgets one that comes while the machine's driver starts.
+/// What the agent's log on the console says then.
+const SERVES: &str = "serving, pid 1";
+/// For the answer to one try to connect.
 const TRY: Duration = Duration::from_secs(5);
-/// Slots for devices that come later.
-const SLOTS: usize = 4;
+/// Ports for devices that come later.
+pub const SLOTS: usize = 6;
+/// The bus of [`Wanted::scsi`].
+pub const SCSI: &str = "scsi0.0";
+/// The tag of [`Wanted::shared`].
+pub const TAG: &str = "kataShared";
+/// Debian's, of the package qemu-system-common.
+const VIRTIOFSD: &str = "/usr/lib/qemu/virtiofsd";
+
+/// What a machine has beside the usual.
+#[derive(Debug, Default)]
+pub struct Wanted<'a> {
+    /// Kernel parameters.
+    pub append: &'a str,
+    /// Kernel modules that are loaded at the start.
+    pub modules: &'a [&'a str],
+    /// Kernel modules that are only there.
+    pub present: &'a [&'a str],
+    /// Dynamic programs of this machine.
+    pub programs: &'a [&'a str],
+    /// Text files.
+    pub files: &'a [(&'a str, &'a str)],
+    /// For processors and memory.
+    pub room: Room,
+    /// A SCSI host.
+    pub scsi: bool,
+    /// A directory of this machine, shared by virtio-fs.
+    pub shared: Option<&'a Path>,
+}
 
 /// A machine whose init is the agent.
 #[derive(Debug)]
@@ -35,8 +64,8 @@ pub struct AgentVm {
     pub vm: Vm,
     /// Its files.
     pub dir: tempfile::TempDir,
-    // After the machine, which is connected to it.
-    _socket: Owned,
+    // After the machine, which is connected to them.
+    _daemons: Vec<Owned>,
 }
 
 /// Clients of one connection.
@@ -67,51 +96,73 @@ impl AgentVm {
     /// Something that it needs is not there.
     #[must_use]
     pub fn boot(append: &str) -> Self {
+        Self::with(&Wanted {
+            append,
+            ..Wanted::default()
+        })
+    }
+
+    /// Boots a machine that has more.
+    ///
+    /// # Panics
+    /// As [`AgentVm::boot`].
+    #[must_use]
+    pub fn with(wanted: &Wanted<'_>) -> Self {
         let kernel = crate::kernel();
         let dir = tempfile::Builder::new().prefix("coffer-vm-").tempdir();
         let dir = dir.unwrap_or_else(|e| panic!("a temporary directory: {e}"));
-        let at = |name: &str| dir.path().join(name);
-        let initrd = image(&kernel, dir.path());
+        let initrd = image(&kernel, dir.path(), wanted);
         let initrd = initrd.unwrap_or_else(|e| panic!("the initramfs: {e}"));
-        let log = File::create_new(at("vsock.log")).unwrap_or_else(|e| panic!("vsock.log: {e}"));
-        let socket = at("vhost-user");
-        let words: [OsString; 3] = [
-            program().into(),
-            "--vm".into(),
-            format!(
-                "guest-cid=3,socket={},uds-path={}",
-                socket.display(),
-                at("vsock").display()
-            )
-            .into(),
-        ];
-        let mut daemon = Owned::start(&words, log).unwrap_or_else(|e| panic!("{e}"));
-        while !socket.exists() {
-            let ended = daemon.wait(Duration::from_millis(5));
-            let said = std::fs::read_to_string(at("vsock.log")).unwrap_or_default();
-            assert!(ended.is_none(), "vhost-device-vsock: {ended:?}: {said}");
-        }
-        let extra = [
+        let (socket, path) = (dir.path().join("vhost-user"), dir.path().join("vsock"));
+        let vm = format!(
+            "guest-cid=3,socket={},uds-path={}",
+            socket.display(),
+            path.display()
+        );
+        let words = [program().into(), "--vm".into(), vm.into()];
+        let mut daemons = vec![daemon(&words, &socket, &dir.path().join("vsock.log"))];
+        let mut extra = vec![
             "-chardev".into(),
             format!("socket,id=vs0,path={}", socket.display()),
             "-device".into(),
             "vhost-user-vsock-pci,chardev=vs0".into(),
         ];
+        if wanted.scsi {
+            extra.extend(["-device".into(), "virtio-scsi-pci,id=scsi0".into()]);
+        }
+        if let Some(shared) = wanted.shared {
+            let socket = dir.path().join("virtiofs");
+            let words: [OsString; 5] = [
+                VIRTIOFSD.into(),
+                format!("--socket-path={}", socket.display()).into(),
+                "-o".into(),
+                format!("source={},cache=auto,sandbox=chroot", shared.display()).into(),
+                "-f".into(),
+            ];
+            daemons.push(daemon(&words, &socket, &dir.path().join("virtiofs.log")));
+            extra.extend([
+                "-chardev".into(),
+                format!("socket,id=fs0,path={}", socket.display()),
+                "-device".into(),
+                format!("vhost-user-fs-pci,chardev=fs0,tag={TAG},queue-size=1024"),
+            ]);
+        }
         let machine = Machine {
             kernel: &kernel.vmlinux(),
             initrd: &initrd,
-            append,
+            append: wanted.append,
             memory: 256,
             cpus: 1,
             ports: &[],
             slots: SLOTS,
+            room: wanted.room,
             extra: &extra,
         };
         let vm = Vm::start(&machine, dir.path()).unwrap_or_else(|e| panic!("{e}"));
         Self {
             vm,
             dir,
-            _socket: daemon,
+            _daemons: daemons,
         }
     }
 
@@ -122,15 +173,20 @@ impl AgentVm {
     pub async fn connect(&mut self, port: u32) -> Calls {
         let path = self.dir.path().join("vsock");
         let deadline = Instant::now() + BOOT;
+        // Not before the agent says that it serves: the daemon may lose its way among tries that come too early.
+        let mut serves = false;
         let stream = loop {
-            if let Ok(Ok(stream)) = tokio::time::timeout(TRY, hybrid(&path, port)).await {
+            serves = serves || self.vm.console().contains(SERVES);
+            if serves && let Ok(Ok(stream)) = tokio::time::timeout(TRY, hybrid(&path, port)).await {
                 break stream;
             }
             let late = Instant::now() > deadline;
+            let daemon = || std::fs::read_to_string(self.dir.path().join("vsock.log"));
             assert!(
                 !late && !self.vm.has_ended(),
-                "no agent: {}",
-                self.vm.no_result()
+                "no agent: {}\nvhost-device-vsock: {}",
+                self.vm.no_result(),
+                daemon().unwrap_or_default()
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
@@ -184,12 +240,34 @@ async fn hybrid(path: &Path, port: u32) -> std::io::Result<UnixStream> {
     }
 }
 
-fn image(kernel: &guest::kernel::Kernel, dir: &Path) -> Result<PathBuf, guest::Error> {
+/// Starts a program that listens at `socket` when it is ready.
+fn daemon(words: &[OsString], socket: &Path, log: &Path) -> Owned {
+    let file = File::create_new(log).unwrap_or_else(|e| panic!("{}: {e}", log.display()));
+    let mut daemon = Owned::start(words, file).unwrap_or_else(|e| panic!("{e}"));
+    while !socket.exists() {
+        let ended = daemon.wait(Duration::from_millis(5));
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        assert!(ended.is_none(), "{words:?}: {ended:?}: {said}");
+    }
+    daemon
+}
+
+fn image(
+    kernel: &guest::kernel::Kernel,
+    dir: &Path,
+    wanted: &Wanted<'_>,
+) -> Result<PathBuf, guest::Error> {
     let root = dir.join("rootfs");
     testing::rootfs::busybox(&root).unwrap_or_else(|e| panic!("{}: {e}", root.display()));
     let mut image = Image::create(&dir.join("initrd"))?;
     image.program(&crate::programs::binary("coffer-agent"), "init")?;
-    image.modules(kernel, USUAL, &[])?;
+    image.modules(kernel, &[USUAL, wanted.modules].concat(), wanted.present)?;
+    for program in wanted.programs {
+        image.dynamic(Path::new(program))?;
+    }
+    for (name, text) in wanted.files {
+        image.file(name, 0o644, text.as_bytes())?;
+    }
     image.copy(&root, "rootfs")?;
     image.finish()
 }

@@ -22,6 +22,12 @@ pub struct Suite<'a> {
     pub without: &'a [(&'a str, &'a str)],
     /// Environment of the tests.
     pub env: &'a [(&'a str, &'a str)],
+    /// Files of this machine, and where they are in the guest.
+    pub files: &'a [(PathBuf, String)],
+    /// A script before the tests; it has to succeed.
+    pub before: &'a str,
+    /// Whether systemd is the first process.
+    pub systemd: bool,
     /// Kernel modules beside the usual.
     pub modules: &'a [&'a str],
     /// How long all of it may take.
@@ -35,7 +41,7 @@ impl Suite<'_> {
     /// A test failed or did not run, or the machine did not come to its end.
     pub fn run(&self) {
         let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();
-        let mut script = RUNNER.to_owned();
+        let mut script = format!("set -e\n{}\nset +e\n{RUNNER}", self.before);
         for (name, value) in self.env {
             script.push_str(&format!("export {name}='{value}'\n"));
         }
@@ -60,12 +66,13 @@ impl Suite<'_> {
         let run = Run {
             script: &script,
             programs: &[programs, self.helpers.clone()].concat(),
-            files: &[],
+            files: self.files,
             modules: self.modules,
             append: "",
             memory: 1024,
             cpus: 2,
             disk: 1024,
+            systemd: self.systemd,
             deadline: self.deadline,
             out: None,
         };

@@ -1,19 +1,25 @@
 //! The core's tests, and those of coffer-oci, as they are on the host: on a machine with cgroup v2 only,
 //! every controller, AppArmor, and all of root's capabilities.
 
+#![allow(clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::process::Command;
 use std::time::Duration;
 
-use vm_tests::programs::{self, binary};
+use vm_tests::programs::{self, Program, binary};
 use vm_tests::suite::Suite;
 
 /// Those that only compute, race against time, are about v1, or play what the guest has not (systemd's bus,
 /// an ordinary user with a program of his own) are left to the host.
-const CORE: [&str; 14] = [
+const LIMITS: [&str; 6] = [
     "cgroup",
     "cgroup_limits",
     "cgroup_limits_v2",
+    "root_v2",
     "root_exec",
     "root_fail",
+];
+const LAUNCH: [&str; 8] = [
     "root_fields",
     "root_identity",
     "root_mounts",
@@ -21,7 +27,6 @@ const CORE: [&str; 14] = [
     "root_notify",
     "root_run",
     "root_security",
-    "root_v2",
     "seccomp",
 ];
 
@@ -36,14 +41,20 @@ const OCI: [&str; 6] = [
 ];
 
 #[test]
+fn the_core_limits_containers() {
+    Suite {
+        without: &V1,
+        modules: &["tun", "veth"],
+        ..suite(programs::of("container", &LIMITS))
+    }
+    .run();
+}
+
+#[test]
 fn the_core_runs_containers() {
     Suite {
-        programs: programs::of("container", &CORE),
-        helpers: vec![],
-        without: &V1,
-        env: &[],
         modules: &["tun", "veth"],
-        deadline: PATIENCE,
+        ..suite(programs::of("container", &LAUNCH))
     }
     .run();
 }
@@ -51,17 +62,66 @@ fn the_core_runs_containers() {
 #[test]
 fn coffer_oci_runs_bundles() {
     Suite {
-        programs: programs::of("oci-cli", &OCI),
         helpers: vec![binary("coffer-oci")],
-        without: &[],
-        env: &[],
-        modules: &[],
-        deadline: PATIENCE,
+        ..suite(programs::of("oci-cli", &OCI))
     }
     .run();
 }
 
-/// On a quiet machine it takes a minute or so; on a busy one much more.
+/// What the tests of `root_apparmor` expect to be loaded.
+const PROFILE: &str = "abi <abi/3.0>,
+profile coffer-test flags=(attach_disconnected, mediate_deleted) {
+  file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,
+  deny /denied/** wlk,
+}
+";
+
+#[test]
+fn apparmor_confines_containers() {
+    let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+    let (text, compiled) = (dir.path().join("profile"), dir.path().join("compiled"));
+    std::fs::write(&text, PROFILE).unwrap_or_else(|e| panic!("{e}"));
+    // The features of a kernel: this machine's may have no AppArmor.
+    let mut command = Command::new("apparmor_parser");
+    command.args(["--stdout", "--skip-cache", "-M", "/etc/apparmor.d/abi/3.0"]);
+    let output = command.arg(&text).output();
+    let output = output.unwrap_or_else(|e| panic!("apparmor_parser: {e} (package apparmor)"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "apparmor_parser: {said}");
+    std::fs::write(&compiled, output.stdout).unwrap_or_else(|e| panic!("{e}"));
+    Suite {
+        files: &[(compiled, "/etc/coffer-test".into())],
+        before: "cat /etc/coffer-test > /sys/kernel/security/apparmor/.load",
+        ..suite(programs::of("container", &["root_apparmor"]))
+    }
+    .run();
+}
+
+#[test]
+fn systemd_keeps_the_cgroups() {
+    Suite {
+        helpers: vec![binary("coffer-oci")],
+        systemd: true,
+        ..suite(programs::of("oci-cli", &["systemd"]))
+    }
+    .run();
+}
+
+fn suite(programs: Vec<Program>) -> Suite<'static> {
+    Suite {
+        programs,
+        helpers: vec![],
+        without: &[],
+        env: &[],
+        files: &[],
+        before: "",
+        systemd: false,
+        modules: &[],
+        deadline: PATIENCE,
+    }
+}
+
+/// Each takes one or two minutes; on a busy machine twice as long.
 const PATIENCE: Duration = Duration::from_secs(500);
 
 const ITS_FILES: &str = "it is about the files of cgroup v1";

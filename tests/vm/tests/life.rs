@@ -36,6 +36,7 @@ fn run<'a>(script: &'a str, seconds: u64) -> Run<'a> {
         memory: 256,
         cpus: 1,
         disk: 0,
+        systemd: false,
         deadline: Duration::from_secs(seconds),
         out: None,
     }
@@ -83,7 +84,10 @@ fn a_machine_that_does_not_end_is_killed_at_its_deadline() {
 
 #[test]
 fn a_killed_owner_takes_its_machine_along() {
+    // A killed owner cannot take its files away.
+    let temporary = tempfile::tempdir().unwrap();
     let mut owner = Command::new(vm_tests::programs::binary("guest"));
+    owner.env("TMPDIR", temporary.path());
     owner.arg("--cache").arg(cache());
     owner.args(["sh", "echo up; sleep 1000"]);
     owner.stdin(Stdio::null()).stdout(Stdio::piped());

@@ -7,7 +7,7 @@
 //! Everything else of the agent is the same as on a host. What fails here before it serves ends the machine:
 //! nobody could be told but the console.
 
-mod modules;
+pub(crate) mod modules;
 mod mounts;
 mod params;
 mod root;

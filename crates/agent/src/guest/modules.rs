@@ -23,44 +23,67 @@ pub(super) fn load_listed() {
     let Ok(list) = fs::read_to_string(LIST) else {
         return;
     };
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy().into_owned();
-    let dir = PathBuf::from("/lib/modules").join(release);
-    let dep = dir.join("modules.dep");
-    let index = match fs::read_to_string(&dep) {
-        Ok(text) => Index::parse(&text),
-        Err(e) => {
-            log::error!("cannot load modules: cannot read {}: {e}", dep.display());
-            return;
-        }
+    let (dir, index) = match index() {
+        Ok(found) => found,
+        Err(e) => return log::error!("cannot load modules: {e}"),
     };
     for name in names(&list) {
-        match index.0.get(&plain(name)) {
-            None => log::error!(
-                "cannot load module {name}: {} does not have it",
-                dep.display()
-            ),
-            Some(files) => {
-                for file in files {
-                    if let Err(e) = load(&dir.join(file)) {
-                        log::error!("cannot load module {file} for {name}: {e}");
-                    }
-                }
-            }
+        if let Err(e) = index.load(&dir, name, "") {
+            log::error!("cannot load module {name}: {e}");
         }
     }
 }
 
-/// Loads one module; one that is loaded or built in already is fine.
-fn load(path: &Path) -> io::Result<()> {
+/// Loads one module, after what it needs, with parameters such as `name=value`.
+///
+/// # Errors
+/// The image does not have it, or the kernel refuses it.
+pub(crate) fn load_named(name: &str, parameters: &[String]) -> io::Result<()> {
+    let (dir, index) = index()?;
+    index.load(&dir, name, &parameters.join(" "))
+}
+
+/// The image's modules and their directory.
+fn index() -> io::Result<(PathBuf, Index)> {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy().into_owned();
+    let dir = PathBuf::from("/lib/modules").join(release);
+    let dep = dir.join("modules.dep");
+    let text = fs::read_to_string(&dep);
+    let text = text.map_err(|e| told(format!("cannot read {}: {e}", dep.display()), e.kind()))?;
+    Ok((dir, Index::parse(&text)))
+}
+
+fn told(text: String, kind: io::ErrorKind) -> io::Error {
+    io::Error::new(kind, text)
+}
+
+/// Loads one file; a module that is loaded or built in already is fine.
+fn load(path: &Path, parameters: &str) -> io::Result<()> {
     let file = File::open(path)?;
-    match rustix::system::finit_module(&file, c"", 0) {
+    let parameters = std::ffi::CString::new(parameters)?;
+    match rustix::system::finit_module(&file, &parameters, 0) {
         Err(e) if e != Errno::EXIST => Err(e.into()),
         _ => Ok(()),
     }
 }
 
 impl Index {
+    fn load(&self, dir: &Path, name: &str, parameters: &str) -> io::Result<()> {
+        let files = self.0.get(&plain(name)).ok_or_else(|| {
+            let dep = dir.join("modules.dep");
+            told(
+                format!("{} does not have it", dep.display()),
+                io::ErrorKind::NotFound,
+            )
+        })?;
+        for (n, file) in files.iter().enumerate() {
+            let own = if n + 1 == files.len() { parameters } else { "" };
+            load(&dir.join(file), own).map_err(|e| told(format!("{file}: {e}"), e.kind()))?;
+        }
+        Ok(())
+    }
+
     fn parse(text: &str) -> Self {
         let lines = text.lines().filter_map(|line| line.split_once(':'));
         Self(

@@ -217,28 +217,31 @@ pub(crate) struct Module {
     pub(crate) parameters: Vec<String>,
 }
 
-/// Loads modules, in order, by the machine's modprobe. Blocks.
+/// Loads modules, in order: by the machine's modprobe, which knows its rules and packed files, or without
+/// one from the image's own list. Blocks.
 pub(crate) fn load_modules(agent: &Agent, busy: &Busy, modules: &[Module]) -> Result<(), Error> {
     if modules.is_empty() {
         return Ok(());
     }
     agent.machine.may_change("loading kernel modules")?;
-    let program = tool::find("modprobe", &["/sbin", "/usr/sbin", "/bin", "/usr/bin"])?;
+    let program = tool::find("modprobe", &["/sbin", "/usr/sbin", "/bin", "/usr/bin"]);
     for module in modules {
-        if module.name.is_empty() || module.name.starts_with('-') {
+        let name = &module.name;
+        if name.is_empty() || name.starts_with('-') {
             let why = "not the name of a module";
-            return Err(Error::invalid(
-                format!("kernel module {:?}", module.name),
-                why,
-            ));
+            return Err(Error::invalid(format!("kernel module {name:?}"), why));
         }
-        let mut args = vec!["-v", "--", module.name.as_str()];
+        let Ok(program) = &program else {
+            crate::guest::modules::load_named(name, &module.parameters)
+                .map_err(|e| Error::io("load", format!("kernel module {name}"), e))?;
+            continue;
+        };
+        let mut args = vec!["-v", "--", name.as_str()];
         args.extend(module.parameters.iter().map(String::as_str));
-        let output = tool::run(busy, &program, &args, b"", MODULE)?;
+        let output = tool::run(busy, program, &args, b"", MODULE)?;
         if output.code != Some(0) {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.trim().replace('\n', "; ");
-            let name = &module.name;
             return Err(Error::Internal(format!(
                 "kernel module {name}: modprobe: {said}"
             )));

@@ -39,6 +39,11 @@ pub(crate) fn services(agent: &Arc<Agent>, connection: &Connection) -> HashMap<S
     all
 }
 
+/// Tells the policy which calls there are, before anyone connects.
+pub(crate) fn learn_calls(agent: &Arc<Agent>) {
+    drop(services(agent, &Connection::over()));
+}
+
 /// Runs a call that changes something in a task of its own: a client that goes away, or whose deadline
 /// passes, leaves no half-done work. The result of such a call is seen by the next one.
 async fn detached<T: Send + 'static>(

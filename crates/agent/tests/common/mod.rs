@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod disk;
+pub(crate) mod network;
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
