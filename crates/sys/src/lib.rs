@@ -6,6 +6,7 @@
 pub mod atomic;
 pub mod bpf;
 pub mod failpoint;
+pub mod first_start;
 pub mod grow;
 pub mod in_root;
 pub mod kill;
@@ -23,6 +24,7 @@ pub mod rusage;
 pub mod self_exe;
 pub mod shared_words;
 pub mod signal_fd;
+pub mod small_file;
 pub mod socket;
 pub mod thread;
 pub mod wait;
