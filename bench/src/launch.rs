@@ -121,6 +121,7 @@ fn clone_and_exec(program: &Path, args: &[&str]) -> io::Result<()> {
         fds: &mut [],
         keep: &[],
         channel: -1,
+        pids: None,
         trace: &[],
     };
     let pid = init::launch(&mut plan, 0, -1).map_err(io::Error::from_raw_os_error)?;

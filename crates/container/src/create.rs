@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::{
     Error,
     cgroup::{Cgroup, NewScope, container_device_rules},
-    engine::Engine,
+    engine::{CgroupNeed, Engine},
     home, hooks,
     id::ContainerId,
     launch::{self, Answers, Opened, Streams, Waiter},
@@ -127,7 +127,7 @@ fn make_cgroup(engine: &Engine, spec: &spec::Spec, path: &str) -> Result<Cgroup,
         };
         others != spec::LinuxResources::default()
     });
-    if !denied || limited {
+    if !denied || limited || engine.cgroup_need == CgroupNeed::Always {
         return Err(error.into());
     }
     tracing::warn!(
@@ -367,6 +367,7 @@ fn in_cgroup(
         streams,
         fifo,
         init_pidfd: None,
+        own_pids: None,
         foreign_proc: engine.host.foreign_proc,
         setgroups: engine.host.facts.setgroups,
     };

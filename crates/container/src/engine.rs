@@ -22,6 +22,16 @@ pub enum CgroupManager {
     Systemd,
 }
 
+/// Whether a container may run without a cgroup where none can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CgroupNeed {
+    /// Where the kernel denies it and the document sets no limit.
+    #[default]
+    IfPossible,
+    /// Never: what the kernel denies is an error.
+    Always,
+}
+
 /// Settings of an [`Engine`].
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
@@ -29,6 +39,8 @@ pub struct EngineOptions {
     pub seccomp_cache: Option<PathBuf>,
     /// Who manages cgroups.
     pub cgroup_manager: CgroupManager,
+    /// Whether a container must have one.
+    pub cgroup_need: CgroupNeed,
     /// Socket of the bus that systemd is on; `None`: the system's, for an ordinary user the
     /// session's.
     pub bus: Option<PathBuf>,
@@ -39,6 +51,7 @@ pub struct EngineOptions {
 pub struct Engine {
     pub(crate) host: Host,
     pub(crate) seccomp_cache: Option<PathBuf>,
+    pub(crate) cgroup_need: CgroupNeed,
     /// The bus of the manager, where systemd is it.
     pub(crate) systemd: Option<PathBuf>,
 }
@@ -61,6 +74,7 @@ impl Engine {
         Ok(Self {
             host,
             systemd,
+            cgroup_need: options.cgroup_need,
             seccomp_cache: options.seccomp_cache,
         })
     }

@@ -81,7 +81,8 @@ pub(crate) fn exec(
 ) -> Result<Process, CoreError> {
     check_preserved(request.preserve_fds)?;
     let pidfd = container.init_pidfd.ok_or(Error::NotRunning)?;
-    let join = join(container)?;
+    let own_pids = own_pids();
+    let join = join(container, own_pids.is_some())?;
     let home = home_of(
         request.process,
         &request.extra_env,
@@ -130,6 +131,7 @@ pub(crate) fn exec(
         streams,
         fifo: None,
         init_pidfd: Some(pidfd),
+        own_pids: own_pids.as_ref().map(AsFd::as_fd),
         foreign_proc: engine.host.foreign_proc,
         setgroups: engine.host.facts.setgroups,
     };
@@ -140,13 +142,24 @@ pub(crate) fn exec(
         filter.as_ref(),
         request.preserve_fds,
         &mut Parent(container),
-    )?;
+    )
+    .map_err(|error| ended_meanwhile(error, pidfd))?;
     let (pid, pidfd) = launched.child.into_parts();
     Ok(Process {
         pid,
         pidfd,
         console: launched.console,
     })
+}
+
+/// Nobody is born in a pid namespace whose first process has ended: the clone fails.
+fn ended_meanwhile(error: CoreError, first: BorrowedFd<'_>) -> CoreError {
+    match error {
+        CoreError::Launch(launch::Error::Io { act: "clone", .. }) if running(first).is_err() => {
+            Error::NotRunning.into()
+        }
+        other => other,
+    }
 }
 
 fn running(pidfd: BorrowedFd<'_>) -> Result<(), CoreError> {
@@ -158,7 +171,7 @@ fn running(pidfd: BorrowedFd<'_>) -> Result<(), CoreError> {
 }
 
 /// The namespaces of the document; the user namespace only if it is not our own, which setns refuses.
-fn join(container: &ContainerRef<'_>) -> Result<Join, CoreError> {
+fn join(container: &ContainerRef<'_>, pids_by_clone: bool) -> Result<Join, CoreError> {
     let list = container
         .spec
         .linux
@@ -177,7 +190,20 @@ fn join(container: &ContainerRef<'_>) -> Result<Join, CoreError> {
         }
         flags |= plan::namespace_flag(namespace.type_);
     }
-    Ok(Join { flags })
+    Ok(Join {
+        flags,
+        pids_by_clone,
+    })
+}
+
+/// Our pid namespace for children, if we may come back to it once we have left it: it may belong to a
+/// user namespace in which we are nobody.
+fn own_pids() -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open("/proc/thread-self/ns/pid", flags, Mode::empty()).ok()?;
+    let only = Some(rustix::thread::LinkNameSpaceType::ProcessID);
+    rustix::thread::move_into_link_name_space(own.as_fd(), only).ok()?;
+    Some(own)
 }
 
 fn inode(path: &str) -> Option<u64> {

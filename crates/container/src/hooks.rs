@@ -60,6 +60,7 @@ pub(crate) fn run(
         streams: [None, None, None],
         fifo: None,
         init_pidfd: None,
+        own_pids: None,
         foreign_proc: false,
         setgroups: true,
     };

@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{Mode, OFlags};
+use sys::small_file::{self, read_text};
 
 use crate::{
     Error,
@@ -83,45 +83,37 @@ impl Host {
             },
             other => other?,
         };
-        let capabilities = capabilities()?;
+        let own = sys::process::capabilities()
+            .map_err(|e| launch::Error::io("ask for", "our capabilities", e))?;
+        let capabilities = own.permitted & own.bounding;
+        let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
+        let whole = read_text(Path::new("/proc/self/uid_map")).is_ok_and(whole);
+        let setgroups_denied = || {
+            let text = small_file::read(Path::new("/proc/self/setgroups"));
+            text.is_ok_and(|text| text.starts_with(b"deny"))
+        };
         let facts = Facts {
             capabilities,
             rootless: capabilities & CAP_SYS_ADMIN == 0,
-            setgroups: capabilities & CAP_SETGID != 0
-                && !fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny")),
-            capability_count: number("/proc/sys/kernel/cap_last_cap", 40u8)?.saturating_add(1),
+            setgroups: capabilities & CAP_SETGID != 0 && !setgroups_denied(),
+            capability_count: own.count,
             oom_score_adj: number("/proc/self/oom_score_adj", 0i32)?,
-            apparmor: fs::read("/sys/module/apparmor/parameters/enabled")
+            apparmor: small_file::read(Path::new("/sys/module/apparmor/parameters/enabled"))
                 .is_ok_and(|text| text.starts_with(b"Y")),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             cgroup_v1: v1_mounts(&hierarchy),
         };
-        let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
-        let real_root = rustix::process::geteuid().is_root()
-            && fs::read_to_string("/proc/self/uid_map").is_ok_and(whole);
         Ok(Self {
             facts,
-            foreign_proc: !real_root,
+            foreign_proc: !(rustix::process::geteuid().is_root() && whole),
             hierarchy,
             proc,
         })
     }
 }
 
-fn capabilities() -> Result<u64, Error> {
-    let text = fs::read_to_string("/proc/thread-self/status")
-        .map_err(|e| launch::Error::io("read", "/proc/thread-self/status", e))?;
-    let set = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-            .unwrap_or(0)
-    };
-    Ok(set("CapPrm:") & set("CapBnd:"))
-}
-
 fn number<T: std::str::FromStr>(path: &str, default: T) -> Result<T, Error> {
-    let text = fs::read_to_string(path).map_err(|e| launch::Error::io("read", path, e))?;
+    let text = read_text(Path::new(path)).map_err(|e| launch::Error::io("read", path, e))?;
     Ok(text.trim().parse().unwrap_or(default))
 }
 

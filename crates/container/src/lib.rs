@@ -36,7 +36,7 @@ pub mod trace;
 
 pub use create::cgroup_path;
 pub use destroy::destroy;
-pub use engine::{CgroupManager, Engine, EngineOptions};
+pub use engine::{CgroupManager, CgroupNeed, Engine, EngineOptions};
 pub use error::{Error, ErrorKind};
 pub use host::Facts;
 pub use id::{ContainerId, InvalidId};

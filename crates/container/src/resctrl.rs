@@ -172,12 +172,69 @@ impl Group {
     }
 }
 
+/// Gives a running container other lines in `l3_cache_schema` and `mem_bw_schema` of `change`, and a group
+/// with these processes if it has none yet. What results is what its document says from now on.
+///
+/// # Errors
+/// No resctrl; a line that the kernel refuses. A group that was made is removed again.
+pub fn update(
+    spec: &mut Spec,
+    id: &str,
+    pids: &[i32],
+    change: &LinuxIntelRdt,
+) -> Result<(), Error> {
+    update_in(&mounted()?, spec, id, pids, change)
+}
+
+fn update_in(
+    root: &Path,
+    spec: &mut Spec,
+    id: &str,
+    pids: &[i32],
+    change: &LinuxIntelRdt,
+) -> Result<(), Error> {
+    let linux = spec.linux.get_or_insert_default();
+    let mut wanted = linux.intel_rdt.clone().unwrap_or_default();
+    let new = [
+        (&mut wanted.l3_cache_schema, &change.l3_cache_schema),
+        (&mut wanted.mem_bw_schema, &change.mem_bw_schema),
+    ];
+    for (old, new) in new {
+        if new.is_some() {
+            old.clone_from(new);
+        }
+    }
+    let group = Group::locate(root, &wanted, id)?;
+    let made = !group.dir.is_dir();
+    if made {
+        make_dir(&group.dir)?;
+    }
+    let filled = lines(change)
+        .iter()
+        .try_for_each(|line| write(&group.dir.join("schemata"), &format!("{line}\n")))
+        .and_then(|()| {
+            let joining = if made { pids } else { &[] };
+            joining
+                .iter()
+                .try_for_each(|pid| write(&group.dir.join("tasks"), &pid.to_string()))
+        });
+    if filled.is_err() && made {
+        let _ = fs::remove_dir(&group.dir);
+    }
+    filled?;
+    linux.intel_rdt = Some(wanted);
+    Ok(())
+}
+
 /// Removes the groups of a container that has ended.
 pub(crate) fn remove(spec: &Spec, id: &str) -> Result<(), Error> {
-    let rdt = spec.linux.as_ref().and_then(|l| l.intel_rdt.as_ref());
-    match (rdt, mounted()) {
-        (Some(rdt), Ok(root)) => Group::remove(&root, rdt, id),
-        _ => Ok(()),
+    let Some(rdt) = spec.linux.as_ref().and_then(|l| l.intel_rdt.as_ref()) else {
+        return Ok(());
+    };
+    match mounted() {
+        Ok(root) => Group::remove(&root, rdt, id),
+        // Gone with the groups in it.
+        Err(_) => Ok(()),
     }
 }
 
@@ -276,6 +333,46 @@ mod tests {
             let said = make(&format!(r#"{{"closID":"{bad}"}}"#)).unwrap_err();
             assert!(matches!(said, Error::Name(_)), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_update_changes_the_lines_of_a_group_and_the_document() {
+        let root = tree(&["c1", "gold"]);
+        let schemata = |name: &str| {
+            let path = root.path().join(name).join("schemata");
+            fs::read_to_string(path).unwrap()
+        };
+        let change = rdt(r#"{"memBwSchema":"MB:0=20"}"#);
+        let mut spec = Spec::default();
+        update_in(root.path(), &mut spec, "c1", &[7], &change).unwrap();
+        assert!(
+            schemata("c1").starts_with("MB:0=20\n"),
+            "{}",
+            schemata("c1")
+        );
+        let said = spec.linux.clone().unwrap().intel_rdt.unwrap();
+        assert_eq!(said.mem_bw_schema.as_deref(), Some("MB:0=20"));
+        // A group that others share is known by its name; what is not given stays.
+        let linux = spec.linux.get_or_insert_default();
+        linux.intel_rdt = Some(rdt(r#"{"closID":"gold","memBwSchema":"MB:0=9"}"#));
+        let change = rdt(r#"{"l3CacheSchema":"L3:0=1"}"#);
+        update_in(root.path(), &mut spec, "c1", &[7], &change).unwrap();
+        assert!(schemata("gold").starts_with("L3:0=1\n"));
+        let said = spec.linux.clone().unwrap().intel_rdt.unwrap();
+        assert_eq!(said.mem_bw_schema.as_deref(), Some("MB:0=9"));
+        assert_eq!(said.l3_cache_schema.as_deref(), Some("L3:0=1"));
+    }
+
+    #[test]
+    fn an_update_that_fails_leaves_neither_group_nor_change() {
+        // Without a kernel behind it a new directory has no schemata.
+        let root = tempfile::tempdir().unwrap();
+        let change = rdt(r#"{"l3CacheSchema":"L3:0=1"}"#);
+        let mut spec = Spec::default();
+        let said = update_in(root.path(), &mut spec, "c1", &[7], &change).unwrap_err();
+        assert!(said.to_string().contains("write to"), "{said}");
+        assert!(!root.path().join("c1").exists());
+        assert_eq!(spec.linux.unwrap_or_default().intel_rdt, None);
     }
 
     #[test]

@@ -97,6 +97,31 @@ fn a_record_lets_another_process_remove_what_was_made() {
 }
 
 #[test]
+fn a_recorded_place_counts_only_while_the_cgroup_is_there() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let cgroup = TestCgroup(Cgroup::create(&host(), &unique("places")).unwrap());
+    let record = cgroup.record();
+    let paths = |record: &Record| Cgroup::reopen(record).unwrap().paths();
+    assert_eq!(paths(&record), cgroup.paths());
+    // No place, as older records have it; a place that is no cgroup's: looked for again.
+    let mut without = record.clone();
+    without.places.clear();
+    assert_eq!(paths(&without), cgroup.paths());
+    let mut moved = record.clone();
+    moved.places[0].point = elsewhere.path().to_owned();
+    std::fs::create_dir(elsewhere.path().join(cgroup.path().trim_start_matches('/'))).unwrap();
+    assert_eq!(paths(&moved), cgroup.paths());
+    cgroup.remove().unwrap();
+    assert!(Cgroup::reopen(&record).unwrap().paths().is_empty());
+    assert!(
+        elsewhere
+            .path()
+            .join(cgroup.path().trim_start_matches('/'))
+            .is_dir()
+    );
+}
+
+#[test]
 fn a_record_can_not_name_directories_outside() {
     let outside = tempfile::tempdir().unwrap();
     let victim = outside.path().join("victim");

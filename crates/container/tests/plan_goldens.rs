@@ -147,11 +147,46 @@ fn exec() {
         stdio: Streams::Given([false, true, true]),
         ..options()
     };
-    let join = Join { flags: 0x6c02_0000 };
+    let join = Join {
+        flags: 0x6c02_0000,
+        pids_by_clone: true,
+    };
     golden(
         "exec.txt",
         &plan::exec(&facts(), &spec, &process, join, &options).unwrap(),
     );
+}
+
+#[test]
+fn who_cannot_come_back_from_a_pid_namespace_sends_a_child_and_forks() {
+    let process = serde_json::from_value(common::process(&["ls"])).unwrap();
+    let plan = |flags, pids_by_clone| {
+        let join = Join {
+            flags,
+            pids_by_clone,
+        };
+        let plan = plan::exec(&facts(), &spec(|_| {}), &process, join, &options());
+        plan.unwrap().to_string()
+    };
+    let (all, time, ipc) = (0x6c02_0000, 0x6c02_0080, 0x0800_0000);
+    for (flags, by_clone, forks) in [
+        (all, true, false),
+        (all, false, true),
+        // Offsets are for children only, too, and the child's child has our number for it.
+        (time, true, true),
+        (ipc, true, false),
+    ] {
+        let text = plan(flags, by_clone);
+        let line = format!("{flags:x} {by_clone}: {text}");
+        assert_eq!(text.contains("fork into the namespaces"), forks, "{line}");
+        let born = text.starts_with("clone with no new namespaces, in the container's pid");
+        assert_eq!(born, by_clone && flags == all, "{line}");
+        assert_eq!(
+            text.contains("mount,pid,"),
+            flags == time || flags == all && !by_clone,
+            "{line}"
+        );
+    }
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! The parent's side of the clone itself.
 
-use crate::{LaunchPlan, child, clone, plan::END, raw::sys};
+use crate::{
+    LaunchPlan, Pids, child,
+    clone::{self, Spawned},
+    plan::END,
+    raw::sys,
+};
 
 /// Clones a child that runs `plan` and gives its pid as we see it. `namespaces` are CLONE_NEW* flags; `cgroup` is a descriptor of a
 /// cgroup2 directory to be born in, or -1.
@@ -32,7 +37,10 @@ pub fn launch(plan: &mut LaunchPlan<'_>, namespaces: u64, cgroup: i32) -> Result
             8_usize
         )
     }?;
-    let result = clone::clone(namespaces, libc::SIGCHLD as u64, cgroup, false);
+    let result = match plan.pids {
+        Some(pids) => in_pids(pids, namespaces, cgroup),
+        None => clone::clone(namespaces, libc::SIGCHLD as u64, cgroup, false),
+    };
     if let Ok(spawned) = &result
         && spawned.pid == 0
     {
@@ -50,4 +58,28 @@ pub fn launch(plan: &mut LaunchPlan<'_>, namespaces: u64, cgroup: i32) -> Result
         )
     }?;
     result.map(|spawned| spawned.pid)
+}
+
+/// Clones a child in another pid namespace.
+fn in_pids(pids: Pids, namespaces: u64, cgroup: i32) -> Result<Spawned, i32> {
+    const NEWPID: u64 = 0x2000_0000;
+    // SAFETY: touches no memory. This is where the thread's children are born; it stays where it is.
+    unsafe { sys!(SYS_setns, pids.child, NEWPID) }?;
+    let result = clone::clone(namespaces, libc::SIGCHLD as u64, cgroup, false);
+    if let Ok(spawned) = &result
+        && spawned.pid == 0
+    {
+        return result;
+    }
+    // SAFETY: touches no memory.
+    let back = unsafe { sys!(SYS_setns, pids.own, NEWPID) };
+    match (back, &result) {
+        (Err(errno), Ok(spawned)) => {
+            // Nobody would know of it.
+            // SAFETY: touches no memory; not reaped yet, so the number is its own.
+            let _ = unsafe { sys!(SYS_kill, spawned.pid, libc::SIGKILL) };
+            Err(errno)
+        }
+        _ => result,
+    }
 }

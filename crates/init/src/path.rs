@@ -88,6 +88,9 @@ pub(crate) fn ensure(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail>
         Err(libc::ENOENT) => {}
         other => return other.map_err(Fail::on(Act::Resolve)),
     }
+    if let Some(fd) = make_last(root, path, make)? {
+        return Ok(fd);
+    }
     let mut wanted = Buffer::new();
     wanted.push(path.bytes()).map_err(Fail::on(Act::Resolve))?;
     let mut links = 0;
@@ -104,6 +107,42 @@ pub(crate) fn ensure(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail>
                 act: Act::Resolve,
             });
         }
+    }
+}
+
+/// The common case, in which only the last name is missing; `None` for any other, and for what fails: the
+/// walk meets that again and says where.
+fn make_last(root: i32, path: CStr<'_>, make: Make) -> Result<Option<i32>, Fail> {
+    let (above, last) = dir_and_name(path.bytes());
+    if last.is_empty() || last == b"." || last == b".." {
+        return Ok(None);
+    }
+    let (mut prefix, mut name) = (Buffer::new(), Buffer::new());
+    prefix
+        .push(b"/")
+        .and_then(|()| prefix.push(above))
+        .and_then(|()| name.push(last))
+        .map_err(Fail::on(Act::Resolve))?;
+    let Ok(dir) = open(root, prefix.as_c(), libc::O_PATH) else {
+        return Ok(None);
+    };
+    let made = create(dir, name.as_c(), make);
+    calls::close(dir);
+    if made.is_err() {
+        return Ok(None);
+    }
+    open(root, path, libc::O_PATH)
+        .map(Some)
+        .map_err(Fail::on(Act::MakeTarget))
+}
+
+/// Makes `name` in `dir`. Neither call follows a last link.
+fn create(dir: i32, name: CStr<'_>, make: Make) -> Result<usize, Errno> {
+    match make {
+        // SAFETY: the name ends in NUL.
+        Make::File => unsafe { sys!(SYS_mknodat, dir, name.ptr(), libc::S_IFREG | 0o644, 0) },
+        // SAFETY: the name ends in NUL.
+        Make::Dir => unsafe { sys!(SYS_mkdirat, dir, name.ptr(), 0o755) },
     }
 }
 
@@ -179,22 +218,8 @@ fn enter(
     } else {
         Act::MakeParent
     };
-    let made = if last && make == Make::File {
-        // SAFETY: the name ends in NUL. mknodat never follows a last link.
-        unsafe {
-            sys!(
-                SYS_mknodat,
-                dir,
-                single.as_c().ptr(),
-                libc::S_IFREG | 0o644,
-                0
-            )
-        }
-    } else {
-        // SAFETY: the name ends in NUL. mkdirat never follows a last link.
-        unsafe { sys!(SYS_mkdirat, dir, single.as_c().ptr(), 0o755) }
-    };
-    match made {
+    let kind = if last { make } else { Make::Dir };
+    match create(dir, single.as_c(), kind) {
         Ok(_) => {}
         Err(libc::EEXIST) => {
             let stat = calls::stat(dir, single.as_c()).map_err(Fail::on(act))?;

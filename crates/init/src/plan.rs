@@ -329,6 +329,17 @@ pub enum Sync {
     Hooks = 2,
 }
 
+/// A pid namespace for the child: entered before the clone and left after it, by this thread, whose own
+/// namespace stays what it is. One clone less than a child that enters and forks.
+#[derive(Debug, Clone, Copy)]
+pub struct Pids {
+    /// A pidfd of a process in it, or a descriptor of the namespace.
+    pub child: i32,
+    /// A descriptor of this thread's namespace for children, to go back to. The caller has seen that
+    /// it may.
+    pub own: i32,
+}
+
 /// All that the child reads. It lives in the parent's memory, of which the child has a copy.
 #[derive(Debug)]
 pub struct LaunchPlan<'a> {
@@ -351,6 +362,8 @@ pub struct LaunchPlan<'a> {
     pub keep: &'a [i32],
     /// The child's end of the channel.
     pub channel: i32,
+    /// The pid namespace that the child is born in, if it is another than ours.
+    pub pids: Option<Pids>,
     /// Memory shared with the parent: when each step had been done (CLOCK_MONOTONIC, nanoseconds).
     /// The last one, which becomes the program, has no time. Empty: nobody wants to know.
     pub trace: &'a [AtomicU64],

@@ -48,6 +48,7 @@ fn try_launch(strings: &[u8], words: &[Str], pointers: &mut [usize], filter: &[u
         fds: &mut [],
         keep: &[],
         channel: -1,
+        pids: None,
         trace: &[],
     };
     launch(&mut plan, 0, -1).expect_err("it was started")
@@ -77,6 +78,7 @@ fn flags_that_make_no_namespace_are_refused() {
         fds: &mut [],
         keep: &[],
         channel: -1,
+        pids: None,
         trace: &[],
     };
     // CLONE_VM would share our memory with the child.

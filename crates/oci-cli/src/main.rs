@@ -18,6 +18,7 @@ mod inherited;
 mod log;
 mod messages;
 mod notices;
+mod pattern;
 mod record;
 mod signal;
 mod status;
@@ -92,8 +93,8 @@ fn dispatch(global: &Global, command: Command, log: &Log) -> Result<i32, Error> 
         Command::Exec(args) => exec::command(global, &args),
         Command::Start(id) => start::command(global, &id),
         Command::State(id) => state::command(global, &id),
-        Command::Kill(args) => kill::command(global, &args),
-        Command::Delete(args) => delete::command(global, &args),
+        Command::Kill(args) => kill::command(global, &args, log),
+        Command::Delete(args) => delete::command(global, &args, log),
         Command::Spec(args) => spec::command(&args),
         Command::Plan(args) => plan::command(global, &args),
         Command::List(args) => list::command(global, args, log),

@@ -7,7 +7,6 @@
 //!  lives                                                running
 //! ```
 
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -31,13 +30,19 @@ pub(crate) struct Live {
 impl Live {
     /// Finds a container by its record.
     pub(crate) fn find(root: &Path, id: &str) -> Result<Self, Error> {
-        let dir = StateDir::new(root, id)?;
-        let record = dir.read()?;
-        Self::of(dir, record)
+        let (dir, record) = read(root, id)?;
+        let cgroup = Cgroup::reopen(&record.cgroup)?;
+        Ok(Self::of(dir, record, cgroup))
     }
 
-    fn of(dir: StateDir, record: Record) -> Result<Self, Error> {
-        let cgroup = Cgroup::from_record(&Hierarchy::probe()?, &record.cgroup)?;
+    /// As [`Live::find`], where the hierarchy is known already.
+    pub(crate) fn find_in(hierarchy: &Hierarchy, root: &Path, id: &str) -> Result<Self, Error> {
+        let (dir, record) = read(root, id)?;
+        let cgroup = Cgroup::from_record(hierarchy, &record.cgroup)?;
+        Ok(Self::of(dir, record, cgroup))
+    }
+
+    fn of(dir: StateDir, record: Record, cgroup: Cgroup) -> Self {
         let init = open_init(&record);
         let status = if init.is_none() {
             Status::Stopped
@@ -48,13 +53,13 @@ impl Live {
         } else {
             Status::Running
         };
-        Ok(Self {
+        Self {
             dir,
             record,
             status,
             cgroup,
             init,
-        })
+        }
     }
 
     /// Pid of its init, 0 if that has ended.
@@ -84,6 +89,12 @@ impl Live {
     }
 }
 
+fn read(root: &Path, id: &str) -> Result<(StateDir, Record), Error> {
+    let dir = StateDir::new(root, id)?;
+    let record = dir.read()?;
+    Ok((dir, record))
+}
+
 /// The init of a record, if it still runs: the number could be another's by now, so the start time
 /// is compared after the descriptor is held.
 fn open_init(record: &Record) -> Option<OwnedFd> {
@@ -96,7 +107,7 @@ fn open_init(record: &Record) -> Option<OwnedFd> {
 
 /// State letter and start time (clock ticks after boot) of a process.
 fn stat(pid: i32) -> Option<(u8, u64)> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = sys::small_file::read(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
     // The name, in brackets, may hold anything; what follows its last bracket is words.
     let after = text.iter().rposition(|byte| *byte == b')')? + 2;
     let rest = std::str::from_utf8(text.get(after..)?).ok()?;

@@ -84,6 +84,38 @@ fn features_version_and_help() {
             .as_array()
             .is_some_and(|all| all.len() == 8)
     );
+    // What an engine looks at before it asks for something.
+    for (pointer, wanted) in [
+        ("/linux/cgroup/rdma", "true"),
+        ("/linux/apparmor/enabled", "true"),
+        ("/linux/selinux/enabled", "true"),
+        ("/linux/intelRdt/schemata", "true"),
+        ("/linux/mountExtensions/idmap/enabled", "true"),
+        ("/linux/netDevices/enabled", "true"),
+        ("/linux/memoryPolicy/modes/0", "\"MPOL_DEFAULT\""),
+        ("/linux/memoryPolicy/flags/2", "\"MPOL_F_STATIC_NODES\""),
+        (
+            "/linux/seccomp/supportedFlags/0",
+            "\"SECCOMP_FILTER_FLAG_TSYNC\"",
+        ),
+        ("/mountOptions/0", "\"async\""),
+        (
+            "/potentiallyUnsafeConfigAnnotations/0",
+            "\"org.systemd.property.\"",
+        ),
+        (
+            "/annotations/org.opencontainers.runc.checkpoint.enabled",
+            "\"true\"",
+        ),
+    ] {
+        let found = features.pointer(pointer).map(Value::to_string);
+        assert_eq!(found.as_deref(), Some(wanted), "{pointer} in {features}");
+    }
+    let library = &features["annotations"]["io.github.seccomp.libseccomp.version"];
+    assert!(
+        library.as_str().is_some_and(|v| v.starts_with("2.")),
+        "{library}"
+    );
     for args in ["--version", "-v"] {
         let text = oci.run(&[args]).succeeds().stdout;
         assert!(

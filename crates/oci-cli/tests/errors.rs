@@ -265,12 +265,44 @@ fn a_pid_file_that_cannot_be_written_undoes_the_container() {
 
 #[test]
 fn what_is_not_supported_says_so() {
-    let (oci, bundle) = (Oci::new(), sleeper());
-    let id = oci.id("later");
-    oci.run(&["--rootless=true", "run", "-b", path(&bundle), &id])
-        .fails(1, &["--rootless=true is not supported"]);
+    let oci = Oci::new();
+    oci.run(&["--log", "journald:x", "list"])
+        .fails(1, &["--log journald:x is not supported"]);
     oci.run(&["frobnicate"])
         .fails(1, &["unknown command \"frobnicate\"", "--help"]);
+    oci.assert_empty();
+}
+
+/// Where no cgroup can be made, `--rootless` says whether a container may do without.
+#[test]
+fn a_cgroup_that_cannot_be_made() {
+    let (oci, bundle) = (Oci::new(), script("exit 3"));
+    // All hierarchies read-only, for us alone.
+    let script = "for m in $(grep ' - cgroup' /proc/self/mountinfo | cut -d' ' -f5); do \
+                  mount -o remount,bind,ro $m || exit 99; done; exec \"$0\" \"$@\"";
+    let run = |rootless: &str, id: &str| {
+        let command = oci.command(&[rootless, "run", "-b", path(&bundle), &oci.id(id)]);
+        let output = std::process::Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", script])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("unshare");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    for rootless in ["--rootless=auto", "--rootless=true"] {
+        let (code, said) = run(rootless, rootless.trim_start_matches("--rootless="));
+        assert_eq!(code, Some(3), "{rootless}: {said}");
+        assert!(
+            said.contains("the container runs without a cgroup"),
+            "{said}"
+        );
+    }
+    let (code, said) = run("--rootless=false", "false");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("make cgroup"), "{said}");
     oci.assert_empty();
 }
 

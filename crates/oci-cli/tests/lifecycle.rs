@@ -263,3 +263,31 @@ fn list_and_ps_show_it() {
         "{lines}"
     );
 }
+
+/// As crun has it: each whose id the expression is found in; one that fails is told of, not all.
+#[test]
+fn an_expression_names_several_containers() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let ids: Vec<String> = ["web-1", "web-2", "db-1"]
+        .iter()
+        .map(|name| oci.start(name, &bundle))
+        .collect();
+    oci.run(&["kill", "--regex", "web-[0-9]+$", "KILL"])
+        .succeeds();
+    for (id, status) in ids.iter().zip(["stopped", "stopped", "running"]) {
+        eventually(status, || oci.status(id) == status);
+    }
+    // The one that runs is left, and said to be.
+    let done = oci.run(&["delete", "-r", "1$"]).succeeds();
+    assert!(
+        done.stderr.contains("db-1") && done.stderr.contains("running"),
+        "{done:?}"
+    );
+    oci.run(&["state", &ids[0]]).fails(1, &["does not exist"]);
+    assert_eq!(oci.status(&ids[2]), "running");
+    oci.run(&["delete", "--regex", "--force", ""]).succeeds();
+    oci.assert_empty();
+    oci.run(&["delete", "--regex", "nobody"]).succeeds();
+    oci.run(&["kill", "-r", "("])
+        .fails(1, &["no extended regular expression", "a ) is missing"]);
+}

@@ -193,3 +193,19 @@ fn a_kill_for_want_of_memory_is_told() {
     oci.run(&["delete", "--force", &id]).succeeds();
     assert_eq!(finish(&mut child), 0);
 }
+
+#[test]
+fn lines_for_resctrl_need_a_resctrl() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.start("rdt", &bundle);
+    for option in ["--l3-cache-schema", "--mem-bw-schema"] {
+        let line = ["update", option, "L3:0=1", "--pids-limit", "77", &id];
+        let mounted = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        if mounted.contains(" - resctrl ") {
+            oci.run(&line).succeeds();
+        } else {
+            oci.run(&line)
+                .fails(1, &["linux.intelRdt", "mount -t resctrl"]);
+        }
+    }
+}

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod failpoint;
 #[cfg(all(feature = "failpoints", target_arch = "x86_64"))]
 pub mod fault;
+pub mod first_start;
 pub mod grow;
 pub mod in_root;
 pub mod kill;
@@ -25,6 +26,7 @@ pub mod rusage;
 pub mod self_exe;
 pub mod shared_words;
 pub mod signal_fd;
+pub mod small_file;
 pub mod socket;
 pub mod thread;
 pub mod wait;

@@ -44,6 +44,35 @@ fn listen() -> io::Result<OwnedFd> {
     own(rc)
 }
 
+/// Asks seccomp(2) for a filter with these SECCOMP_FILTER_FLAG_* bits, but gives it none: a kernel that
+/// knows them misses the filter, any other refuses the bits. Nothing is loaded either way.
+///
+/// # Errors
+/// EINVAL for a bit that the kernel does not know; ENOSYS, EPERM where a filter hides the call.
+pub fn seccomp_flags(flags: u32) -> io::Result<()> {
+    // This one is taken only beside a listener.
+    const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+    const NEW_LISTENER: u32 = 1 << 3;
+    let listener = if flags & WAIT_KILLABLE_RECV == 0 {
+        0
+    } else {
+        NEW_LISTENER
+    };
+    // SAFETY: a null pointer in place of the program, which the kernel answers with EFAULT.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags | listener,
+            std::ptr::null::<libc::sock_fprog>(),
+        )
+    };
+    match io::Error::last_os_error() {
+        error if rc < 0 && error.raw_os_error() == Some(libc::EFAULT) => Ok(()),
+        error => Err(error),
+    }
+}
+
 /// Asks clone3(2) for a child in a cgroup that does not exist: a kernel that can do it (Linux 5.7)
 /// refuses the cgroup's descriptor, any other the request. No child is made either way.
 ///
@@ -124,6 +153,17 @@ mod tests {
         seccomp_listener().unwrap();
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         assert!(status.contains("NoNewPrivs:\t0"), "{status}");
+    }
+
+    #[test]
+    fn known_flags_are_told_from_others_and_nothing_is_loaded() {
+        for known in [0, 1, 2, 4, 32] {
+            seccomp_flags(known).unwrap();
+        }
+        let error = seccomp_flags(1 << 30).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(status.contains("Seccomp_filters:\t0"), "{status}");
     }
 
     #[test]

@@ -36,10 +36,76 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(answer).map_err(|_| io::Error::last_os_error())
 }
 
+/// Capabilities of the calling thread, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The permitted set.
+    pub permitted: u64,
+    /// The bounding set.
+    pub bounding: u64,
+    /// How many the kernel knows.
+    pub count: u8,
+}
+
+/// Asks by system calls what /proc/thread-self/status and cap_last_cap say as well.
+///
+/// # Errors
+/// EPERM where a seccomp profile takes capget away.
+pub fn capabilities() -> io::Result<Capabilities> {
+    /// `struct __user_cap_data_struct`, one of two.
+    #[repr(C)]
+    #[derive(Default, Clone, Copy)]
+    struct Half {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    // _LINUX_CAPABILITY_VERSION_3, and ourselves.
+    let head = [0x2008_0522_u32, 0];
+    let mut halves = [Half::default(); 2];
+    let data = halves.as_mut_ptr();
+    // SAFETY: head and data are what version 3 takes, and live through the call.
+    let rc = unsafe { libc::syscall(libc::SYS_capget, head.as_ptr(), data) };
+    if rc != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let [low, high] = halves;
+    let (mut bounding, mut count) = (0, 0);
+    while count < 64 {
+        // SAFETY: this request takes a number.
+        match unsafe { libc::prctl(libc::PR_CAPBSET_READ, u64::from(count)) } {
+            0 => {}
+            1 => bounding |= 1 << count,
+            // The kernel knows no more.
+            _ => break,
+        }
+        count += 1;
+    }
+    Ok(Capabilities {
+        permitted: u64::from(high.permitted) << 32 | u64::from(low.permitted),
+        bounding,
+        count,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn capabilities_are_those_of_procfs() {
+        let found = capabilities().unwrap();
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let set = |name: &str| {
+            let hex = status.lines().find_map(|line| line.strip_prefix(name));
+            u64::from_str_radix(hex.unwrap().trim(), 16).unwrap()
+        };
+        assert_eq!(found.permitted, set("CapPrm:"));
+        assert_eq!(found.bounding, set("CapBnd:"));
+        let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
+        assert_eq!(found.count, last.trim().parse::<u8>().unwrap() + 1);
+    }
 
     #[test]
     fn namespaces_know_their_type() {

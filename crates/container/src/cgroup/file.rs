@@ -4,25 +4,14 @@
 //! truncated (kernfs ignores it, and a typing error must not leave a regular file behind).
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::error::Error;
 
 /// Reads a whole control file.
 pub(super) fn read(path: &Path) -> Result<String, Error> {
-    // The kernel tells no size, so a growing buffer would begin with 32 bytes: two calls for most
-    // files instead of eight.
-    let mut bytes = [0; 4096];
-    let whole = File::open(path).and_then(|mut file| {
-        let n = file.read(&mut bytes)?;
-        let mut text = bytes[..n].to_vec();
-        if n > 0 {
-            file.read_to_end(&mut text)?;
-        }
-        String::from_utf8(text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-    });
-    whole.map_err(|e| Error::file("read", path, e))
+    sys::small_file::read_text(path).map_err(|e| Error::file("read", path, e))
 }
 
 /// Reads a control file that older kernels or other configurations lack.
@@ -42,7 +31,16 @@ pub(super) fn read_optional(path: &Path) -> Result<Option<String>, Error> {
 
 /// Writes a control file in one write(2).
 pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
+    put(&mut open(path)?, value)
+}
+
+/// Opens a control file for [`put`].
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
+}
+
+/// As [`write`], to a file that is open; where in it does not matter to the kernel.
+pub(super) fn put(file: &mut File, value: &str) -> io::Result<()> {
     let n = file.write(value.as_bytes())?;
     if n == value.len() {
         Ok(())

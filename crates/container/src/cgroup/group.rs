@@ -77,6 +77,21 @@ pub struct Record {
     /// The scope that systemd knows it as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
+    /// Where its hierarchies were mounted: whoever finds them there again need not look for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Place>,
+}
+
+/// One hierarchy of a [`Record`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its mount point.
+    pub point: PathBuf,
+    /// What the mount shows.
+    pub root: String,
+    /// v1 controllers or `name=…`; none for cgroup2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<String>,
 }
 
 impl Cgroup {
@@ -130,9 +145,29 @@ impl Cgroup {
         if record.path.is_empty() {
             return Ok(Cgroup::none());
         }
+        let mut cgroup = Cgroup::recorded(hierarchy, record)?;
+        cgroup.dirs.retain(|d| d.path.is_dir());
+        Ok(cgroup)
+    }
+
+    /// As [`Cgroup::from_record`], without asking for the hierarchies if the cgroup is where the record
+    /// says in all of them.
+    pub fn reopen(record: &Record) -> Result<Cgroup, Error> {
+        if record.path.is_empty() {
+            return Ok(Cgroup::none());
+        }
+        if let Some(hierarchy) = hierarchy_of(&record.places) {
+            let cgroup = Cgroup::recorded(&hierarchy, record)?;
+            if cgroup.dirs.iter().all(is_there) {
+                return Ok(cgroup);
+            }
+        }
+        Cgroup::from_record(&Hierarchy::probe()?, record)
+    }
+
+    fn recorded(hierarchy: &Hierarchy, record: &Record) -> Result<Cgroup, Error> {
         let mut cgroup = Cgroup::layout(hierarchy, &record.path)?;
         cgroup.unit.clone_from(&record.unit);
-        cgroup.dirs.retain(|d| d.path.is_dir());
         for dir in &mut cgroup.dirs {
             dir.joined = record.joined.contains(&dir.path);
         }
@@ -217,6 +252,7 @@ impl Cgroup {
                 .map(|d| d.path.clone())
                 .collect(),
             unit: self.unit.clone(),
+            places: self.dirs.iter().map(Dir::place).collect(),
         }
     }
 
@@ -352,6 +388,53 @@ impl Cgroup {
     }
 }
 
+impl Dir {
+    fn place(&self) -> Place {
+        Place {
+            point: self.mount.point.clone(),
+            root: self.mount.root.clone(),
+            controllers: self.controllers.clone(),
+        }
+    }
+}
+
+/// The hierarchies as they were recorded; `None` where nothing was.
+fn hierarchy_of(places: &[Place]) -> Option<Hierarchy> {
+    let mut controllers = BTreeMap::new();
+    let mut unified = None;
+    for place in places {
+        let mount = Mount {
+            point: place.point.clone(),
+            root: place.root.clone(),
+        };
+        for name in &place.controllers {
+            controllers.insert(name.clone(), mount.clone());
+        }
+        if place.controllers.is_empty() {
+            unified = Some(mount);
+        }
+    }
+    match unified {
+        Some(mount) if controllers.is_empty() => Some(Hierarchy::V2 { mount }),
+        None if controllers.is_empty() => None,
+        unified => Some(Hierarchy::V1 {
+            controllers,
+            unified,
+        }),
+    }
+}
+
+/// A directory that is one of a cgroup filesystem of its version, and not what is mounted elsewhere now.
+fn is_there(dir: &Dir) -> bool {
+    const CGROUP: i64 = 0x0027_e0eb;
+    const CGROUP2: i64 = 0x6367_7270;
+    let magic = match dir.version {
+        Version::V1 => CGROUP,
+        Version::V2 => CGROUP2,
+    };
+    rustix::fs::statfs(&dir.path).is_ok_and(|found| found.f_type == magic)
+}
+
 /// Every mounted hierarchy once, with what it controls.
 fn mounts(hierarchy: &Hierarchy) -> Vec<(Vec<String>, Version, Mount)> {
     let mut out: Vec<(Vec<String>, Version, Mount)> = Vec::new();
@@ -405,7 +488,7 @@ fn make_leaf_once(dir: &Dir, made_parents: &mut Vec<PathBuf>) -> Result<bool, Er
     delegate(dir, dir.path.parent());
     let made = mkdir(&dir.path)?;
     let cpuset = dir.version == Version::V1 && dir.controllers.iter().any(|c| c == "cpuset");
-    if cpuset && let Err(e) = inherit_cpuset(dir, &dir.path) {
+    if cpuset && let Err(e) = inherit_cpuset(dir, &dir.path, made) {
         if made {
             let _gone = fs::remove_dir(&dir.path);
         }
@@ -458,32 +541,31 @@ pub(super) fn enable_controllers(parent: &Path, only: Option<&str>) {
     }
 }
 
-/// v1: gives `path` its parent's cpus and mems where it has none, from the top down.
-fn inherit_cpuset(dir: &Dir, path: &Path) -> Result<(), Error> {
-    if path == dir.mount.point {
-        return Ok(());
-    }
-    let mut empty = Vec::new();
-    for name in ["cpuset.cpus", "cpuset.mems"] {
-        let target = path.join(name);
-        if file::read(&target)?.trim().is_empty() {
-            empty.push(target);
+/// v1: gives `path` its parent's cpus and mems where it has none, from the top down. What it has then. A
+/// new one has none (or with `cgroup.clone_children` its parent's).
+fn inherit_cpuset(dir: &Dir, path: &Path, new: bool) -> Result<[String; 2], Error> {
+    const NAMES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+    let mut values = [const { String::new() }; 2];
+    if !new {
+        for (value, name) in values.iter_mut().zip(NAMES) {
+            *value = file::read(&path.join(name))?.trim().to_owned();
         }
     }
-    if empty.is_empty() {
-        return Ok(());
-    }
-    let Some(parent) = path.parent() else {
-        return Ok(());
+    let full = values.iter().all(|value| !value.is_empty());
+    let parent = path.parent().filter(|_| path != dir.mount.point && !full);
+    let Some(parent) = parent else {
+        return Ok(values);
     };
-    inherit_cpuset(dir, parent)?;
-    for target in empty {
-        let name = target.file_name().unwrap_or_default();
-        let value = file::read(&parent.join(name))?;
-        file::write(&target, value.trim())
-            .map_err(|e| Error::file("copy the parent's cpuset to", &target, e))?;
+    let above = inherit_cpuset(dir, parent, false)?;
+    for ((value, name), above) in values.iter_mut().zip(NAMES).zip(above) {
+        if value.is_empty() {
+            let target = path.join(name);
+            file::write(&target, &above)
+                .map_err(|e| Error::file("copy the parent's cpuset to", &target, e))?;
+            *value = above;
+        }
     }
-    Ok(())
+    Ok(values)
 }
 
 /// Removes a cgroup directory and those below it. rmdir alone: the files in it are the kernel's.

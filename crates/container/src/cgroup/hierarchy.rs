@@ -12,7 +12,6 @@
 //! decides. Elsewhere, v1 mounts make the machine hybrid, a lone cgroup2 makes it unified.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
@@ -62,7 +61,7 @@ impl Hierarchy {
     /// Reads `/proc/thread-self/mountinfo`.
     pub fn probe() -> Result<Hierarchy, Error> {
         let file = Path::new("/proc/thread-self/mountinfo");
-        let text = fs::read_to_string(file).map_err(|e| Error::file("read", file, e))?;
+        let text = sys::small_file::read_text(file).map_err(|e| Error::file("read", file, e))?;
         Hierarchy::parse(&text)
     }
 

@@ -33,7 +33,7 @@ mod systemd;
 
 pub use devices::container_device_rules;
 pub use error::Error;
-pub use group::{Cgroup, Record};
+pub use group::{Cgroup, Place, Record};
 pub use hierarchy::{Hierarchy, Mount};
 pub use limits::cpu_weight;
 pub use oom::OomWatch;

@@ -81,6 +81,14 @@ pub(crate) fn launch(
         }
     }
     let mut pointers = vec![0; plan.words.len()];
+    let pids = match (plan.born_in_pids, from.init_pidfd, from.own_pids) {
+        (false, ..) => None,
+        (true, Some(child), Some(own)) => Some(init::Pids {
+            child: child.as_raw_fd(),
+            own: own.as_raw_fd(),
+        }),
+        _ => return Err(Error::Protocol.into()),
+    };
     let trace = crate::trace::child(plan);
     crate::trace::mark("sources opened");
     let mut child = {
@@ -95,6 +103,7 @@ pub(crate) fn launch(
             fds: &mut numbers,
             keep: &keep,
             channel: theirs.as_raw_fd(),
+            pids,
             trace: trace
                 .as_ref()
                 .map(|times| times.words())

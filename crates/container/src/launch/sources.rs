@@ -30,6 +30,8 @@ pub(crate) struct Opened<'a> {
     pub(crate) streams: Streams,
     pub(crate) fifo: Option<&'a Path>,
     pub(crate) init_pidfd: Option<BorrowedFd<'a>>,
+    /// Our own pid namespace for children, if we have seen that we may come back to it.
+    pub(crate) own_pids: Option<BorrowedFd<'a>>,
     /// We write to the child's files in procfs and are not root: it must be dumpable for that.
     pub(crate) foreign_proc: bool,
     /// A new user namespace may set groups.
@@ -89,10 +91,11 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
                 let path = cgroup_dir(from.cgroup, "")?.join("cgroup.procs");
                 fds.own(open_path(&path, OFlags::WRONLY)?)?
             }
-            Source::CgroupTree(controller) => {
+            Source::CgroupTree(controller, attr) => {
                 let path = cgroup_dir(from.cgroup, controller)?;
                 let tree = copy(&path, false)?;
-                set(&tree, &path, MountAttr::new(0, 0, 1 << 18), false)?;
+                let private = MountAttr::new(attr.set, attr.clear, 1 << 18);
+                set(&tree, &path, private, false)?;
                 fds.own(tree)?
             }
             Source::Rootfs(propagation) => {

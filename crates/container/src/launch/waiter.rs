@@ -29,6 +29,7 @@ impl Waiter {
             fds: &mut [],
             keep: &[channel],
             channel,
+            pids: None,
             trace: &[],
         };
         let child = super::child::spawn(&mut plan, namespaces, None)?;

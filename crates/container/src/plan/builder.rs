@@ -17,6 +17,8 @@ pub struct Plan {
     pub(crate) fds: Vec<Source>,
     /// CLONE_NEW* flags of the clone.
     pub(crate) namespaces: u64,
+    /// The child is cloned into the pid namespace of the container's first process.
+    pub(crate) born_in_pids: bool,
     pub(crate) id_maps: Option<IdMaps>,
     pub(crate) privileged: Vec<Privileged>,
     /// Namespaces that are changed, and so must not be ours when they are joined.
@@ -102,7 +104,7 @@ impl Plan {
     pub(super) fn fd(&mut self, source: Source) -> Fd {
         let shared = !matches!(
             source,
-            Source::Tree(_) | Source::Later | Source::CgroupTree(_)
+            Source::Tree(_) | Source::Later | Source::CgroupTree(..)
         );
         let at = match self.fds.iter().position(|known| shared && *known == source) {
             Some(at) => at,

@@ -44,12 +44,7 @@ pub(super) fn push(
         return new(plan, &field, dest, options.set, shown);
     }
     if facts.cgroup_v1.is_empty() || wants_v2 {
-        tree(plan, "", dest);
-        plan.push(Step::SetAttr {
-            dest,
-            attr,
-            recursive: false,
-        });
+        tree(plan, "", attr, dest);
         return Ok(());
     }
     let fstype = plan.str(&field, "tmpfs")?;
@@ -73,12 +68,7 @@ pub(super) fn push(
             continue;
         };
         let at = plan.str(&field, &format!("{base}/{name}"))?;
-        tree(plan, first, at);
-        plan.push(Step::SetAttr {
-            dest: at,
-            attr,
-            recursive: false,
-        });
+        tree(plan, first, attr, at);
         for controller in controllers {
             let link = controller.strip_prefix("name=").unwrap_or(controller);
             if link != name {
@@ -126,8 +116,9 @@ fn new(plan: &mut Plan, field: &str, dest: Str, set: u64, shown: bool) -> Result
     Ok(())
 }
 
-fn tree(plan: &mut Plan, controller: &str, dest: Str) {
-    let tree = plan.fd(Source::CgroupTree(controller.to_owned()));
+/// A bind that has its attributes before it is attached.
+fn tree(plan: &mut Plan, controller: &str, attr: Attr, dest: Str) {
+    let tree = plan.fd(Source::CgroupTree(controller.to_owned(), attr));
     plan.push(Step::MountTree {
         tree,
         dest,

@@ -11,6 +11,8 @@ use crate::host::Facts;
 pub struct Join {
     /// CLONE_NEW* flags of those that differ from ours.
     pub flags: u32,
+    /// We may have children in another pid namespace and come back.
+    pub pids_by_clone: bool,
 }
 
 impl Join {
@@ -43,14 +45,21 @@ pub fn exec(
         // The host's: all else in there is the container's by now.
         process.proc = Some(plan.fd(Source::Proc));
     }
-    if join.flags != 0 {
-        let fd = plan.fd(Source::InitPidfd);
-        plan.push(Step::Setns {
-            fd,
-            flags: join.flags,
-        });
+    // Who forks in there knows its child by a number that means another process to us.
+    let forks = join.has(NamespaceType::Time);
+    plan.born_in_pids = join.pids_by_clone && join.has(NamespaceType::Pid) && !forks;
+    let mut flags = join.flags;
+    if plan.born_in_pids {
+        flags &= !super::namespace_flag(NamespaceType::Pid);
     }
-    if join.has(NamespaceType::Pid) || join.has(NamespaceType::Time) {
+    if flags != 0 {
+        let fd = plan.fd(Source::InitPidfd);
+        plan.push(Step::Setns { fd, flags });
+    }
+    // These are for children only.
+    let late =
+        super::namespace_flag(NamespaceType::Pid) | super::namespace_flag(NamespaceType::Time);
+    if flags & late != 0 {
         plan.push(Step::Fork {
             flags: 0,
             cgroup: NO_FD,

@@ -37,6 +37,7 @@ pub use exec::{Join, exec};
 pub(crate) use hooks::only as hooks_only;
 pub use namespaces::IdMaps;
 pub(crate) use namespaces::flag as namespace_flag;
+pub use options::MOUNT_OPTIONS;
 pub(crate) use text::describe;
 
 /// Where a descriptor of a plan comes from; `launch` opens it before the clone.
@@ -49,8 +50,8 @@ pub enum Source {
     /// `cgroup.procs` of the container's cgroup2 directory.
     CgroupProcs,
     /// The container's own cgroup directory in the hierarchy of this controller (`""`: cgroup2), as
-    /// a detached bind.
-    CgroupTree(String),
+    /// a detached bind with these attributes.
+    CgroupTree(String, init::Attr),
     /// The root filesystem.
     Rootfs(Propagation),
     /// A detached bind of a host path.

@@ -19,6 +19,71 @@ pub(crate) const MS_PRIVATE: u64 = 1 << 18;
 pub(crate) const MS_SLAVE: u64 = 1 << 19;
 pub(crate) const MS_SHARED: u64 = 1 << 20;
 
+/// Every word of the mount options that is not left to a filesystem, sorted.
+pub const MOUNT_OPTIONS: &[&str] = &[
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "idmap",
+    "iversion",
+    "lazytime",
+    "loud",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "remount",
+    "rexec",
+    "ridmap",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "sync",
+    "tmpcopyup",
+    "unbindable",
+];
+
 /// Options by what they act on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct MountOptions {
@@ -209,7 +274,10 @@ mod tests {
              rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw \
              rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime \
              suid symfollow sync tmpcopyup unbindable idmap ridmap nomand";
-        for word in words.split_whitespace() {
+        let mut sorted: Vec<&str> = words.split_whitespace().collect();
+        sorted.sort_unstable();
+        assert_eq!(sorted, MOUNT_OPTIONS, "what `features` tells");
+        for word in sorted {
             let o = parse(word);
             assert!(o.data.is_empty(), "{word}");
             let says_nothing = [

@@ -100,10 +100,14 @@ impl Plan {
             Some(Source::Namespace(type_, path)) => format!("{type_} namespace {path}"),
             Some(Source::CgroupJoin(nth)) => format!("v1 hierarchy {nth}"),
             Some(Source::CgroupProcs) => "cgroup2".to_owned(),
-            Some(Source::CgroupTree(name)) if name.is_empty() => {
-                "the container's cgroup2".to_owned()
+            Some(Source::CgroupTree(name, a)) => {
+                let which = if name.is_empty() {
+                    "cgroup2".to_owned()
+                } else {
+                    format!("{name} cgroup")
+                };
+                format!("the container's {which} ({})", attr(*a, false))
             }
-            Some(Source::CgroupTree(name)) => format!("the container's {name} cgroup"),
             Some(Source::Rootfs(_)) => "the root filesystem".to_owned(),
             Some(Source::Tree(tree)) => {
                 let kind = if tree.recursive { "rbind" } else { "bind" };
@@ -392,7 +396,12 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let new = names(self.namespaces, &NAMESPACES);
         let new = if new.is_empty() { "no".to_owned() } else { new };
-        writeln!(f, "clone with {new} new namespaces")?;
+        let into = if self.born_in_pids {
+            ", in the container's pid namespace"
+        } else {
+            ""
+        };
+        writeln!(f, "clone with {new} new namespaces{into}")?;
         if let Some(maps) = &self.id_maps {
             let line = |text: &str| text.trim_end().replace('\n', "; ");
             writeln!(f, "  parent: uid map {}", line(&maps.uid))?;

@@ -29,7 +29,7 @@ mod words;
 
 use std::path::Path;
 
-use oci::runtime::LinuxSeccomp;
+use oci::runtime::{LinuxSeccomp, SeccompFlag};
 
 pub use error::Error;
 pub(crate) use listener::hand_on;
@@ -78,4 +78,19 @@ pub fn compile(profile: &LinuxSeccomp, cache: Option<&Path>) -> Result<Filter, E
         );
     }
     Ok(filter)
+}
+
+/// The flags of seccomp(2) that this kernel takes.
+#[must_use]
+pub fn supported_flags() -> Vec<SeccompFlag> {
+    let takes = |flag: &SeccompFlag| sys::probe::seccomp_flags(words::flag(*flag)).is_ok();
+    SeccompFlag::ALL.iter().copied().filter(takes).collect()
+}
+
+/// libseccomp's version, if it tells it.
+#[must_use]
+pub fn library_version() -> Option<String> {
+    let version = libseccomp::ScmpVersion::current().ok()?;
+    let (major, minor, micro) = (version.major, version.minor, version.micro);
+    Some(format!("{major}.{minor}.{micro}"))
 }

@@ -175,7 +175,7 @@ fn architecture(word: SeccompArch) -> ScmpArch {
 }
 
 /// Bits of seccomp(2), from linux/seccomp.h.
-fn flag(word: SeccompFlag) -> u32 {
+pub(super) fn flag(word: SeccompFlag) -> u32 {
     match word {
         SeccompFlag::Tsync => TSYNC,
         SeccompFlag::Log => 2,

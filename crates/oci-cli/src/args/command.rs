@@ -96,6 +96,8 @@ pub(crate) struct Kill {
     pub(crate) id: String,
     pub(crate) signal: Option<String>,
     pub(crate) all: bool,
+    /// The id is an expression.
+    pub(crate) regex: bool,
 }
 
 /// `delete`.
@@ -103,6 +105,8 @@ pub(crate) struct Kill {
 pub(crate) struct Delete {
     pub(crate) id: String,
     pub(crate) force: bool,
+    /// The id is an expression.
+    pub(crate) regex: bool,
 }
 
 /// `spec`.
@@ -232,11 +236,13 @@ fn meant(verb: &Verb, mut said: Said) -> Result<Command, Error> {
                 id,
                 signal: words.pop(),
                 all: said.on("all"),
+                regex: said.on("regex"),
             })
         }
         "delete" => Command::Delete(Delete {
             id: said.id()?,
             force: said.on("force"),
+            regex: said.on("regex"),
         }),
         "list" => {
             said.words(0)?;

@@ -32,8 +32,16 @@ pub(crate) use command::{
 pub(crate) use help::program;
 pub(crate) use update::{Limits, Update};
 
-/// Where containers are recorded unless `--root` says otherwise.
-pub(crate) const DEFAULT_ROOT: &str = "/run/coffer-oci";
+/// Where containers are recorded unless `--root` says otherwise: an ordinary user can't write to the
+/// first place.
+fn default_root() -> PathBuf {
+    const NAME: &str = "coffer-oci";
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match runtime.filter(|dir| dir.is_absolute()) {
+        Some(dir) if !rustix::process::geteuid().is_root() => dir.join(NAME),
+        _ => PathBuf::from("/run").join(NAME),
+    }
+}
 
 /// Options that stand before the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +63,7 @@ pub(crate) struct Global {
 impl Default for Global {
     fn default() -> Self {
         Self {
-            root: PathBuf::from(DEFAULT_ROOT),
+            root: default_root(),
             log: None,
             log_format: Format::default(),
             log_level: Level::Warning,

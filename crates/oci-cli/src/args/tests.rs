@@ -87,6 +87,7 @@ fn kill_and_delete() {
             id: "c".into(),
             signal: signal.map(Into::into),
             all,
+            regex: false,
         })
     };
     assert_eq!(command("kill c"), kill(None, false));
@@ -97,7 +98,8 @@ fn kill_and_delete() {
             command(line),
             Command::Delete(Delete {
                 id: "c".into(),
-                force: true
+                force: true,
+                regex: false,
             }),
             "{line}"
         );
@@ -125,10 +127,6 @@ fn mistakes_are_named() {
         ),
         ("--log-format xml state c", "text or json, not \"xml\""),
         ("update --memory 1x c", "--memory takes bytes"),
-        (
-            "update --l3-cache-schema x c",
-            "--l3-cache-schema is not supported",
-        ),
         (
             "update --pids-limit many c",
             "--pids-limit takes a number, not \"many\"",

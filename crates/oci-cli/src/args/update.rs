@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use oci::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
+use oci::runtime::{LinuxBlockIo, LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxPids, LinuxResources};
 
 use super::said::Said;
 use crate::error::Error;
@@ -19,28 +19,30 @@ pub(crate) enum Limits {
 impl Eq for Limits {}
 
 /// `update`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Update {
     pub(crate) id: String,
     pub(crate) limits: Limits,
+    /// Lines for the container's resctrl group; also beside a document.
+    pub(crate) rdt: Option<Box<LinuxIntelRdt>>,
 }
+
+impl Eq for Update {}
 
 pub(super) fn parse(said: &mut Said) -> Result<Update, Error> {
     let id = said.id()?;
-    for name in ["l3-cache-schema", "mem-bw-schema"] {
-        if said.on(name) {
-            return Err(Error::Unsupported {
-                flag: format!("--{name}"),
-                reason: "a resctrl group is set up once, when the container is created",
-            });
-        }
-    }
     // runc has it so: the document stands for all options.
     let limits = match said.path("resources") {
         Some(path) => Limits::File(path),
         None => Limits::Given(Box::new(given(said)?)),
     };
-    Ok(Update { id, limits })
+    let rdt = LinuxIntelRdt {
+        l3_cache_schema: said.text("l3-cache-schema")?,
+        mem_bw_schema: said.text("mem-bw-schema")?,
+        ..LinuxIntelRdt::default()
+    };
+    let rdt = (rdt != LinuxIntelRdt::default()).then(|| Box::new(rdt));
+    Ok(Update { id, limits, rdt })
 }
 
 fn given(said: &Said) -> Result<LinuxResources, Error> {

@@ -8,7 +8,7 @@ pub(crate) const GLOBAL: &[Opt] = &[
         "root",
         NONE,
         "DIR",
-        "where containers are recorded (default /run/coffer-oci)",
+        "where containers are recorded (default: coffer-oci in /run, or of a user in $XDG_RUNTIME_DIR)",
     ),
     value(
         "log",
@@ -45,7 +45,7 @@ pub(crate) const GLOBAL: &[Opt] = &[
         "rootless",
         NONE,
         "auto|true|false",
-        "whether cgroups may be missing (default auto)",
+        "false: a cgroup that cannot be made is an error (default auto: only if limits are set)",
     ),
     value(
         "criu",
@@ -340,6 +340,11 @@ const FORMAT: Opt = value(
     "table|json",
     "how it is printed (default table)",
 );
+const REGEX: Opt = switch(
+    "regex",
+    'r',
+    "CONTAINER is an extended regular expression: all whose id it is found in",
+);
 const ALL: usize = usize::MAX;
 
 const fn verb(
@@ -404,22 +409,24 @@ pub(crate) const VERBS: &[Verb] = &[
         "CONTAINER [SIGNAL]",
         "send a signal to a container's process",
         "SIGNAL is a number or a name (KILL, SIGRTMIN+3); the default is TERM.",
-        &[&[switch(
-            "all",
-            'a',
-            "send it to every process of the container",
-        )]],
+        &[&[
+            switch("all", 'a', "send it to every process of the container"),
+            REGEX,
+        ]],
     ),
     verb(
         "delete",
         "CONTAINER",
         "remove a container and what it holds",
         "",
-        &[&[switch(
-            "force",
-            'f',
-            "kill it first if it runs; succeed if it does not exist",
-        )]],
+        &[&[
+            switch(
+                "force",
+                'f',
+                "kill it first if it runs; succeed if it does not exist",
+            ),
+            REGEX,
+        ]],
     ),
     verb(
         "list",

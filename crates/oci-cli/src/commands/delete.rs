@@ -11,38 +11,44 @@
 use container::cgroup::{Cgroup, Hierarchy};
 use oci::runtime::Status;
 
+use super::to_each_match;
 use crate::args::{Delete, Global};
 use crate::error::Error;
+use crate::log::Log;
 use crate::record::StateDir;
 use crate::status::Live;
 
-pub(crate) fn command(global: &Global, args: &Delete) -> Result<i32, Error> {
-    let dir = StateDir::new(&global.root, &args.id)?;
+pub(crate) fn command(global: &Global, args: &Delete, log: &Log) -> Result<i32, Error> {
+    if args.regex {
+        return to_each_match(global, &args.id, log, |id| delete(global, id, args.force));
+    }
+    delete(global, &args.id, args.force)?;
+    Ok(0)
+}
+
+fn delete(global: &Global, id: &str, force: bool) -> Result<(), Error> {
+    let dir = StateDir::new(&global.root, id)?;
     if !dir.exists() {
-        return if args.force {
-            Ok(0)
-        } else {
-            Err(dir.not_there())
-        };
+        return if force { Ok(()) } else { Err(dir.not_there()) };
     }
     let _lock = match dir.lock() {
         // Another delete was faster.
-        Err(Error::NoContainer { .. }) if args.force => return Ok(0),
+        Err(Error::NoContainer { .. }) if force => return Ok(()),
         other => other?,
     };
-    match Live::find(&global.root, &args.id) {
-        Ok(live) => remove(&live, args.force)?,
+    match Live::find(&global.root, id) {
+        Ok(live) => remove(&live, force)?,
         Err(error @ Error::NoContainer { .. }) => {
             remove_cgroup(&dir)?;
             dir.remove()?;
-            if !args.force {
+            if !force {
                 return Err(error);
             }
         }
-        Err(Error::Record { .. }) if args.force => dir.remove()?,
+        Err(Error::Record { .. }) if force => dir.remove()?,
         Err(error) => return Err(error),
     }
-    Ok(0)
+    Ok(())
 }
 
 /// Removes the cgroup of an aborted create, if nobody is in it: it may have been there before.

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use container::cgroup::Cgroup;
-use container::{ContainerRef, ExecRequest, Stdio};
+use container::{ContainerRef, ExecRequest, Stdio, trace};
 use oci::runtime::capability::number;
 use oci::runtime::{LinuxCapabilities, Process, Status};
 use sys::signal_fd::SignalFd;
@@ -24,7 +24,9 @@ use crate::terminal::{raw, relay};
 
 pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
     let inherited = inherited::collect(args.preserve_fds)?;
-    let live = Live::find(&global.root, &args.id)?;
+    let engine = engine(global)?;
+    let live = Live::find_in(engine.hierarchy(), &global.root, &args.id)?;
+    trace::mark("record read");
     match live.status {
         Status::Stopped => {
             return Err(Error::ExecStopped {
@@ -49,7 +51,6 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
     };
     let sockets = [connect(&args.console_socket)?, connect(&args.pidfd_socket)?];
     let cgroup = cgroup(&live.cgroup, &args.cgroup)?;
-    let engine = engine(global)?;
     let signals = if args.detach {
         None
     } else {
@@ -67,7 +68,8 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
         no_new_keyring: false,
         extra_env: inherited.env,
         clamp_capabilities: false,
-        ignore_paused: args.ignore_paused,
+        // Whether it is paused has been seen above.
+        ignore_paused: true,
     };
     let container = ContainerRef {
         cgroup: &cgroup,

@@ -2,42 +2,52 @@
 
 use oci::runtime::{NamespaceType, Status};
 
+use super::to_each_match;
 use crate::args::{Global, Kill};
 use crate::error::Error;
+use crate::log::Log;
 use crate::signal;
 use crate::status::Live;
 
 /// ESRCH, which rustix names as well: the process was reaped between our look and the signal.
 const ESRCH: i32 = 3;
 
-pub(crate) fn command(global: &Global, args: &Kill) -> Result<i32, Error> {
+pub(crate) fn command(global: &Global, args: &Kill, log: &Log) -> Result<i32, Error> {
     let number = args
         .signal
         .as_deref()
         .map_or(Ok(signal::TERM), signal::parse)?;
-    let live = Live::find(&global.root, &args.id)?;
+    if args.regex {
+        return to_each_match(global, &args.id, log, |id| {
+            kill(global, id, number, args.all)
+        });
+    }
+    kill(global, &args.id, number, args.all)?;
+    Ok(0)
+}
+
+fn kill(global: &Global, id: &str, number: i32, wants_all: bool) -> Result<(), Error> {
+    let live = Live::find(&global.root, id)?;
     // Without a pid namespace of its own nothing else ends with the process.
-    let all = args.all || number == signal::KILL && !has_own_pids(&live);
+    let all = wants_all || number == signal::KILL && !has_own_pids(&live);
     if all {
-        if live.status == Status::Stopped && live.cgroup.pids()?.is_empty() && !args.all {
+        if live.status == Status::Stopped && live.cgroup.pids()?.is_empty() && !wants_all {
             return Err(Error::NotRunning {
                 act: "signal",
-                id: args.id.clone(),
+                id: id.to_owned(),
             });
         }
         live.cgroup.signal_all(number)?;
-        return Ok(0);
+        return Ok(());
     }
     let Some(init) = live.init() else {
         return Err(Error::NotRunning {
             act: "signal",
-            id: args.id.clone(),
+            id: id.to_owned(),
         });
     };
     sys::pidfd::send_signal(init, number).map_err(|source| match source.raw_os_error() {
-        Some(ESRCH) => Error::Finished {
-            id: args.id.clone(),
-        },
+        Some(ESRCH) => Error::Finished { id: id.to_owned() },
         _ => Error::Io {
             act: "send the signal",
             source,
@@ -47,7 +57,7 @@ pub(crate) fn command(global: &Global, args: &Kill) -> Result<i32, Error> {
         // cgroup v1: a frozen process only dies once it is thawed.
         live.cgroup.thaw()?;
     }
-    Ok(0)
+    Ok(())
 }
 
 fn has_own_pids(live: &Live) -> bool {

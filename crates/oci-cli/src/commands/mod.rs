@@ -22,28 +22,30 @@ pub(crate) mod update;
 use std::io::Write;
 use std::path::Path;
 
-use container::{CgroupManager, Engine, EngineOptions};
+use container::{CgroupManager, CgroupNeed, Engine, EngineOptions};
 
 use crate::args::{self, Global};
 use crate::error::Error;
+use crate::log::{Level, Log};
+use crate::pattern::Pattern;
+use crate::record;
 
 /// Compiled system call filters, below the root; no container's id has a `~`.
 const SECCOMP_CACHE: &str = "seccomp~";
 
 /// The core, as the global options want it.
 fn engine(global: &Global) -> Result<Engine, Error> {
-    if global.rootless == Some(true) {
-        return Err(Error::Unsupported {
-            flag: "--rootless=true".to_owned(),
-            reason: "containers need a cgroup of their own yet; run as root",
-        });
-    }
     let options = EngineOptions {
         seccomp_cache: Some(global.root.join(SECCOMP_CACHE)),
         cgroup_manager: if global.systemd_cgroup {
             CgroupManager::Systemd
         } else {
             CgroupManager::Cgroupfs
+        },
+        cgroup_need: if global.rootless == Some(false) {
+            CgroupNeed::Always
+        } else {
+            CgroupNeed::IfPossible
         },
         bus: None,
     };
@@ -52,6 +54,28 @@ fn engine(global: &Global) -> Result<Engine, Error> {
         id: String::new(),
         source: Box::new(source),
     })
+}
+
+/// Does it to every container whose id the expression is found in, as crun does: one that fails is told
+/// of, and the others have their turn.
+fn to_each_match(
+    global: &Global,
+    regex: &str,
+    log: &Log,
+    act: impl Fn(&str) -> Result<(), Error>,
+) -> Result<i32, Error> {
+    let pattern = Pattern::new(regex)?;
+    let ids = record::ids(&global.root)?;
+    // Our own directories are no containers.
+    let containers = ids
+        .iter()
+        .filter(|id| container::ContainerId::new(id).is_ok());
+    for id in containers.filter(|id| pattern.is_in(id)) {
+        if let Err(error) = act(id) {
+            log.write(Level::Warning, &error.chain());
+        }
+    }
+    Ok(0)
 }
 
 /// Prints to stdout, whose reader may be gone.

@@ -37,6 +37,11 @@ pub(crate) fn command(global: &Global, args: &Update) -> Result<i32, Error> {
             id: args.id.clone(),
         });
     }
+    if let Some(rdt) = &args.rdt {
+        let pids = live.cgroup.pids()?;
+        container::resctrl::update(&mut live.record.config, &args.id, &pids, rdt)
+            .map_err(|error| Error::core("update", &live.dir.id)(error.into()))?;
+    }
     live.cgroup.apply(&limits)?;
     let linux = live.record.config.linux.get_or_insert_default();
     merge(linux.resources.get_or_insert_default(), limits);

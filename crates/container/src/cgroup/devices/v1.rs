@@ -8,6 +8,7 @@
 //! are cgroups below.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::thread::sleep;
@@ -186,14 +187,29 @@ pub(super) fn apply(dir: &Path, rules: &[Rule]) -> Result<(), Error> {
     let want = fold(rules)?;
     let list = dir.join("devices.list");
     let now = State::parse(&list, &file::read(&list)?)?;
+    // A dozen lines for the same file: opened once.
+    let mut opened: Option<(&str, File)> = None;
     for (name, value) in changes(&now, &want) {
         let path = dir.join(name);
-        write(dir, &path, &value).map_err(|source| Error::Setting {
-            setting: "devices",
-            path,
-            value,
-            source,
-        })?;
+        let file = match opened.take() {
+            Some((other, file)) if other == name => Ok(file),
+            _ => file::open(&path),
+        };
+        let written = file.and_then(|mut file| {
+            write(dir, &mut file, &value)?;
+            Ok(file)
+        });
+        match written {
+            Ok(file) => opened = Some((name, file)),
+            Err(source) => {
+                return Err(Error::Setting {
+                    setting: "devices",
+                    path,
+                    value,
+                    source,
+                });
+            }
+        }
     }
     Ok(())
 }
@@ -203,10 +219,10 @@ const OFFLINE_TRIES: u32 = 250;
 
 /// Writes; "a" is refused with EINVAL while there are cgroups below, and for a moment after the
 /// last one was removed (it goes offline behind an RCU grace period): that moment is waited for.
-fn write(dir: &Path, path: &Path, value: &str) -> io::Result<()> {
+fn write(dir: &Path, file: &mut File, value: &str) -> io::Result<()> {
     let mut tries = 0;
     loop {
-        match file::write(path, value) {
+        match file::put(file, value) {
             Err(e)
                 if e.kind() == io::ErrorKind::InvalidInput
                     && value == "a"

@@ -1,0 +1,64 @@
+//! Files that the kernel makes when they are read (procfs, cgroups), and others of a few KiB: their size is
+//! not known before, so std would ask for it and begin with 32 bytes.
+
+use std::{io, path::Path};
+
+use rustix::{
+    buffer::spare_capacity,
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
+
+/// Enough for most mountinfo files, and touched only as far as it is filled.
+const ROOM: usize = 16 << 10;
+
+/// The whole file.
+///
+/// # Errors
+/// The kernel's.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::with_capacity(ROOM);
+    loop {
+        match rustix::io::read(&file, spare_capacity(&mut bytes)) {
+            Ok(0) => return Ok(bytes),
+            Ok(_) if bytes.len() == bytes.capacity() => bytes.reserve(bytes.len()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// As [`read`], of text.
+///
+/// # Errors
+/// As [`read`]; InvalidData for what is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let text = String::from_utf8(read(path)?);
+    text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_std_reads_is_read() {
+        for path in ["/proc/self/mountinfo", "/proc/self/status", "/dev/null"] {
+            let bytes = read(Path::new(path)).unwrap();
+            assert!(bytes.is_empty() == (path == "/dev/null"));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long");
+        for length in [0, 1, ROOM - 1, ROOM, ROOM + 1, 5 * ROOM] {
+            let text = "x".repeat(length);
+            std::fs::write(&path, &text).unwrap();
+            assert_eq!(read_text(&path).unwrap(), text);
+        }
+        std::fs::write(&path, [0xff]).unwrap();
+        let error = read_text(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let error = read(Path::new("/nowhere")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
