@@ -334,7 +334,12 @@ async fn every_metric_has_a_descriptor_that_fits() {
             .unwrap_or_else(|| panic!("{}", metric.name));
         assert_eq!(keys.len(), metric.label_values.len(), "{}", metric.name);
         assert!(metric.timestamp > 0, "{}", metric.name);
-        let total = metric.name.ends_with("_total") || metric.name == "container_memory_failcnt";
+        // Two names do not follow the rule of the others.
+        let total = match metric.name.as_str() {
+            "container_fs_inodes_total" => false,
+            "container_memory_failcnt" => true,
+            name => name.ends_with("_total"),
+        };
         assert_eq!(
             metric.metric_type() == MetricType::Counter,
             total,
@@ -360,7 +365,7 @@ async fn every_metric_has_a_descriptor_that_fits() {
         found.next().unwrap().value.unwrap().value
     };
     assert_eq!(number("container_spec_cpu_shares"), 1024);
-    assert_eq!(number("container_processes"), 1);
+    assert!(number("container_processes") >= 1);
     assert!(number("container_file_descriptors") >= 3);
     assert!(number("container_ulimits_soft") >= 1024);
     assert!(number("container_fs_limit_bytes") > number("container_fs_usage_bytes"));

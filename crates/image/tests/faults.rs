@@ -104,6 +104,9 @@ struct Work<'a> {
     act: &'a (dyn Fn(&Store) -> Result<(), image::Error> + Sync),
     before: &'a [&'a str],
     after: &'a [&'a str],
+    /// It has happened once the record of it is written; a failure of what follows is told, and the next
+    /// start clears up.
+    recorded_first: bool,
 }
 
 /// Fails the first call, the second, …; answers how often each kind of call has failed.
@@ -139,8 +142,12 @@ fn sweep(name: &str, errno: Errno, work: &Work<'_>) -> BTreeMap<&'static str, us
                     "{what} is no fault of the image: {}",
                     error.sentence()
                 );
-                assert_eq!(tags(&store), work.before, "{what}");
-                if !TAKES_AWAY.contains(&call) {
+                let there = tags(&store);
+                let recorded = work.recorded_first && there == work.after;
+                if !recorded {
+                    assert_eq!(there, work.before, "{what}");
+                }
+                if !recorded && !TAKES_AWAY.contains(&call) {
                     assert_eq!(content(root), before, "{what}: {}", error.sentence());
                 }
             }
@@ -182,6 +189,7 @@ fn a_pull(errno: Errno) {
             act: &|store| pull(store, "new"),
             before: &["old"],
             after: &["new", "old"],
+            recorded_first: false,
         },
     );
     for call in ["write", "pwrite64", "fsync", "syncfs", "openat", "rename"] {
@@ -197,6 +205,7 @@ fn an_import(errno: Errno) {
             act: &|store| import(store, "new"),
             before: &["old"],
             after: &["new", "old"],
+            recorded_first: false,
         },
     );
 }
@@ -209,6 +218,7 @@ fn a_removal(errno: Errno) {
             act: &|store| store.remove("a/app:old", &|_| false).map(drop),
             before: &["old"],
             after: &[],
+            recorded_first: true,
         },
     );
 }

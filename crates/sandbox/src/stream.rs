@@ -121,7 +121,7 @@ impl Sandbox {
     ) -> Result<(), Error> {
         let request = grpc::TtyWinResizeRequest {
             container_id: container.to_owned(),
-            exec_id: exec_id.to_owned(),
+            exec_id: named(container, exec_id),
             row: rows.into(),
             column: columns.into(),
         };

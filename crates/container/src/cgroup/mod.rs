@@ -24,6 +24,7 @@ mod file;
 mod freeze;
 mod group;
 mod hierarchy;
+mod leaf;
 mod limits;
 mod member;
 mod oom;

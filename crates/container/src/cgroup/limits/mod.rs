@@ -23,7 +23,8 @@ pub use convert::cpu_weight;
 use super::devices;
 use super::error::Error;
 use super::file;
-use super::group::{Cgroup, Dir, Version, enable_controllers};
+use super::group::{Cgroup, Dir, Version};
+use super::leaf::enable_controllers;
 use super::systemd;
 
 /// One setting and the ways to write it.
