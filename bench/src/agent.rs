@@ -53,7 +53,10 @@ impl Agent {
             .tempdir()?;
         let at = |name: &str| base.path().join(name);
         let socket = at("agent.sock");
-        let log = fs::File::create(at("agent.log"))?;
+        let log = fs::OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .open(at("agent.log"))?;
         let child = Command::new(bin.join("coffer-agent"))
             .arg(format!("--listen=unix://{}", socket.display()))
             .arg("--state")
@@ -342,13 +345,12 @@ async fn calls(bin: &Path, rootfs: &Path, rounds: usize) -> Result<String> {
 fn memory_dir() -> io::Result<tempfile::TempDir> {
     const TMPFS: i64 = 0x0102_1994;
     let place = Path::new("/dev/shm");
-    let kind = rustix::fs::statfs(place)?.f_type;
-    match i64::try_from(kind) {
-        Ok(TMPFS) => tempfile::Builder::new()
-            .prefix("coffer-bench")
-            .tempdir_in(place),
-        _ => Err(io::Error::other("/dev/shm is no tmpfs")),
+    if rustix::fs::statfs(place)?.f_type != TMPFS {
+        return Err(io::Error::other("/dev/shm is no tmpfs"));
     }
+    tempfile::Builder::new()
+        .prefix("coffer-bench")
+        .tempdir_in(place)
 }
 
 /// Sends [`LOGGED`] bytes through a log, from one file and into another that are both in memory.
