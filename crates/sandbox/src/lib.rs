@@ -34,7 +34,7 @@ pub use force::{clear_container, kill_container};
 pub use handle::Sandbox;
 pub use look::look;
 pub use lost::kill_pod;
-pub use processes::{ProcessFigures, processes};
+pub use processes::{ProcessFigures, ProcessReader};
 pub use start::{connect, destroy, start};
 pub use types::{
     AgentRecord, ContainerPid, ContainerSpec, ContainerState, ContainerStats, ContainerStatus,

@@ -25,17 +25,30 @@ pub struct ProcessFigures {
     pub open_files_limit: Option<u64>,
 }
 
-/// Reads the figures of the cgroup `path` (as in [`crate::ContainerSpec`]); a process that ends
-/// meanwhile counts nothing. Blocks; takes about 20 µs for each open file.
-///
-/// # Errors
-/// [`Error::Cgroups`] when no hierarchy is mounted or `path` does not name a cgroup.
-pub fn processes(path: &str) -> Result<ProcessFigures, Error> {
-    let name = Name::new(path)?;
-    let mounts = Mounts::probe()?;
-    let dir = mounts.paths().map(|mount| name.below(mount));
-    let dir = dir.into_iter().find(|dir| dir.is_dir());
-    Ok(dir.map(|dir| count(&dir)).unwrap_or_default())
+/// Reads figures of processes, a cgroup at a time.
+#[derive(Debug)]
+pub struct ProcessReader(Mounts);
+
+impl ProcessReader {
+    /// Finds where the cgroups are mounted.
+    ///
+    /// # Errors
+    /// [`Error::Cgroups`] when no hierarchy is mounted.
+    pub fn probe() -> Result<Self, Error> {
+        Mounts::probe().map(Self)
+    }
+
+    /// The figures of the cgroup `path` (as in [`crate::ContainerSpec`]); a process that ends
+    /// meanwhile counts nothing. Blocks; takes about 20 µs for each open file.
+    ///
+    /// # Errors
+    /// [`Error::Cgroups`] when `path` does not name a cgroup.
+    pub fn read(&self, path: &str) -> Result<ProcessFigures, Error> {
+        let name = Name::new(path)?;
+        let dir = self.0.paths().map(|mount| name.below(mount));
+        let dir = dir.into_iter().find(|dir| dir.is_dir());
+        Ok(dir.map(|dir| count(&dir)).unwrap_or_default())
+    }
 }
 
 fn count(dir: &Path) -> ProcessFigures {
@@ -120,8 +133,9 @@ mod tests {
 
     #[test]
     fn a_cgroup_that_is_not_there_has_none_and_a_bad_name_is_refused() {
-        let none = processes("/coffer-no-such-cgroup").unwrap();
+        let reader = ProcessReader::probe().unwrap();
+        let none = reader.read("/coffer-no-such-cgroup").unwrap();
         assert_eq!(none, ProcessFigures::default());
-        assert!(processes("/a/../b").is_err());
+        assert!(reader.read("/a/../b").is_err());
     }
 }

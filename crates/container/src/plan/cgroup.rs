@@ -13,7 +13,7 @@ use oci::runtime as spec;
 
 use super::{
     Error, Plan, Source,
-    mounts::Context,
+    mounts::{Context, set_read_only},
     options::{MountOptions, NODEV, NOEXEC, NOSUID, RDONLY},
 };
 
@@ -83,15 +83,7 @@ pub(super) fn push(
         }
     }
     if options.set & RDONLY != 0 {
-        let attr = Attr {
-            set: RDONLY,
-            ..Attr::default()
-        };
-        plan.push(Step::SetAttr {
-            dest,
-            attr,
-            recursive: false,
-        });
+        set_read_only(plan, dest);
     }
     Ok(())
 }

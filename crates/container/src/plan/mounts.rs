@@ -111,18 +111,23 @@ pub(super) fn make_read_only(plan: &mut Plan, spec: &spec::Spec) -> Result<(), E
         let options = MountOptions::parse(&field, &mount.options)?;
         if read_only_late(spec, index, mount, &options) {
             let dest = plan.str(&field, &mount.destination)?;
-            let attr = Attr {
-                set: RDONLY,
-                ..Attr::default()
-            };
-            plan.push(Step::SetAttr {
-                dest,
-                attr,
-                recursive: false,
-            });
+            set_read_only(plan, dest);
         }
     }
     Ok(())
+}
+
+/// Makes the mount at `dest` read-only, not those below it.
+pub(super) fn set_read_only(plan: &mut Plan, dest: Str) {
+    let attr = Attr {
+        set: RDONLY,
+        ..Attr::default()
+    };
+    plan.push(Step::SetAttr {
+        dest,
+        attr,
+        recursive: false,
+    });
 }
 
 /// SELinux: a filesystem of the container's own gets its label. Those that the kernel labels itself do

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, fs, os::unix::fs::MetadataExt, path::Path};
 
-use sandbox::ProcessFigures;
+use sandbox::{ProcessFigures, ProcessReader};
 
 use super::{PodStatsView, Service};
 use crate::{
@@ -70,7 +70,14 @@ impl Service {
 
 /// Blocks.
 fn processes(cgroups: Vec<(Id, String)>) -> HashMap<Id, ProcessFigures> {
-    let read = |(id, cgroup): (Id, String)| match sandbox::processes(&cgroup) {
+    let reader = match ProcessReader::probe() {
+        Ok(reader) => reader,
+        Err(error) => {
+            tracing::debug!(%error, "processes can't be counted");
+            return HashMap::new();
+        }
+    };
+    let read = |(id, cgroup): (Id, String)| match reader.read(&cgroup) {
         Ok(figures) => Some((id, figures)),
         Err(error) => {
             tracing::debug!(%cgroup, %error, "its processes can't be counted");
