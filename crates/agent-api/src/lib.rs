@@ -1,6 +1,6 @@
 //! The agent's wire: `grpc.AgentService` and `grpc.Health` as published, and our own
 //! `coffer.agent.v1.Sandbox`, over ttRPC on one socket. Types, async server traits and async clients
-//! are generated (`examples/generate.rs`) and checked in; the only code written here finds the socket.
+//! are generated (`examples/generate_agent.rs`) and checked in; the only code written here finds the socket.
 //!
 //! Wire types stop at the `convert.rs` of the crate that receives them.
 #![forbid(unsafe_code)]

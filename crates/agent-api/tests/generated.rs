@@ -34,7 +34,7 @@ fn generating_again_gives_the_same_bytes() {
     for (name, text) in &kept {
         assert!(
             fresh[name] == *text,
-            "{name} is stale: run `cargo run -p agent-api --example generate`"
+            "{name} is stale: run `cargo run -p agent-api --example generate_agent`"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! The daemon's wire: Kubernetes' Container Runtime Interface as published, `runtime.v1` and its
 //! first form `runtime` (v1alpha1), and our own `coffer.v1` beside them on the same socket. Types,
-//! server traits and clients are generated (`examples/generate.rs`) and checked in; maps are
+//! server traits and clients are generated (`examples/generate_cri.rs`) and checked in; maps are
 //! `BTreeMap`, so that equal messages have equal bytes.
 //!
 //! Wire types stop at the `convert.rs` of the crate that receives them.

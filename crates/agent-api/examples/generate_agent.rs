@@ -1,4 +1,4 @@
-//! Writes `src/generated/` from `proto/`: run `cargo run -p cri-api --example generate` after a
+//! Writes `src/generated/` from `proto/`: run `cargo run -p agent-api --example generate_agent` after a
 //! change to a `.proto` file. Needs `protoc`. A test checks that the result is the same as what is
 //! checked in.
 
