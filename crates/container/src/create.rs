@@ -20,11 +20,11 @@ use crate::{
     engine::{CgroupNeed, Engine},
     home, hooks,
     id::ContainerId,
-    launch::{self, Answers, Opened, Streams, Waiter},
+    launch::{self, Answers, Opened, Waiter},
     net_device,
     plan::{self, Options},
-    request::{Container, CreateRequest, Gate, Process, Rootfs, Stdio},
-    resctrl, seccomp, trace,
+    request::{Container, CreateRequest, Gate, Process, Rootfs},
+    resctrl, seccomp, stdio, trace,
 };
 
 /// Version of the state that hooks read.
@@ -228,22 +228,6 @@ impl Answers for Parent<'_> {
     }
 }
 
-/// The caller's streams as the plan and the sources want them.
-pub(crate) fn streams(stdio: Stdio) -> (plan::Streams, Streams) {
-    match stdio {
-        Stdio::Inherit => (plan::Streams::Inherit, [None, None, None]),
-        Stdio::Terminal => (plan::Streams::Terminal, [None, None, None]),
-        Stdio::Fds {
-            stdin,
-            stdout,
-            stderr,
-        } => {
-            let given = [stdin.is_some(), stdout.is_some(), stderr.is_some()];
-            (plan::Streams::Given(given), [stdin, stdout, stderr])
-        }
-    }
-}
-
 /// Preserved descriptors must be there, and theirs: ours are all close-on-exec.
 pub(crate) fn check_preserved(count: u32) -> Result<(), Error> {
     for number in 3..count.saturating_add(3) {
@@ -305,7 +289,11 @@ fn in_cgroup(
         .process
         .as_ref()
         .and_then(|p| home_of(p, &request.extra_env, root_dir(&request.rootfs)));
-    let (stdio, streams) = streams(request.stdio);
+    let owner = spec
+        .process
+        .as_ref()
+        .and_then(|p| stdio::owner(spec, &p.user));
+    let (stdio, streams) = stdio::streams(request.stdio, owner);
     let (gate, fifo) = match &request.gate {
         Gate::None => (plan::Gate::Open, None),
         Gate::Pipe => (plan::Gate::Channel, None),

@@ -10,12 +10,12 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::{
     Error as CoreError, ErrorKind,
-    create::{check_preserved, home_of, state, streams},
+    create::{check_preserved, home_of, state},
     engine::Engine,
     launch::{self, Answers, Opened},
     plan::{self, Join, Options},
     request::{ContainerRef, ExecRequest, Process},
-    resctrl, seccomp,
+    resctrl, seccomp, stdio,
 };
 
 /// Entering a container that failed before anything ran.
@@ -93,7 +93,8 @@ pub(crate) fn exec(
     if !request.ignore_paused && container.cgroup.frozen()? {
         return Err(Error::Paused.into());
     }
-    let (stdio, streams) = streams(request.stdio);
+    let owner = stdio::owner(container.spec, &request.process.user);
+    let (stdio, streams) = stdio::streams(request.stdio, owner);
     let into = container.cgroup.dir_fd()?;
     let joins = container.cgroup.join_fds()?;
     let options = Options {

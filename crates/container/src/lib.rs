@@ -32,6 +32,7 @@ mod request;
 pub mod resctrl;
 pub mod seccomp;
 mod start;
+mod stdio;
 pub mod trace;
 
 pub use create::cgroup_path;

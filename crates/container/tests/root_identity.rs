@@ -286,6 +286,38 @@ fn exec_gets_a_terminal_too() {
     assert_eq!(text, "/dev/pts/0\r\n");
 }
 
+/// An image whose log is a link to /dev/stdout, and whose user is not root.
+#[test]
+fn a_user_may_open_its_streams_again() {
+    let script = "id -u; echo out > /dev/stdout; echo err > /dev/stderr";
+    let mut bundle = Bundle::script(script);
+    bundle.json["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    let ran = bundle.run();
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("1000\nout\n", "err\n")
+    );
+    user_namespace(&mut bundle);
+    let ran = bundle.run();
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("1000\nout\n", "err\n")
+    );
+
+    let mut bundle = Bundle::script("exec sleep 100");
+    user_namespace(&mut bundle);
+    let spec = bundle.spec();
+    let mut live = Live::create(&bundle, &spec, quiet(), Gate::Pipe).unwrap();
+    live.container.start().unwrap();
+    let mut entered = process(&["sh", "-c", script]);
+    entered["user"] = json!({"uid": 7, "gid": 7});
+    let ran = live.exec(entered);
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("7\nout\n", "err\n")
+    );
+}
+
 /// S1 (CVE-2019-5736): a process of ours that is in the container's pid namespace already, but not
 /// yet theirs, shows them neither its program nor its descriptors.
 #[test]

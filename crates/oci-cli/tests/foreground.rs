@@ -44,6 +44,30 @@ fn signals_are_passed_on() {
 }
 
 #[test]
+fn inherited_streams_are_the_users_but_not_devices() {
+    use std::os::unix::fs::MetadataExt as _;
+    let oci = Oci::new();
+    let script = "echo out > /dev/stdout; echo err > /dev/stderr";
+    let bundle = Bundle::new(&["sh", "-c", script], |spec| {
+        spec["process"]["user"] = serde_json::json!({"uid": 1000, "gid": 1000});
+    })
+    .expect("a bundle");
+    let null = || std::fs::metadata("/dev/null").expect("is there").uid();
+    let before = null();
+    let output = oci
+        .command(&["run", "-b", path(&bundle), &oci.id("streams")])
+        .stdin(Stdio::null())
+        .output()
+        .expect("starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("out\n".to_owned(), "err\n".to_owned())
+    );
+    assert_eq!(null(), before);
+}
+
+#[test]
 fn descriptors_are_preserved_when_asked_for() {
     let oci = Oci::new();
     let bundle = script("cat <&3; echo $LISTEN_FDS $LISTEN_PID; ls /proc/self/fd | wc -l");
