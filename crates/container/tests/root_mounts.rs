@@ -236,6 +236,31 @@ fn hooks_run_in_order_where_they_belong() {
 }
 
 #[test]
+fn start_container_hooks_are_confined_like_the_program() {
+    let filter = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL"}],
+    });
+    for (kind, fails) in [("startContainer", true), ("createContainer", false)] {
+        let mut bundle = Bundle::script("true");
+        // The host's for createContainer.
+        let made = bundle.dir.path().join("made").display().to_string();
+        bundle.json["process"]["noNewPrivileges"] = json!(true);
+        bundle.json["linux"]["seccomp"] = filter.clone();
+        bundle.json["hooks"] = json!({ kind: [
+            {"path": "/bin/busybox", "args": ["mkdir", "-p", made]}
+        ]});
+        if fails {
+            let said = bundle.fails();
+            let text = "error running startContainer hook #0: run hook /bin/busybox: it died of signal 31 (bad system call)";
+            assert!(said.contains(text), "{said}");
+        } else {
+            bundle.run().ok();
+        }
+    }
+}
+
+#[test]
 fn a_failing_hook_ends_the_create() {
     for (kind, then, text) in [
         (

@@ -96,6 +96,55 @@ fn the_listener_goes_where_the_profile_says() {
     }
 }
 
+/// Lets every call go on until nobody is left who could make one.
+fn let_all_go_on(listener: OwnedFd) -> usize {
+    use rustix::ioctl::{Updater, ioctl};
+    /// SECCOMP_IOCTL_NOTIF_RECV and SECCOMP_IOCTL_NOTIF_SEND.
+    const RECV: u32 = 0xc050_2100;
+    const SEND: u32 = 0xc018_2101;
+    /// SECCOMP_USER_NOTIF_FLAG_CONTINUE, the upper half of the answer's last word.
+    const CONTINUE: u64 = 1 << 32;
+    let mut calls = 0;
+    loop {
+        let mut fds = [PollFd::new(&listener, PollFlags::IN)];
+        poll(&mut fds, None).unwrap();
+        if !fds[0].revents().contains(PollFlags::IN) {
+            return calls;
+        }
+        let mut call = [0_u64; 10];
+        // SAFETY: the number tells that the kernel fills 80 bytes.
+        if unsafe { ioctl(&listener, Updater::<RECV, _>::new(&mut call)) }.is_err() {
+            continue;
+        }
+        let mut answer = [call[0], 0, CONTINUE];
+        // SAFETY: the number tells that the kernel reads 24 bytes.
+        let sent = unsafe { ioctl(&listener, Updater::<SEND, _>::new(&mut answer)) };
+        calls += usize::from(sent.is_ok());
+    }
+}
+
+/// The runtime's own calls after the filter are answered like the program's.
+#[test]
+fn an_agent_may_be_asked_for_calls_that_the_launch_makes_too() {
+    for early in [false, true] {
+        let mut bundle = Bundle::script("echo done");
+        let names = ["execve", "openat", "read", "close", "capset", "setresuid"];
+        let (socket, _) = notifying(&mut bundle, &names, early);
+        let spec = bundle.spec();
+        let (stdio, output) = piped();
+        std::thread::scope(|scope| {
+            let agent = scope.spawn(|| {
+                let (_, listener) = receive(&socket);
+                let_all_go_on(listener)
+            });
+            let mut live = Live::create(&bundle, &spec, stdio, Gate::Pipe).unwrap();
+            live.container.start().unwrap();
+            assert_eq!(live.finish(output).ok(), "done", "early: {early}");
+            assert!(agent.join().unwrap() > 1);
+        });
+    }
+}
+
 #[test]
 fn a_process_that_enters_has_its_own_listener() {
     let mut bundle = Bundle::script("exec sleep 100");

@@ -26,7 +26,7 @@
 //!         ◄──────────────────────── Ready
 //!    create returns                       waits
 //!    start: go ──────────────────────────►
-//!                                         startContainer hooks, seccomp, execve
+//!                                         seccomp, startContainer hooks, execve
 //!    end of file: it runs ◄────────────── (the channel is close-on-exec)
 //!         ◄────── Failed(step, errno)     any step: the child exits
 //! ```

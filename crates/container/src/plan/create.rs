@@ -92,6 +92,7 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
     schedule::memory_policy(plan, linux)?;
     process.settle(plan)?;
     gate(plan, options);
+    process.late_filter(plan);
     if let Some(h) = &spec.hooks {
         hooks::push(plan, "startContainer", &h.start_container, Status::Created)?;
     }
@@ -310,6 +311,13 @@ fn gate(plan: &mut Plan, options: &Options) {
 /// the gate.
 pub(crate) fn after_gate(spec: &spec::Spec) -> Result<Plan, Error> {
     let mut plan = Plan::new();
+    let process = spec.process.as_ref();
+    let seccomp = spec.linux.as_ref().and_then(|l| l.seccomp.as_ref());
+    if process.is_some_and(|p| p.no_new_privileges)
+        && seccomp.is_some_and(|profile| !super::process::notifies(profile))
+    {
+        plan.push(Step::Seccomp { flags: 0 });
+    }
     if let Some(h) = &spec.hooks {
         hooks::push(
             &mut plan,
@@ -318,15 +326,9 @@ pub(crate) fn after_gate(spec: &spec::Spec) -> Result<Plan, Error> {
             Status::Created,
         )?;
     }
-    let Some(process) = &spec.process else {
+    let Some(process) = process else {
         return Ok(plan);
     };
-    let seccomp = spec.linux.as_ref().and_then(|l| l.seccomp.as_ref());
-    if process.no_new_privileges
-        && seccomp.is_some_and(|profile| !super::process::notifies(profile))
-    {
-        plan.push(Step::Seccomp { flags: 0 });
-    }
     let args = plan.list("process.args", process.args.iter().map(String::as_str))?;
     let env = plan.list("process.env", [])?;
     plan.push(Step::Exec { args, env });

@@ -78,6 +78,7 @@ pub fn exec(
     process.streams(plan, false)?;
     schedule::personality(plan, linux)?;
     process.settle(plan)?;
+    process.late_filter(plan);
     process.become_program(plan)?;
     Ok(std::mem::take(plan))
 }

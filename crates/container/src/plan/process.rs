@@ -93,7 +93,7 @@ impl<'a> Process<'a> {
             ));
         }
         match self.seccomp {
-            Some(profile) => check_notified(profile, process.no_new_privileges),
+            Some(profile) => check_notified(profile),
             None => Ok(()),
         }
     }
@@ -276,11 +276,16 @@ impl<'a> Process<'a> {
         self.seccomp.is_some_and(notifies)
     }
 
-    /// The filter that stands last before the program, and the program.
-    pub(super) fn become_program(&self, plan: &mut Plan) -> Result<(), Error> {
+    /// The filter of a process without new privileges: as late as it can be, so that a profile need not
+    /// allow what comes before; startContainer hooks are confined by it like the program (as runc has it).
+    pub(super) fn late_filter(&self, plan: &mut Plan) {
         if self.process.no_new_privileges && !self.notifies() {
             self.seccomp(plan);
         }
+    }
+
+    /// The program.
+    pub(super) fn become_program(&self, plan: &mut Plan) -> Result<(), Error> {
         let args = plan.list("process.args", self.process.args.iter().map(String::as_str))?;
         let env = environment(self.process, self.options);
         for entry in &env {
@@ -348,58 +353,24 @@ pub(super) fn notifies(profile: &spec::LinuxSeccomp) -> bool {
     profile.syscalls.iter().any(notify)
 }
 
-/// What the child calls between loading a filter with a listener and execve: were one of them notified,
-/// create would wait for somebody's answer, or for ever. execve itself is the user's: start waits then.
-const STILL_NEEDED: [&str; 7] = [
-    "sendto",
-    "read",
-    "write",
-    "close",
-    "rt_sigprocmask",
-    "exit_group",
-    "wait4",
-];
-/// Beside those, where the filter is loaded while there are privileges to give up.
-const STILL_NEEDED_EARLY: [&str; 12] = [
-    "prctl",
-    "chdir",
-    "getcwd",
-    "setgroups",
-    "setresgid",
-    "setresuid",
-    "capset",
-    "faccessat2",
-    "openat",
-    "statx",
-    "close_range",
-    "umask",
-];
+/// What tells the parent the number of the listener: notified, the call would wait for an answer from
+/// somebody who can have the listener only after it. Every other call until execve is answered by the
+/// agent, like the program's own. (It is `sendto` to the channel and `write` to a fifo.)
+const TELLS_OF_THE_LISTENER: [&str; 2] = ["write", "sendto"];
 
-fn check_notified(profile: &spec::LinuxSeccomp, no_new_privileges: bool) -> Result<(), Error> {
-    let early: &[&str] = if no_new_privileges {
-        &[]
-    } else {
-        &STILL_NEEDED_EARLY
-    };
+fn check_notified(profile: &spec::LinuxSeccomp) -> Result<(), Error> {
     for (index, rule) in profile.syscalls.iter().enumerate() {
         if rule.action != spec::SeccompAction::Notify {
             continue;
         }
-        let needed = |name: &&String| {
-            STILL_NEEDED.contains(&name.as_str()) || early.contains(&name.as_str())
-        };
-        if let Some(name) = rule.names.iter().find(needed) {
+        let tells = |name: &&String| TELLS_OF_THE_LISTENER.contains(&name.as_str());
+        if let Some(name) = rule.names.iter().find(tells) {
             return Err(Error::unsupported(
                 format!(
                     "linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY cannot be used for the {name} \
                      syscall: it"
                 ),
-                if early.contains(&name.as_str()) {
-                    "the runtime still makes that call after the filter is loaded: set \
-                     process.noNewPrivileges, with which it is loaded later"
-                } else {
-                    "the runtime still makes that call after the filter is loaded"
-                },
+                "the runtime hands on the listener by that call, after the filter is loaded",
             ));
         }
     }
