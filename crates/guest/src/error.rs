@@ -47,10 +47,26 @@ pub enum Error {
     #[error("there is no guest kernel at {0}: run `make guest`")]
     NotBuilt(PathBuf),
     /// The machine did not end in time and was killed.
-    #[error("the machine was still running after {after:?}; its console ends with:\n{console}")]
+    #[error(
+        "the machine was still running after {after:?}; its console ends with:\n{console}\n{found}"
+    )]
     Deadline {
         /// The time that it had.
         after: Duration,
+        /// What it was doing.
+        found: String,
+        /// Last lines of the console.
+        console: String,
+    },
+    /// The machine did nothing more, not even what its own kernel should have ended, and was killed.
+    #[error(
+        "nothing came from the machine for {silence:?}; its console ends with:\n{console}\n{found}"
+    )]
+    Hangs {
+        /// For how long nothing came.
+        silence: Duration,
+        /// What it was doing.
+        found: String,
         /// Last lines of the console.
         console: String,
     },

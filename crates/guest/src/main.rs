@@ -139,6 +139,7 @@ fn act(args: &Args) -> Result<ExitCode, String> {
                 disk: args.disk,
                 systemd: args.systemd,
                 deadline: Duration::from_secs(args.seconds),
+                silence: Duration::from_secs(args.seconds),
                 out: args.out.as_deref(),
             };
             let code = run::run(&kernel, &run, |bytes| {

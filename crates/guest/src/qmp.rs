@@ -68,6 +68,18 @@ impl Qmp {
         }
     }
 
+    /// Where each processor is: its instruction pointer, flags and whether it is halted.
+    ///
+    /// # Errors
+    /// QEMU's.
+    pub fn registers(&mut self) -> Result<String, Error> {
+        let line = json!({"command-line": "info registers -a"});
+        let all = self.execute("human-monitor-command", &line)?;
+        let lines = all.as_str().unwrap_or_default().lines();
+        let lines = lines.filter(|l| l.contains("CPU#") || l.starts_with("RIP="));
+        Ok(lines.collect::<Vec<_>>().join(" ").replace('\r', ""))
+    }
+
     /// Waits for an event, which may have come already.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ pub struct Run<'a> {
     pub systemd: bool,
     /// How long all of it may take.
     pub deadline: Duration,
+    /// How long it may write nothing; a machine that is silent for longer hangs.
+    pub silence: Duration,
     /// Where the files of the guest's `/out` go; None: nowhere.
     pub out: Option<&'a Path>,
 }
@@ -95,18 +97,23 @@ pub fn run(kernel: &Kernel, run: &Run<'_>, mut output: impl FnMut(&[u8])) -> Res
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // A zero would mean no limit.
-        drop(out.set_read_timeout(Some(left.max(Duration::from_millis(1)))));
+        let patience = left.min(run.silence).max(Duration::from_millis(1));
+        drop(out.set_read_timeout(Some(patience)));
         match out.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => output(&buffer[..read]),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock && run.silence < left => {
+                return Err(vm.hangs(run.silence));
+            }
             // The deadline, or QEMU's end.
             Err(_) => break,
         }
     }
     vm.wait(deadline).map_err(|e| match e {
-        Error::Deadline { console, .. } => Error::Deadline {
+        Error::Deadline { console, found, .. } => Error::Deadline {
             after: run.deadline,
+            found,
             console,
         },
         other => other,

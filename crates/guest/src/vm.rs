@@ -17,10 +17,16 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, file};
 use crate::owned::Owned;
+use crate::qmp::Qmp;
 
 const QEMU: &str = "qemu-system-x86_64";
 /// The simplest, as emulating wide vectors is slow; with a source of randomness, for which programs would wait.
 const CPU: &str = "qemu64,+rdrand";
+
+/// A non-maskable interrupt is a wish for a panic, which tells of each processor and all that waits.
+const ASKED: &str = "unknown_nmi_panic panic_print=0x60";
+/// For the panic of a kernel that was asked for it.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What to start.
 #[derive(Debug)]
@@ -132,13 +138,47 @@ impl Vm {
     /// Waits for the guest to power off, until `deadline`.
     ///
     /// # Errors
-    /// It is still running; it is killed when this is dropped.
+    /// It is still running; the error says where, and the machine has panicked. It is killed when this
+    /// is dropped.
     pub fn wait(&mut self, deadline: Instant) -> Result<ExitStatus, Error> {
         let left = deadline.saturating_duration_since(Instant::now());
         self.qemu.wait(left).ok_or_else(|| Error::Deadline {
             after: left,
+            found: self.autopsy(),
             console: self.console(),
         })
+    }
+
+    /// The error for a machine from which nothing came for so long that it must hang. It has panicked then.
+    pub(crate) fn hangs(&mut self, silence: Duration) -> Error {
+        Error::Hangs {
+            silence,
+            found: self.autopsy(),
+            console: self.console(),
+        }
+    }
+
+    /// What a machine that does not end is doing, as far as it can still be asked: where its processors
+    /// are, twice, and what its kernel prints when a non-maskable interrupt makes it panic.
+    fn autopsy(&mut self) -> String {
+        let mut found = String::new();
+        match Qmp::connect(&self.dir) {
+            Ok(mut qmp) => {
+                for _ in 0..2 {
+                    let at = qmp.registers().unwrap_or_else(|e| e.to_string());
+                    found.push_str(&format!("processors: {at}\n"));
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+                if let Err(e) = qmp.execute("inject-nmi", &serde_json::json!({})) {
+                    found.push_str(&format!("inject-nmi: {e}\n"));
+                }
+            }
+            Err(e) => found.push_str(&format!("QEMU does not answer: {e}\n")),
+        }
+        if self.qemu.wait(LAST_WORDS).is_none() {
+            found.push_str("the kernel does not answer to a non-maskable interrupt\n");
+        }
+        found
     }
 
     /// Whether QEMU has ended.
@@ -152,7 +192,7 @@ impl Vm {
         let bytes = fs::read(self.dir.join("console")).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        lines[lines.len().saturating_sub(100)..].join("\n")
     }
 
     /// The error for a machine that ended too early.
@@ -171,7 +211,7 @@ fn words(machine: &Machine<'_>, dir: &Path) -> Vec<OsString> {
     let at = |name: &str| dir.join(name).display().to_string();
     // Debian's kernel prints little at this level, and each byte to a serial port is emulated.
     let append = format!(
-        "console=ttyS0 loglevel=4 panic=-1 reboot=t cryptomgr.notests {}",
+        "console=ttyS0 loglevel=4 panic=-1 reboot=t cryptomgr.notests {ASKED} {}",
         machine.append
     );
     // Memory that devices outside of QEMU can map.

@@ -38,6 +38,7 @@ fn run<'a>(script: &'a str, seconds: u64) -> Run<'a> {
         disk: 0,
         systemd: false,
         deadline: Duration::from_secs(seconds),
+        silence: Duration::from_secs(seconds),
         out: None,
     }
 }
@@ -80,6 +81,24 @@ fn a_machine_that_does_not_end_is_killed_at_its_deadline() {
         "{error}"
     );
     assert!(said && began.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_machine_that_hangs_tells_where() {
+    let run = Run {
+        silence: Duration::from_secs(40),
+        ..run("while :; do sleep 1; done", 200)
+    };
+    let error = run::run(&kernel(), &run, |_| {}).unwrap_err();
+    assert!(matches!(error, guest::Error::Hangs { .. }), "{error}");
+    let error = error.to_string();
+    for part in [
+        "nothing came from the machine for 40s",
+        "RIP=",
+        "Kernel panic - not syncing: NMI",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
 }
 
 #[test]
