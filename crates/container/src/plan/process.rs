@@ -245,7 +245,7 @@ impl<'a> Process<'a> {
             gid: user.gid,
             first,
             count,
-            groups: self.facts.setgroups,
+            groups: self.facts.setgroups && !self.options.said.keep_groups,
         });
         plan.push(self.sets.set());
         plan.push(Step::ChdirAgain { path: cwd });
@@ -344,8 +344,8 @@ impl<'a> Process<'a> {
 
 /// Whether a filter of this profile has a listener.
 pub(super) fn notifies(profile: &spec::LinuxSeccomp) -> bool {
-    let notify = |rule: &spec::LinuxSyscall| rule.action == spec::SeccompAction::Notify;
-    profile.syscalls.iter().any(notify)
+    let path = profile.listener_path.as_deref();
+    profile.notifies() || path.is_some_and(|path| !path.is_empty())
 }
 
 /// What the child calls between loading a filter with a listener and execve: were one of them notified,

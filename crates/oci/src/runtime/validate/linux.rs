@@ -129,7 +129,8 @@ fn user_namespace(linux: &Linux, report: &mut Report) {
         None if mapped => {
             report.add("linux.uidMappings", "id mappings need a user namespace");
         }
-        Some(user) if user.join_path().is_none() => {
+        // Without any it gets those of its caller.
+        Some(user) if mapped && user.join_path().is_none() => {
             for (key, extents) in [
                 ("uidMappings", &linux.uid_mappings),
                 ("gidMappings", &linux.gid_mappings),

@@ -88,7 +88,11 @@ pub(super) fn check(limits: &LinuxResources, report: &mut Report) {
         report.require(
             fine,
             || at.clone(),
-            || "must be a controller's file name".into(),
+            || match name.contains('.') {
+                true => "must be a controller's file name".into(),
+                // In the words that callers of crun know.
+                false => format!("the specified key has not the form CONTROLLER.VALUE `{name}`"),
+            },
         );
         text(&at, value, report);
     }
