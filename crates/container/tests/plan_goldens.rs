@@ -227,8 +227,9 @@ fn what_cannot_be_is_said_by_field() {
             "hostname: without a uts namespace",
         ),
         (
-            "/linux/namespaces",
-            json!([{"type": "mount"}, {"type": "uts"}, {"type": "user"}]),
+            "/linux",
+            json!({"namespaces": [{"type": "mount"}, {"type": "uts"}, {"type": "user"}],
+                "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
             "linux.uidMappings, linux.gidMappings: a new user namespace needs both",
         ),
         (
