@@ -236,8 +236,8 @@ fn what_cannot_be_is_said_by_field() {
             "/linux",
             json!({"namespaces": [{"type": "mount"}, {"type": "uts"}], "seccomp": {
                 "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x", "syscalls": [
-                    {"names": ["getpid", "capset"], "action": "SCMP_ACT_NOTIFY"}]}}),
-            "syscalls[0]: SCMP_ACT_NOTIFY cannot be used for the capset syscall: it is not supported",
+                    {"names": ["getpid", "sendto"], "action": "SCMP_ACT_NOTIFY"}]}}),
+            "syscalls[0]: SCMP_ACT_NOTIFY cannot be used for the sendto syscall: it is not supported",
         ),
         (
             "/mounts/0",

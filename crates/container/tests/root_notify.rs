@@ -19,6 +19,7 @@ use std::{
 
 use common::{Bundle, Live, piped, process};
 use container::Gate;
+use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
@@ -94,6 +95,48 @@ fn the_listener_goes_where_the_profile_says() {
             assert!(ran.stderr.contains("not implemented"), "{ran:?}");
         });
     }
+}
+
+/// Calls that the launch still makes wait for the agent, which lets them go on: by then it has the listener.
+#[test]
+fn the_launchs_own_calls_may_be_notified() {
+    for early in [false, true] {
+        let mut bundle = Bundle::script("true");
+        let names = ["execve", "openat", "read", "close", "capset", "chdir"];
+        let (socket, _) = notifying(&mut bundle, &names, early);
+        let spec = bundle.spec();
+        let (stdio, output) = piped();
+        std::thread::scope(|scope| {
+            let agent = scope.spawn(|| {
+                let (_, listener) = receive(&socket);
+                let mut answered = 0;
+                while let_one_go_on(&listener) {
+                    answered += 1;
+                }
+                answered
+            });
+            let mut live = Live::create(&bundle, &spec, stdio, Gate::Pipe).unwrap();
+            live.container.start().unwrap();
+            let ran = live.finish(output);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            assert!(agent.join().unwrap() > 1);
+        });
+    }
+}
+
+/// Answers the next call with "as if nobody had asked"; false once nobody is left who could call.
+fn let_one_go_on(listener: &OwnedFd) -> bool {
+    let mut ready = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut ready, None).unwrap();
+    if !ready[0].revents().contains(PollFlags::IN) {
+        return false;
+    }
+    let fd = std::os::fd::AsRawFd::as_raw_fd(listener);
+    // Who called may have died meanwhile.
+    if let Ok(call) = ScmpNotifReq::receive(fd) {
+        let _ = ScmpNotifResp::new_continue(call.id, ScmpNotifRespFlags::empty()).respond(fd);
+    }
+    true
 }
 
 #[test]

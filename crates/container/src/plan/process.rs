@@ -93,7 +93,7 @@ impl<'a> Process<'a> {
             ));
         }
         match self.seccomp {
-            Some(profile) => check_notified(profile, process.no_new_privileges),
+            Some(profile) => check_notified(profile),
             None => Ok(()),
         }
     }
@@ -348,58 +348,23 @@ pub(super) fn notifies(profile: &spec::LinuxSeccomp) -> bool {
     profile.notifies() || path.is_some_and(|path| !path.is_empty())
 }
 
-/// What the child calls between loading a filter with a listener and execve: were one of them notified,
-/// create would wait for somebody's answer, or for ever. execve itself is the user's: start waits then.
-const STILL_NEEDED: [&str; 7] = [
-    "sendto",
-    "read",
-    "write",
-    "close",
-    "rt_sigprocmask",
-    "exit_group",
-    "wait4",
-];
-/// Beside those, where the filter is loaded while there are privileges to give up.
-const STILL_NEEDED_EARLY: [&str; 12] = [
-    "prctl",
-    "chdir",
-    "getcwd",
-    "setgroups",
-    "setresgid",
-    "setresuid",
-    "capset",
-    "faccessat2",
-    "openat",
-    "statx",
-    "close_range",
-    "umask",
-];
+/// Calls by which the parent learns of the listener: were they notified, nobody could hand it on. All
+/// others wait for the agent, which has it by then. (`write` is not called; runc's users know it.)
+const STILL_NEEDED: [&str; 2] = ["sendto", "write"];
 
-fn check_notified(profile: &spec::LinuxSeccomp, no_new_privileges: bool) -> Result<(), Error> {
-    let early: &[&str] = if no_new_privileges {
-        &[]
-    } else {
-        &STILL_NEEDED_EARLY
-    };
+fn check_notified(profile: &spec::LinuxSeccomp) -> Result<(), Error> {
     for (index, rule) in profile.syscalls.iter().enumerate() {
         if rule.action != spec::SeccompAction::Notify {
             continue;
         }
-        let needed = |name: &&String| {
-            STILL_NEEDED.contains(&name.as_str()) || early.contains(&name.as_str())
-        };
+        let needed = |name: &&String| STILL_NEEDED.contains(&name.as_str());
         if let Some(name) = rule.names.iter().find(needed) {
             return Err(Error::unsupported(
                 format!(
                     "linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY cannot be used for the {name} \
                      syscall: it"
                 ),
-                if early.contains(&name.as_str()) {
-                    "the runtime still makes that call after the filter is loaded: set \
-                     process.noNewPrivileges, with which it is loaded later"
-                } else {
-                    "the runtime still makes that call after the filter is loaded"
-                },
+                "the listener is handed on by it",
             ));
         }
     }
