@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -16,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::{
     Error,
+    annotations::Said,
     cgroup::{Cgroup, NewScope, container_device_rules},
     engine::{CgroupNeed, Engine},
     home, hooks,
@@ -52,8 +54,9 @@ pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Cont
         Gate::Fifo(path) => Some(path.clone()),
         Gate::None | Gate::Pipe => None,
     };
-    let (spec, id) = (request.spec, request.id);
-    match in_cgroup(engine, request, &cgroup, waiter) {
+    let (spec, id, bundle) = (request.spec, request.id, request.bundle);
+    let mut launched = false;
+    match in_cgroup(engine, request, &cgroup, waiter, &mut launched) {
         Ok(container) => Ok(container),
         Err(error) => {
             if let Some(fifo) = fifo {
@@ -70,6 +73,11 @@ pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Cont
                     cgroup.path()
                 );
             }
+            // What the first hooks did is undone by the last, if they may have run.
+            let id = id.as_str();
+            hooks::poststop(id, spec.hooks.as_ref().filter(|_| launched), || {
+                state(id, spec, bundle, spec::Status::Stopped, 0)
+            });
             Err(error)
         }
     }
@@ -200,6 +208,7 @@ struct Parent<'a> {
 
 impl Answers for Parent<'_> {
     fn state(&mut self, status: spec::Status, pid: i32) -> Result<Vec<u8>, Error> {
+        let pid = pid_inside(pid).unwrap_or(pid);
         hooks::json(&state(self.id, self.spec, self.bundle, status, pid))
     }
 
@@ -226,6 +235,34 @@ impl Answers for Parent<'_> {
         let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
         Ok(seccomp::hand_on(self.spec, &state, pid, &listener)?)
     }
+}
+
+/// The number of a process in its own pid namespace, which is what hooks inside know.
+fn pid_inside(pid: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+/// Where the sources of mounts with `copy-symlink` lead; one that is no link is mounted as it is.
+fn links(spec: &spec::Spec, bundle: &Path) -> Result<BTreeMap<usize, String>, Error> {
+    let mut links = BTreeMap::new();
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        if !mount.options.iter().any(|word| word == "copy-symlink") {
+            continue;
+        }
+        let path = bundle.join(mount.source.as_deref().unwrap_or_default());
+        let failed = |e| launch::Error::io("read link", path.display().to_string(), e);
+        let target = match std::fs::read_link(&path) {
+            // Not a link.
+            Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => continue,
+            other => other.map_err(failed)?,
+        };
+        let target = target.into_os_string().into_string();
+        let no_text = |_| failed(std::io::ErrorKind::InvalidData.into());
+        links.insert(index, target.map_err(no_text)?);
+    }
+    Ok(links)
 }
 
 /// Preserved descriptors must be there, and theirs: ours are all close-on-exec.
@@ -281,6 +318,7 @@ fn in_cgroup(
     request: CreateRequest<'_>,
     cgroup: &Cgroup,
     waiter: Option<Waiter>,
+    launching: &mut bool,
 ) -> Result<Container, Error> {
     check_preserved(request.preserve_fds)?;
     let spec = request.spec;
@@ -318,6 +356,12 @@ fn in_cgroup(
             Rootfs::Path(path) => Some(path.clone()),
             Rootfs::Mount(_) => None,
         },
+        links: links(spec, request.bundle)?,
+        hook_env: match &spec.hooks {
+            Some(h) => hooks::own_env(&h.create_container),
+            None => Vec::new(),
+        },
+        said: Said::by(&spec.annotations),
     };
     let plan = plan::create(&engine.host.facts, spec, &options)?;
     trace::mark("planned");
@@ -368,6 +412,7 @@ fn in_cgroup(
         bundle: request.bundle,
     };
     let into = into.as_ref().map(AsFd::as_fd);
+    *launching = true;
     let launched = launch::launch(
         &plan,
         &mut opened,

@@ -39,21 +39,10 @@ pub fn destroy(container: &ContainerRef<'_>) -> Result<(), Error> {
         tracing::warn!(container = %container.id, error = &e as &dyn std::error::Error, "resctrl");
     }
     crate::trace::mark("cgroup removed");
-    if let Some(h) = &container.spec.hooks {
-        let state = state(
-            container.id.as_str(),
-            container.spec,
-            container.bundle,
-            oci::runtime::Status::Stopped,
-            0,
-        );
-        if let Err(e) = hooks::run("poststop", &h.poststop, &state) {
-            tracing::warn!(
-                container = %container.id,
-                error = &e as &dyn std::error::Error,
-                "poststop"
-            );
-        }
-    }
+    let id = container.id.as_str();
+    hooks::poststop(id, container.spec.hooks.as_ref(), || {
+        let stopped = oci::runtime::Status::Stopped;
+        state(id, container.spec, container.bundle, stopped, 0)
+    });
     Ok(removed?)
 }

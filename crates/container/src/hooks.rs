@@ -1,16 +1,18 @@
 //! Hooks of the runtime's side: prestart, createRuntime, poststart, poststop.
 //!
 //! Each list runs in a child of its own that walks a plan of hook steps: the same code as for hooks
-//! inside the container, with the same clean signals, environment and time limits. Their exit
-//! statuses come back by the channel, so a caller that reaps everything takes nothing away from us.
+//! inside the container, with the same clean signals and time limits. Their exit statuses come back by
+//! the channel, so a caller that reaps everything takes nothing away from us. They start in the bundle,
+//! with our environment if they name none.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci::runtime as spec;
 
 use crate::{
+    annotations::Said,
     launch::{self, Answers, Opened},
-    plan::Plan,
+    plan::{self, HookList, Plan},
 };
 
 /// A hook that failed.
@@ -42,6 +44,17 @@ pub(crate) fn json(state: &spec::State) -> Result<Vec<u8>, crate::Error> {
         .map_err(|e| launch::Error::io("write", "the state for hooks", e).into())
 }
 
+/// Our environment if one of these hooks wants it; what is no text is left out.
+pub(crate) fn own_env<'h>(hooks: impl IntoIterator<Item = &'h spec::Hook>) -> Vec<String> {
+    if hooks.into_iter().all(|hook| hook.env.is_some()) {
+        return Vec::new();
+    }
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some(format!("{}={}", name.to_str()?, value.to_str()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
 /// Runs hooks one after the other until one fails.
 pub(crate) fn run(
     kind: &'static str,
@@ -51,7 +64,14 @@ pub(crate) fn run(
     if hooks.is_empty() {
         return Ok(());
     }
-    let plan: Plan = crate::plan::hooks_only(kind, hooks, state.status)?;
+    let list = HookList {
+        kind,
+        status: state.status,
+        env: &own_env(hooks),
+        dir: &state.bundle,
+        output: Said::by(&state.annotations).hook_output,
+    };
+    let plan: Plan = plan::hooks_only(&list, hooks)?;
     let mut opened = Opened {
         proc: None,
         cgroup: None,
@@ -74,5 +94,20 @@ pub(crate) fn run(
             Err(Error { sentence }.into())
         }
         Err(other) => Err(other),
+    }
+}
+
+/// Runs poststop hooks, all of them: one that fails is told of, and the next has its turn.
+pub(crate) fn poststop(id: &str, hooks: Option<&spec::Hooks>, state: impl FnOnce() -> spec::State) {
+    let hooks = hooks.map(|h| h.poststop.as_slice()).unwrap_or_default();
+    if hooks.is_empty() {
+        return;
+    }
+    let state = state();
+    for hook in hooks {
+        if let Err(error) = run("poststop", std::slice::from_ref(hook), &state) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(container = %id, error, "poststop");
+        }
     }
 }

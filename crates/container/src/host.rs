@@ -23,6 +23,10 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 pub struct Facts {
     /// Capabilities that we may hand on: our permitted and bounding ones.
     pub capabilities: u64,
+    /// Our user.
+    pub uid: u32,
+    /// Our group.
+    pub gid: u32,
     /// Number of capabilities that the kernel knows.
     pub capability_count: u8,
     /// Our own oom_score_adj.
@@ -94,6 +98,8 @@ impl Host {
         };
         let facts = Facts {
             capabilities,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
             rootless: capabilities & CAP_SYS_ADMIN == 0,
             setgroups: capabilities & CAP_SETGID != 0 && !setgroups_denied(),
             capability_count: own.count,

@@ -2,20 +2,41 @@
 
 use std::fmt;
 
-/// A valid container id: letters, digits, `_`, `+`, `-`, `.`; not `.` or `..`; at most 255 bytes.
+/// A valid container id: letters, digits, `_`, `+`, `-`, `.`, which does not begin it; at most 255 bytes.
 ///
-/// The set is runc's (`^[\w+-\.]+$`), the length what a directory entry holds.
+/// The set is runc's (`^[\w+-\.]+$`), the length what a directory entry holds; names that are hidden are
+/// none, as for crun.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId(String);
 
 /// Why a string is no container id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "invalid container id {id:?}: 1 to 255 of letters, digits, '_', '+', '-' and '.' (not \".\" or \"..\")"
-)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {
     /// The string.
     pub id: String,
+}
+
+impl std::error::Error for InvalidId {}
+
+/// In the words that callers of runc and crun know.
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bad = match self.id.chars().next() {
+            Some('.') => Some('.'),
+            _ => self.id.chars().find(|&c| !is_allowed(c)),
+        };
+        match bad {
+            Some(c) => write!(f, "invalid character `{c}` in the ID {:?}", self.id)?,
+            None => write!(f, "invalid ID {:?}", self.id)?,
+        }
+        f.write_str(
+            ": a container ID has 1 to 255 letters, digits, '_', '+', '-' and '.', which does not begin it",
+        )
+    }
+}
+
+fn is_allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_+-.".contains(c)
 }
 
 impl ContainerId {
@@ -24,8 +45,7 @@ impl ContainerId {
     /// # Errors
     /// [`InvalidId`] that quotes it.
     pub fn new(id: &str) -> Result<Self, InvalidId> {
-        let valid = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
-        if id.is_empty() || id.len() > 255 || id == "." || id == ".." || !id.bytes().all(valid) {
+        if id.is_empty() || id.len() > 255 || id.starts_with('.') || !id.chars().all(is_allowed) {
             return Err(InvalidId { id: id.to_owned() });
         }
         Ok(Self(id.to_owned()))
@@ -64,13 +84,15 @@ mod tests {
 
     #[test]
     fn ids_are_file_names_and_nothing_else() {
-        for good in ["a", "A-b_c.d+9", "...", "0".repeat(255).as_str()] {
+        for good in ["a", "A-b_c.d+9", "a..", "0".repeat(255).as_str()] {
             assert_eq!(ContainerId::new(good).unwrap().as_str(), good);
         }
         for bad in [
             "",
             ".",
             "..",
+            "...",
+            ".a",
             "a/b",
             "../a",
             "a b",
@@ -80,6 +102,24 @@ mod tests {
             "0".repeat(256).as_str(),
         ] {
             assert!(ContainerId::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_error_says_what_is_wrong() {
+        for (id, begin) in [
+            (
+                "a/b",
+                "invalid character `/` in the ID \"a/b\": a container ID",
+            ),
+            (
+                ".a",
+                "invalid character `.` in the ID \".a\": a container ID",
+            ),
+            ("", "invalid ID \"\": a container ID has"),
+        ] {
+            let error = ContainerId::new(id).unwrap_err().to_string();
+            assert!(error.starts_with(begin), "{error}");
         }
     }
 }

@@ -12,6 +12,7 @@
 //! Who reaps: the caller, all that it gets back as a [`Process`]; everything else is reaped here.
 #![forbid(unsafe_code)]
 
+pub mod annotations;
 pub mod cgroup;
 mod create;
 pub mod dbus;

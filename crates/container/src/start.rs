@@ -79,8 +79,18 @@ pub fn start_by_fifo(container: &ContainerRef<'_>, fifo: &Path) -> Result<(), Er
     if let Some(bytes) = answer {
         let message = Message::from_bytes(bytes).ok_or(launch::Error::Protocol)?;
         let plan = plan::after_gate(container.spec)?;
-        return Err(launch::Error::from_message(&plan, message).into());
+        let error = launch::Error::from_message(&plan, message);
+        if plan.is_hook(message.step) {
+            // Other runtimes' start is over with the gate: there, poststart hooks run after a
+            // startContainer hook that fails, too, and some undo in them what the others did.
+            let _ = poststart(container);
+        }
+        return Err(error.into());
     }
+    poststart(container)
+}
+
+fn poststart(container: &ContainerRef<'_>) -> Result<(), Error> {
     let Some(h) = &container.spec.hooks else {
         return Ok(());
     };

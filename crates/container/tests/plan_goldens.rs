@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 fn facts() -> Facts {
     Facts {
         capabilities: 0x1ff_ffff_ffff & !(1 << 24),
+        uid: 0,
+        gid: 0,
         capability_count: 41,
         oom_score_adj: 0,
         apparmor: true,
@@ -225,16 +227,17 @@ fn what_cannot_be_is_said_by_field() {
             "hostname: without a uts namespace",
         ),
         (
-            "/linux/namespaces",
-            json!([{"type": "mount"}, {"type": "uts"}, {"type": "user"}]),
+            "/linux",
+            json!({"namespaces": [{"type": "mount"}, {"type": "uts"}, {"type": "user"}],
+                "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
             "linux.uidMappings, linux.gidMappings: a new user namespace needs both",
         ),
         (
             "/linux",
             json!({"namespaces": [{"type": "mount"}, {"type": "uts"}], "seccomp": {
                 "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x", "syscalls": [
-                    {"names": ["getpid", "write"], "action": "SCMP_ACT_NOTIFY"}]}}),
-            "syscalls[0]: SCMP_ACT_NOTIFY cannot be used for the write syscall: it is not supported",
+                    {"names": ["getpid", "sendto"], "action": "SCMP_ACT_NOTIFY"}]}}),
+            "syscalls[0]: SCMP_ACT_NOTIFY cannot be used for the sendto syscall: it is not supported",
         ),
         (
             "/mounts/0",

@@ -43,14 +43,17 @@ fn as_user(test: &str, cgroup: Option<&Path>) {
         format!("echo $$ > {}/cgroup.procs; ", dir.display())
     });
     let script = format!(
+        // PATH: without shadow's own newuidmap, if it is there.
         "{join}exec setpriv --reuid={USER} --regid={USER} --clear-groups --bounding-set=-all \
-         {} --exact {test} --nocapture",
+         env PATH={} {} --exact {test} --nocapture",
+        home.path().display(),
         program.display()
     );
     let output = Command::new("sh")
         .args(["-c", &script])
         .env(INSIDE, "1")
         .env("TMPDIR", home.path())
+        .env("HELPERS", home.path())
         .current_dir("/")
         .output()
         .unwrap();
@@ -128,10 +131,23 @@ fn an_ordinary_user_runs_containers_without_a_cgroup() {
         "{said}"
     );
     bundle.json["process"]["user"] = json!({});
-    let map = json!([{"containerID": 0, "hostID": 1, "size": 9}]);
+    let of_us = json!({"containerID": 0, "hostID": USER, "size": 1});
+    let map = json!([of_us, {"containerID": 1, "hostID": 100_000, "size": 9}]);
     bundle.json["linux"]["uidMappings"] = map;
+    // The programs that may do more are asked, by its path with what they are told; here they refuse.
+    let helper = Path::new(&std::env::var_os("HELPERS").unwrap()).join("newuidmap");
+    let write = |text: &str| {
+        fs::write(&helper, text).unwrap();
+        fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    write("#!/bin/sh\nshift; echo \"no range for $*\" >&2; exit 1\n");
+    let said = bundle.fails();
+    let asked = format!("by newuidmap: no range for 0 {USER} 1 1 100000 9");
+    assert!(said.contains(&asked), "{said}");
+    fs::remove_file(&helper).unwrap();
     let said = bundle.fails();
     assert!(said.contains("only one's own id can be mapped"), "{said}");
+    assert!(said.contains("newuidmap, which is not in PATH"), "{said}");
     bundle.json["linux"]["namespaces"]
         .as_array_mut()
         .unwrap()

@@ -173,6 +173,15 @@ pub(crate) fn stat(dir: i32, path: CStr<'_>) -> Result<Stat, Errno> {
     })
 }
 
+/// The magic number of the filesystem that a descriptor is of.
+pub(crate) fn filesystem_type(fd: i32) -> Result<i64, Errno> {
+    // struct statfs: its first word is the type.
+    let mut answer = [0_i64; 15];
+    // SAFETY: the kernel writes one struct statfs, of 120 bytes.
+    unsafe { sys!(SYS_fstatfs, fd, answer.as_mut_ptr()) }?;
+    Ok(answer.first().copied().unwrap_or(0))
+}
+
 pub(crate) fn is_dir(mode: u32) -> bool {
     mode & libc::S_IFMT == libc::S_IFDIR
 }

@@ -46,4 +46,4 @@ mod steps;
 
 pub use launch::launch;
 pub use message::{Act, Kind, MESSAGE_SIZE, Message};
-pub use plan::{Attr, END, Fd, LaunchPlan, List, NO_FD, Pids, Step, Str, Sync, Target};
+pub use plan::{Attr, END, Existing, Fd, LaunchPlan, List, NO_FD, Pids, Step, Str, Sync, Target};

@@ -77,11 +77,13 @@ pub enum Act {
     /// `errno` counts the entries of PATH that were denied.
     NotInPath = 37,
     IsDirectory = 38,
+    /// A mount on a link in a procfs.
+    InProc = 39,
 }
 
 impl Act {
     /// All acts, by number.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Itself,
         Self::Resolve,
         Self::MakeParent,
@@ -121,6 +123,7 @@ impl Act {
         Self::Write,
         Self::NotInPath,
         Self::IsDirectory,
+        Self::InProc,
     ];
 }
 

@@ -110,6 +110,34 @@ pub(crate) fn ensure(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail>
     }
 }
 
+/// As [`ensure`], but a link that the path ends with is opened itself. Not in a procfs: what others take
+/// for its links (`/proc/self`) must be that.
+pub(crate) fn ensure_itself(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail> {
+    let mut name = Buffer::new();
+    let dir = parent(root, path, &mut name)?;
+    let opened = itself(dir, name.as_c(), make);
+    calls::close(dir);
+    opened
+}
+
+fn itself(dir: i32, name: CStr<'_>, make: Make) -> Result<i32, Fail> {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    let open = || calls::openat2(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0, 0);
+    match calls::filesystem_type(dir).map_err(Fail::on(Act::Resolve))? {
+        PROC_SUPER_MAGIC => Err(Fail {
+            errno: libc::EPERM,
+            act: Act::InProc,
+        }),
+        _ => match open() {
+            Err(libc::ENOENT) => {
+                create(dir, name, make).map_err(Fail::on(Act::MakeTarget))?;
+                open().map_err(Fail::on(Act::Resolve))
+            }
+            other => other.map_err(Fail::on(Act::Resolve)),
+        },
+    }
+}
+
 /// The common case, in which only the last name is missing; `None` for any other, and for what fails: the
 /// walk meets that again and says where.
 fn make_last(root: i32, path: CStr<'_>, make: Make) -> Result<Option<i32>, Fail> {
@@ -245,18 +273,7 @@ fn follow(
     let mut link = Buffer::new();
     link.push(name).map_err(Fail::on(Act::Resolve))?;
     let mut target = [0_u8; PATH_MAX];
-    // SAFETY: the name ends in NUL; the kernel writes at most the buffer's length less one.
-    let length = unsafe {
-        sys!(
-            SYS_readlinkat,
-            dir,
-            link.as_c().ptr(),
-            target.as_mut_ptr(),
-            PATH_MAX - 1
-        )
-    }
-    .map_err(Fail::on(Act::Resolve))?;
-    let target = target.get(..length).unwrap_or_default();
+    let target = link_target(dir, link.as_c(), &mut target).map_err(Fail::on(Act::Resolve))?;
     let mut next = Buffer::new();
     let mut fill = || -> Result<(), Errno> {
         if target.first() != Some(&b'/') {
@@ -268,6 +285,25 @@ fn follow(
     };
     fill().map_err(Fail::on(Act::Resolve))?;
     Ok(next)
+}
+
+/// Where a link leads.
+pub(crate) fn link_target<'b>(
+    dir: i32,
+    name: CStr<'_>,
+    room: &'b mut [u8; PATH_MAX],
+) -> Result<&'b [u8], Errno> {
+    // SAFETY: the name ends in NUL; the kernel writes at most the buffer's length less one.
+    let length = unsafe {
+        sys!(
+            SYS_readlinkat,
+            dir,
+            name.ptr(),
+            room.as_mut_ptr(),
+            PATH_MAX - 1
+        )
+    }?;
+    Ok(room.get(..length).unwrap_or_default())
 }
 
 /// Opens the directory of `path`'s last name, making it if missing, and gives the name.

@@ -38,6 +38,19 @@ pub enum Target {
     LikeSource,
     /// A directory that no symbolic link leads to (proc and sysfs: CVE-2019-19921).
     PlainDir,
+    /// As `LikeSource`, but a link that the path ends with is mounted on itself.
+    Itself,
+}
+
+/// What becomes of something that is where a link is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, whatever it is.
+    Keep,
+    /// It is removed.
+    Replace,
+    /// It stays if it is the same link, and is an error if not.
+    Same,
 }
 
 /// Attributes for mount_setattr(2).
@@ -103,9 +116,11 @@ pub enum Step {
     Propagation {
         flags: u64,
     },
-    /// Attaches the detached root over `/` (where nobody looks) so that mounts can go below it.
+    /// Attaches the detached root over `/` (where nobody looks) so that mounts can go below it; or over
+    /// its own directory `at`, where hooks look for it.
     AttachRoot {
         tree: Fd,
+        at: Str,
     },
     /// The root is what `/` is now (after joining a mount namespace).
     OpenRoot,
@@ -141,11 +156,24 @@ pub enum Step {
         dest: Str,
         target: Target,
     },
-    /// open_tree(CLONE) of a path of ours, in the child: for who has no privilege outside.
+    /// open_tree(CLONE) of a path of ours, in the child: for who has no privilege outside. `itself`: a
+    /// link that it ends with is not followed.
     CloneTree {
         path: Str,
         to: Fd,
         recursive: bool,
+        itself: bool,
+    },
+    /// Attaches a detached tree where nobody looks, below the root: what is copied from it later must
+    /// be attached (before Linux 6.15).
+    AttachAside {
+        tree: Fd,
+    },
+    /// open_tree(CLONE) of a file in a tree that is attached aside.
+    CloneFile {
+        tree: Fd,
+        name: Str,
+        to: Fd,
     },
     /// mount_setattr on a detached tree.
     TreeAttr {
@@ -167,11 +195,10 @@ pub enum Step {
         uid: u32,
         gid: u32,
     },
-    /// Nothing happens if something is there already, unless `replace`.
     Symlink {
         to: Str,
         path: Str,
-        replace: bool,
+        existing: Existing,
     },
     /// A new pty of the container's devpts becomes stdio; its master goes to the parent.
     Terminal {
@@ -184,13 +211,17 @@ pub enum Step {
     MakeDir {
         path: Str,
     },
-    /// createContainer and startContainer hooks: fork, state on stdin, wait.
+    /// createContainer and startContainer hooks: fork, state on stdin, wait. Output without a
+    /// descriptor goes to /dev/null. They start in `dir`, if it can be entered.
     Hook {
         path: Str,
         args: List,
         env: List,
+        dir: Str,
         timeout_ms: u32,
         stdin: Fd,
+        stdout: Fd,
+        stderr: Fd,
     },
     /// pivot_root(".", "."), old root detached.
     Pivot,

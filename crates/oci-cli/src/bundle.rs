@@ -1,7 +1,8 @@
 //! A bundle: a directory with `config.json` and, usually, the root filesystem.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
 use oci::runtime::{Process, Spec, parse, parse_process, validate, validate_process};
 
@@ -10,7 +11,7 @@ use crate::error::Error;
 /// A bundle whose document has been read and checked.
 #[derive(Debug)]
 pub(crate) struct Bundle {
-    /// Absolute, without links.
+    /// Absolute, and with the links that it was given with: hooks and callers see it as they named it.
     pub(crate) path: PathBuf,
     pub(crate) spec: Spec,
     /// Absolute path of the root filesystem.
@@ -22,7 +23,7 @@ impl Bundle {
     /// it, or another file.
     pub(crate) fn load(dir: Option<&Path>, config: Option<&Path>) -> Result<Self, Error> {
         let dir = dir.unwrap_or(Path::new("."));
-        let path = fs::canonicalize(dir).map_err(Error::file("find the bundle", dir))?;
+        let path = named(dir).map_err(Error::file("find the bundle", dir))?;
         let file = match config {
             None => path.join("config.json"),
             Some(file) => std::path::absolute(file).map_err(Error::file("find", file))?,
@@ -42,6 +43,19 @@ impl Bundle {
         let rootfs = fs::canonicalize(&rootfs)
             .map_err(Error::file("find the root filesystem (root.path)", &rootfs))?;
         Ok(Self { path, spec, rootfs })
+    }
+}
+
+/// A directory's absolute path. A `..` behind a link is not the directory before it: only then are links
+/// resolved.
+fn named(dir: &Path) -> io::Result<PathBuf> {
+    if dir.components().any(|part| part == Component::ParentDir) {
+        return fs::canonicalize(dir);
+    }
+    let path = std::path::absolute(dir)?;
+    match fs::metadata(&path)?.is_dir() {
+        true => Ok(path.components().collect()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
     }
 }
 

@@ -23,26 +23,41 @@ pub(crate) struct Inherited {
 
 /// Counts the descriptors and checks that they are there.
 pub(crate) fn collect(preserve: u32) -> Result<Inherited, Error> {
-    let listen = listen_fds();
-    let count = preserve.saturating_add(listen);
-    for fd in 3..3 + u64::from(count) {
-        check(fd, count)?;
-    }
+    let (listen, for_us) = listen_fds();
     let env = match listen {
         0 => Vec::new(),
         // The process is the first of its pid namespace.
         n => vec![format!("LISTEN_FDS={n}"), "LISTEN_PID=1".to_owned()],
     };
+    // What nobody says is for us may be the left-over of another's start.
+    let listen = match for_us {
+        true => listen,
+        false => are_there(listen),
+    };
+    let count = preserve.saturating_add(listen);
+    for fd in 3..3 + u64::from(count) {
+        check(fd, count)?;
+    }
     Ok(Inherited { count, env })
 }
 
-/// Activation sockets that are meant for us.
-fn listen_fds() -> u32 {
-    let ours = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+/// Activation sockets that are meant for us, and whether LISTEN_PID says so: without one, as crun has
+/// it, they are taken to be.
+fn listen_fds() -> (u32, bool) {
     let count = env::var("LISTEN_FDS")
         .ok()
         .and_then(|count| count.parse().ok());
-    count.filter(|_| ours).unwrap_or(0)
+    match (count, env::var("LISTEN_PID")) {
+        (Some(count), Err(env::VarError::NotPresent)) => (count, false),
+        (Some(count), Ok(pid)) if pid == std::process::id().to_string() => (count, true),
+        _ => (0, true),
+    }
+}
+
+/// So many of these, from 3 on, have been passed.
+fn are_there(count: u32) -> u32 {
+    let passed = (0..count).take_while(|nth| check(3 + u64::from(*nth), count).is_ok());
+    u32::try_from(passed.count()).unwrap_or(0)
 }
 
 /// A descriptor that the caller left open for us has no close-on-exec mark; one of our own has.

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         }
     };
     notices::send_to(&log);
+    container::annotations::honour();
     if global.trace {
         container::trace::start();
     }

@@ -8,6 +8,7 @@
 //!      cgroup                 a link that names the cgroup, from before that is made
 //!      state.json       0600  this record, written whole (temporary file and rename), once and
 //!                             by each update
+//!      status                 a link to it: the name that crun's users know
 //!  <root>/seccomp~      0700  compiled system call filters
 //! ```
 //! No file says whether the container runs: that is asked of the kernel, see [`crate::status`].
@@ -45,6 +46,9 @@ pub(crate) struct Record {
     /// Field 22 of its `/proc/<pid>/stat`: tells it from a later process with its number.
     pub(crate) init_process_start: u64,
     pub(crate) cgroup: cgroup::Record,
+    /// What its standard streams were, as crun writes it: the text of a JSON list.
+    #[serde(default)]
+    external_descriptors: String,
     /// The document, as it was when the container was created.
     pub(crate) config: Spec,
 }
@@ -74,6 +78,7 @@ impl Record {
             init_process_pid: new.pid,
             init_process_start: new.start,
             cgroup: new.cgroup,
+            external_descriptors: streams(new.pid),
             config: new.config,
         }
     }
@@ -192,6 +197,11 @@ impl StateDir {
             .map_err(Error::file("write the container's record", &path))
     }
 
+    /// Gives the record its second name; the container does not depend on it.
+    pub(crate) fn link(&self) {
+        let _ = std::os::unix::fs::symlink("state.json", self.file_of("status"));
+    }
+
     /// Reads the record.
     ///
     /// # Errors
@@ -248,6 +258,15 @@ pub(crate) fn ids(root: &Path) -> Result<Vec<String>, Error> {
         .collect();
     ids.sort();
     Ok(ids)
+}
+
+/// Where the standard streams of a process lead: paths, `pipe:[…]` and the like.
+fn streams(pid: i32) -> String {
+    let target = |number| {
+        let link = fs::read_link(format!("/proc/{pid}/fd/{number}"));
+        link.map_or_else(|_| String::new(), |to| to.to_string_lossy().into_owned())
+    };
+    serde_json::to_string(&[target(0), target(1), target(2)]).unwrap_or_default()
 }
 
 /// Name of the effective user by `/etc/passwd`, or the number.

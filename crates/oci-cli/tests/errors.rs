@@ -193,11 +193,11 @@ fn containers_that_are_not_there() {
 #[test]
 fn ids_that_are_none() {
     let (oci, bundle) = (Oci::new(), sleeper());
-    for id in ["..", "a/b", "a b", "é"] {
+    for id in ["..", ".a", "a/b", "a b", "é"] {
         oci.run(&["create", "-b", path(&bundle), id])
-            .fails(1, &["invalid container id"]);
+            .fails(1, &["invalid character `", "container ID"]);
         oci.run(&["delete", "--force", id])
-            .fails(1, &["invalid container id"]);
+            .fails(1, &["invalid character `", "container ID"]);
     }
 }
 

@@ -116,8 +116,6 @@ fn failures_name_the_program() {
         .fails(255, &["/etc/passwd", "permission denied"]);
     oci.run(&["exec", "--cwd", "/nowhere", &id, "true"])
         .fails(255, &["/nowhere"]);
-    oci.run(&["exec", "--cap", "CAP_FLY", &id, "true"])
-        .fails(255, &["CAP_FLY"]);
     oci.run(&["exec", "--cgroup", "x", &id, "true"])
         .fails(255, &["/x: no such file or directory"]);
     oci.run(&["exec", "--cgroup", "../x", &id, "true"])

@@ -76,7 +76,7 @@ fn descriptors_are_preserved_when_asked_for() {
     let (file, root) = (file.display().to_string(), oci.root().display().to_string());
     let run = |prefix: &str, options: &str| {
         let line = format!(
-            "{prefix} exec {PROGRAM} --root {root} run {options} -b {} {} 3<{file}",
+            "exec {prefix} {PROGRAM} --root {root} run {options} -b {} {} 3<{file}",
             path(&bundle),
             oci.id("fds")
         );
@@ -93,8 +93,13 @@ fn descriptors_are_preserved_when_asked_for() {
     // `ls` itself has 0, 1, 2 and the directory.
     let (code, out, err) = run("", "--preserve-fds 1");
     assert_eq!((code, out.as_str()), (Some(0), "text\n\n5\n"), "{err}");
-    let (code, out, err) = run("LISTEN_FDS=1 LISTEN_PID=$$", "");
+    let (code, out, err) = run("env LISTEN_FDS=1 LISTEN_PID=$$", "");
     assert_eq!((code, out.as_str()), (Some(0), "text\n1 1\n5\n"), "{err}");
+    // Nobody says whom they are for; what has not been passed is no error then.
+    let (code, out, err) = run("env -u LISTEN_PID LISTEN_FDS=1", "");
+    assert_eq!((code, out.as_str()), (Some(0), "text\n1 1\n5\n"), "{err}");
+    let (code, out, err) = run("env -u LISTEN_PID LISTEN_FDS=2", "");
+    assert_eq!((code, out.as_str()), (Some(0), "text\n2 1\n5\n"), "{err}");
     let (code, _, err) = run("", "--preserve-fds 2");
     assert_eq!(code, Some(1));
     assert!(

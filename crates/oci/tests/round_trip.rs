@@ -268,12 +268,15 @@ fn linux() -> impl Strategy<Value = Linux> {
 }
 
 fn hook() -> impl Strategy<Value = Hook> {
-    (text(), vec(text(), 0..3), option::of(any::<i64>())).prop_map(|(path, args, timeout)| Hook {
-        path,
-        args,
-        timeout,
-        env: Vec::new(),
-    })
+    let env = option::of(vec(text(), 0..3));
+    (text(), vec(text(), 0..3), option::of(any::<i64>()), env).prop_map(
+        |(path, args, timeout, env)| Hook {
+            path,
+            args,
+            timeout,
+            env,
+        },
+    )
 }
 
 fn spec() -> impl Strategy<Value = Spec> {

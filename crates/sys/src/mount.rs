@@ -1,12 +1,16 @@
 //! Mounts by descriptor: what rustix has not.
 
 use std::{
+    ffi::CStr,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, open_tree,
+};
 
 /// `struct mount_attr` of mount_setattr(2), Linux 5.12.
 #[repr(C)]
@@ -82,6 +86,39 @@ pub fn detached_copy(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     Ok(open_tree(rustix::fs::CWD, path, flags)?)
+}
+
+/// As [`detached_copy`], of a link itself if the path ends with one.
+///
+/// # Errors
+/// As [`detached_copy`].
+pub fn detached_copy_of_itself(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty())?;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(fd, c"", flags)?)
+}
+
+/// A new tmpfs whose root has these permissions, detached.
+///
+/// # Errors
+/// EPERM, ENOMEM …
+pub fn detached_tmpfs(mode: &CStr) -> io::Result<OwnedFd> {
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"mode", mode)?;
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::empty();
+    Ok(fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
 }
 
 /// As [`detached_copy`], of what is open already.

@@ -100,7 +100,26 @@ impl Cgroup {
         } else {
             Ok(())
         };
+        if signal == SIGKILL {
+            self.fetch_to_freezer(&self.pids()?.into_iter().collect());
+        }
         sent.and(thawed)
+    }
+
+    /// A v1 freezer is a hierarchy of its own: somebody may have put a process of ours into another cgroup
+    /// of it that is frozen, where it does not die of its signal. Back in the cgroup, which is not, it
+    /// does. Who dies meanwhile, or is there already, needs nothing.
+    fn fetch_to_freezer(&self, pids: &BTreeSet<i32>) {
+        let freezer = self
+            .dir_of("freezer")
+            .filter(|dir| dir.version == Version::V1);
+        let (Some(dir), false) = (freezer, pids.is_empty()) else {
+            return;
+        };
+        let inside = pids_below(&dir.path).unwrap_or_default();
+        for pid in pids.difference(&inside) {
+            let _ = file::write(&dir.path.join("cgroup.procs"), &pid.to_string());
+        }
     }
 
     /// True if `cgroup.kill` reached everybody.
@@ -127,6 +146,7 @@ impl Cgroup {
             self.thaw()?;
         }
         let all: BTreeSet<i32> = self.pids()?.into_iter().collect();
+        self.fetch_to_freezer(&all);
         Ok(all.is_subset(&inside))
     }
 

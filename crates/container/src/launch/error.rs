@@ -118,9 +118,16 @@ fn hook(plan: &Plan, message: Message) -> String {
     let nth = before
         .filter(|(step, _)| matches!(step, Step::Hook { .. }))
         .count();
-    match plan.hooks.get(nth) {
-        Some(name) => format!("error running {} hook #{}", name.kind, name.number),
-        None => "error running a hook".to_owned(),
+    let Some(name) = plan.hooks.get(nth) else {
+        return "error running a hook".to_owned();
+    };
+    let text = format!("error running {} hook #{}", name.kind, name.number);
+    match exit_code(message.value).filter(|_| message.act == Act::HookStatus) {
+        // The words that crun's callers know.
+        Some(code) if name.kind == "poststop" => {
+            format!("{text}: poststop hook failed with exit code {code}")
+        }
+        _ => text,
     }
 }
 
@@ -247,14 +254,22 @@ fn why(step: &Step, act: Act, value: u32, reason: &Reason) -> String {
         Act::ParentGone => return "the runtime gave up or is gone".to_owned(),
         Act::Open => "open: ",
         Act::Write => "write: ",
+        Act::InProc => {
+            return "nothing in a procfs is mounted on without following links".to_owned();
+        }
         Act::NotInPath | Act::IsDirectory => "",
     };
     format!("{part}{reason}{}", hint(step, act, value))
 }
 
+/// The exit code in a wait status.
+fn exit_code(status: u32) -> Option<u32> {
+    (status & 0x7f == 0).then_some(status >> 8 & 0xff)
+}
+
 fn hook_status(status: u32) -> String {
-    if status & 0x7f == 0 {
-        format!("it ended with code {}", status >> 8 & 0xff)
+    if let Some(code) = exit_code(status) {
+        format!("it ended with code {code}")
     } else {
         let signal = status & 0x7f;
         let name = if signal == 31 {

@@ -1,6 +1,10 @@
 //! User namespaces that exist only to hold id maps: a child sleeps in one while we open it.
 
-use std::os::fd::OwnedFd;
+use std::{
+    io::{self, ErrorKind},
+    os::fd::OwnedFd,
+    process::{Command, Stdio},
+};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -14,26 +18,49 @@ pub(super) fn write(pid: i32, maps: &IdMaps, setgroups: bool) -> Result<(), Erro
         let path = format!("/proc/{pid}/setgroups");
         std::fs::write(&path, "deny").map_err(|e| Error::io("write \"deny\" to", path, e))?;
     }
-    for (file, text) in [("uid_map", &maps.uid), ("gid_map", &maps.gid)] {
+    for (file, text, helper) in [
+        ("uid_map", &maps.uid, "newuidmap"),
+        ("gid_map", &maps.gid, "newgidmap"),
+    ] {
         let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, text).map_err(|e| {
-            Error::io(
-                "write",
-                format!("{path} ({:?}{})", text.trim_end(), hint(&e)),
-                e,
-            )
-        })?;
+        match std::fs::write(&path, text) {
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => by_helper(helper, pid, text, e)?,
+            other => {
+                let what = || format!("{path} ({:?})", text.trim_end());
+                other.map_err(|e| Error::io("write", what(), e))?;
+            }
+        }
     }
     Ok(())
 }
 
-fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            "; without CAP_SETUID and CAP_SETGID only one's own id can be mapped"
+/// What the kernel `denied` us, the programs of shadow's uidmap may do within /etc/subuid and /etc/subgid.
+fn by_helper(helper: &str, pid: i32, text: &str, denied: io::Error) -> Result<(), Error> {
+    let mut command = Command::new(helper);
+    command.arg(pid.to_string()).args(text.split_whitespace());
+    command.stdin(Stdio::null());
+    let map = text.trim_end();
+    let output = match command.output() {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let what = format!(
+                "ids {map:?} of process {pid}: without CAP_SETUID and CAP_SETGID only one's own id can be \
+                 mapped, or those of /etc/subuid and /etc/subgid by {helper}, which is not in PATH (it \
+                 comes with shadow's uidmap)"
+            );
+            return Err(Error::io("map", what, denied));
         }
-        _ => "",
+        other => other.map_err(|e| Error::io("run", helper, e))?,
+    };
+    if output.status.success() {
+        return Ok(());
     }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = io::Error::other(said.trim().to_owned());
+    Err(Error::io(
+        "map",
+        format!("ids {map:?} of process {pid} by {helper}"),
+        said,
+    ))
 }
 
 /// A user namespace with these maps.

@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -12,7 +13,7 @@ use sys::mount::MountAttr;
 use super::{Error, id_map};
 use crate::{
     cgroup::Cgroup,
-    plan::{Plan, Source, Tree},
+    plan::{Node, Plan, Source, Tree},
     request::Rootfs,
 };
 
@@ -116,6 +117,7 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
                 fds.own(root)?
             }
             Source::Tree(tree) => fds.own(bind(tree)?)?,
+            Source::Nodes(nodes) => fds.own(devices(nodes)?)?,
             Source::NullTree => {
                 let tree = sys::mount::detached_copy_of(null()?)
                     .map_err(|e| Error::io("bind", "/dev/null", e))?;
@@ -141,6 +143,15 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
                 let number = fds.own(file)?;
                 fds.states.push((*status, number));
                 number
+            }
+            Source::HookOutput(path) => {
+                let file = std::fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .mode(0o600)
+                    .open(path)
+                    .map_err(|e| Error::io("open the file for what hooks print", path, e))?;
+                fds.own(file.into())?
             }
             Source::Fifo => fds.own(fifo(from.fifo, "")?)?,
             Source::FifoStatus => fds.own(fifo(from.fifo, ".status")?)?,
@@ -209,8 +220,11 @@ fn cgroup_dir(cgroup: Option<&Cgroup>, controller: &str) -> Result<std::path::Pa
 
 fn bind(tree: &Tree) -> Result<OwnedFd, Error> {
     let name = || format!("{} at {}", tree.path.display(), tree.dest);
-    let fd = sys::mount::detached_copy(&tree.path, tree.recursive)
-        .map_err(|e| Error::io("bind mount", name(), e))?;
+    let copy = match tree.itself {
+        true => sys::mount::detached_copy_of_itself(&tree.path, tree.recursive),
+        false => sys::mount::detached_copy(&tree.path, tree.recursive),
+    };
+    let fd = copy.map_err(|e| Error::io("bind mount", name(), e))?;
     if let Some(map) = &tree.id_map {
         let userns = id_map::user_namespace(&map.maps)?;
         sys::mount::map_ids(fd.as_fd(), userns.as_fd(), map.recursive)
@@ -222,6 +236,30 @@ fn bind(tree: &Tree) -> Result<OwnedFd, Error> {
             .map_err(|e| Error::io("set attributes of bind mount", name(), e))?;
     }
     Ok(fd)
+}
+
+/// A tmpfs with devices, by number.
+fn devices(nodes: &[Node]) -> Result<OwnedFd, Error> {
+    let failed = |e| Error::io("make a filesystem for", "the container's devices", e);
+    let tree = sys::mount::detached_tmpfs(c"755").map_err(failed)?;
+    for (number, node) in nodes.iter().enumerate() {
+        let made = node_in(&tree, &number.to_string(), node);
+        made.map_err(|e| Error::io("make device", node.path.clone(), e))?;
+    }
+    Ok(tree)
+}
+
+fn node_in(dir: &OwnedFd, name: &str, node: &Node) -> rustix::io::Result<()> {
+    let kind = rustix::fs::FileType::from_raw_mode(node.mode);
+    let device = rustix::fs::makedev(node.major, node.minor);
+    let mode = Mode::from_raw_mode(node.mode);
+    rustix::fs::mknodat(dir, name, kind, mode, device)?;
+    // Whatever our umask is.
+    rustix::fs::chmodat(dir, name, mode, rustix::fs::AtFlags::empty())?;
+    let owner = rustix::fs::Uid::from_raw(node.uid);
+    let group = rustix::fs::Gid::from_raw(node.gid);
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(dir, name, Some(owner), Some(group), flags)
 }
 
 /// The null device, which must be it.

@@ -116,6 +116,12 @@ impl Plan {
         Fd(u16::try_from(at).unwrap_or(u16::MAX))
     }
 
+    /// Whether the step of this number runs a hook.
+    pub(crate) fn is_hook(&self, step: u32) -> bool {
+        let step = usize::try_from(step).ok().and_then(|at| self.steps.get(at));
+        matches!(step, Some(Step::Hook { .. }))
+    }
+
     /// The string at an offset.
     pub(crate) fn text(&self, s: Str) -> &str {
         let from = usize::try_from(s.0)

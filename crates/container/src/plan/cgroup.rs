@@ -8,7 +8,7 @@
 //!                   directory, links for controllers that share one; then read-only if asked for
 //! ```
 
-use init::{Attr, List, Step, Str, Target};
+use init::{Attr, Existing, List, Step, Str, Target};
 use oci::runtime as spec;
 
 use super::{
@@ -77,7 +77,7 @@ pub(super) fn push(
                 plan.push(Step::Symlink {
                     to,
                     path,
-                    replace: false,
+                    existing: Existing::Keep,
                 });
             }
         }

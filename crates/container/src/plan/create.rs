@@ -1,12 +1,13 @@
 //! The plan of a container's first process. The order is the ladder of the `init` crate.
 
-use init::{Fd, NO_FD, Step, Sync};
+use init::{Fd, NO_FD, Step, Str, Sync};
 use oci::runtime::{self as spec, NamespaceType, Status};
 
 use super::{
-    Error, Gate, Options, Plan, Source, cgroup, devices, hooks,
+    Error, Gate, Options, Plan, Propagation, Source, cgroup, devices, environment,
+    hooks::{self, HookList, HookOutput},
     mounts::{self, Context},
-    namespaces::Namespaces,
+    namespaces::{self, Namespaces},
     options::{MS_PRIVATE, MS_REC, MS_SHARED},
     process::Process,
     schedule, tree,
@@ -22,6 +23,9 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
         let mut plan = create(facts, &rooted, options)?;
         plan.notes.extend(notes);
         return Ok(plan);
+    }
+    if let Some(mapped) = namespaces::with_maps(spec, facts) {
+        return create(facts, &mapped, options);
     }
     let mut plan = Plan::new();
     let plan = &mut plan;
@@ -94,7 +98,9 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
     gate(plan, options);
     process.late_filter(plan);
     if let Some(h) = &spec.hooks {
-        hooks::push(plan, "startContainer", &h.start_container, Status::Created)?;
+        let env = environment(process.process, options);
+        let list = start_container(&env, options.said.hook_output.clone());
+        hooks::push(plan, &list, &h.start_container)?;
     }
     process.become_program(plan)?;
     Ok(std::mem::take(plan))
@@ -225,7 +231,9 @@ fn filesystem(
         _ => MS_PRIVATE,
     };
     let tree = tree::root(plan, facts, options.rootfs.as_deref(), before)?;
-    plan.push(Step::AttachRoot { tree });
+    let made = devices::outside(plan, facts, spec)?;
+    let at = place(plan, spec, options, propagation)?;
+    plan.push(Step::AttachRoot { tree, at });
     let context = Context {
         facts,
         options,
@@ -239,18 +247,26 @@ fn filesystem(
             mounts::push(plan, &context, index, mount)?;
         }
     }
-    devices::push(plan, facts, spec, in_user, propagation)?;
+    devices::push(plan, facts, spec, in_user, propagation, made)?;
     process.streams(plan, !devices::dev_is_bound(spec))?;
     if let Some(h) = &spec.hooks {
         if !h.prestart.is_empty() || !h.create_runtime.is_empty() {
             plan.push(Step::Sync { what: Sync::Hooks });
         }
-        hooks::push(
-            plan,
-            "createContainer",
-            &h.create_container,
-            Status::Creating,
-        )?;
+        let output = options.said.hook_output.clone();
+        // Who asks for crun's output is told what crun tells: that it is created.
+        let status = match output {
+            [None, None] => Status::Creating,
+            _ => Status::Created,
+        };
+        let list = HookList {
+            kind: "createContainer",
+            status,
+            env: &options.hook_env,
+            dir: &options.bundle.to_string_lossy(),
+            output,
+        };
+        hooks::push(plan, &list, &h.create_container)?;
     }
     mounts::make_read_only(plan, spec)?;
     if process.process.cwd != "/" {
@@ -288,6 +304,37 @@ fn filesystem(
     Ok(())
 }
 
+/// Over its own directory if createContainer hooks may look for the root there; else over `/`, which
+/// takes one lookup less.
+fn place(
+    plan: &mut Plan,
+    spec: &spec::Spec,
+    options: &Options,
+    propagation: Propagation,
+) -> Result<Str, Error> {
+    let hooks = spec.hooks.as_ref();
+    match &options.rootfs {
+        // pivot_root refuses a shared parent, and only that of `/` is made private.
+        Some(path)
+            if hooks.is_some_and(|h| !h.create_container.is_empty())
+                && propagation & MS_SHARED == 0 =>
+        {
+            plan.str("root.path", &path.to_string_lossy())
+        }
+        _ => Ok(Str(0)),
+    }
+}
+
+fn start_container(env: &[String], output: HookOutput) -> HookList<'_> {
+    HookList {
+        kind: "startContainer",
+        status: Status::Created,
+        env,
+        dir: "",
+        output,
+    }
+}
+
 fn inside(plan: &mut Plan, field: &str, path: &str) -> Result<init::Str, Error> {
     if !path.starts_with('/') {
         return Err(Error::invalid(
@@ -319,12 +366,8 @@ pub(crate) fn after_gate(spec: &spec::Spec) -> Result<Plan, Error> {
         plan.push(Step::Seccomp { flags: 0 });
     }
     if let Some(h) = &spec.hooks {
-        hooks::push(
-            &mut plan,
-            "startContainer",
-            &h.start_container,
-            Status::Created,
-        )?;
+        let list = start_container(&[], HookOutput::default());
+        hooks::push(&mut plan, &list, &h.start_container)?;
     }
     let Some(process) = process else {
         return Ok(plan);

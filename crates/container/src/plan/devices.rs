@@ -1,11 +1,12 @@
 //! Device nodes and links in /dev: those that every container has, and the document's.
 
-use init::{Attr, Step, Target};
+use init::{Attr, Existing, Fd, Step, Target};
 use oci::runtime::{self as spec, LinuxDeviceType};
 
 use super::{
-    Error, Plan, Propagation, Tree,
+    Error, Node, Plan, Propagation, Source, Tree,
     mounts::same_path,
+    namespaces::on_host,
     options::{MS_REC, MountOptions},
     tree,
 };
@@ -42,6 +43,7 @@ pub(super) fn push(
     spec: &spec::Spec,
     in_user_namespace: bool,
     propagation: Propagation,
+    made: Option<Fd>,
 ) -> Result<(), Error> {
     if dev_is_bound(spec) {
         return Ok(());
@@ -65,6 +67,18 @@ pub(super) fn push(
     }
     for (index, device) in listed.iter().enumerate() {
         let field = format!("linux.devices[{index}] ({})", device.path);
+        if let Some(tree) = made.filter(|_| is_made_outside(device)) {
+            let to = plan.fd(Source::Later);
+            let name = plan.str(&field, &index.to_string())?;
+            plan.push(Step::CloneFile { tree, name, to });
+            let dest = plan.str(&field, &device.path)?;
+            plan.push(Step::MountTree {
+                tree: to,
+                dest,
+                target: Target::File,
+            });
+            continue;
+        }
         node(plan, facts, &field, device, in_user_namespace, propagation)?;
     }
     for (to, path) in LINKS {
@@ -72,7 +86,7 @@ pub(super) fn push(
         plan.push(Step::Symlink {
             to,
             path,
-            replace: false,
+            existing: Existing::Keep,
         });
     }
     // Only where a devpts of the container's own is; else the link would lead nowhere, or to ours.
@@ -88,20 +102,62 @@ pub(super) fn push(
         plan.push(Step::Symlink {
             to,
             path,
-            replace: true,
+            existing: Existing::Replace,
         });
     }
     Ok(())
 }
 
-fn node(
+/// The document's devices on a filesystem of their own, for a new user namespace, which can make none;
+/// it must be attached before the root is.
+pub(super) fn outside(
     plan: &mut Plan,
     facts: &Facts,
-    field: &str,
-    device: &spec::LinuxDevice,
-    in_user_namespace: bool,
-    propagation: Propagation,
-) -> Result<(), Error> {
+    spec: &spec::Spec,
+) -> Result<Option<Fd>, Error> {
+    const CAP_MKNOD: u64 = 1 << 27;
+    let Some(linux) = &spec.linux else {
+        return Ok(None);
+    };
+    let user = linux.namespace(spec::NamespaceType::User);
+    let new = user.is_some_and(|user| user.join_path().is_none());
+    if !new
+        || facts.rootless
+        || facts.capabilities & CAP_MKNOD == 0
+        || dev_is_bound(spec)
+        || !linux.devices.iter().any(is_made_outside)
+    {
+        return Ok(None);
+    }
+    let mut nodes = Vec::new();
+    for (index, device) in linux.devices.iter().enumerate() {
+        let field = format!("linux.devices[{index}] ({})", device.path);
+        let id = |which: &str, id: Option<u32>, maps: &[spec::LinuxIdMapping]| {
+            let id = id.unwrap_or(0);
+            on_host(maps, id, 1)
+                .ok_or_else(|| Error::invalid(&field, format!("{which} {id} is not mapped")))
+        };
+        nodes.push(Node {
+            path: device.path.clone(),
+            mode: mode(&field, device)?,
+            major: number(&field, "major", device.major)?,
+            minor: number(&field, "minor", device.minor)?,
+            uid: id("uid", device.uid, &linux.uid_mappings)?,
+            gid: id("gid", device.gid, &linux.gid_mappings)?,
+        });
+    }
+    let tree = plan.fd(Source::Nodes(nodes));
+    plan.push(Step::AttachAside { tree });
+    Ok(Some(tree))
+}
+
+/// Only fifos are a user namespace's to make.
+fn is_made_outside(device: &spec::LinuxDevice) -> bool {
+    device.type_ != LinuxDeviceType::P
+}
+
+/// Type and permissions.
+fn mode(field: &str, device: &spec::LinuxDevice) -> Result<u32, Error> {
     let kind = match device.type_ {
         LinuxDeviceType::B => 0o060_000,
         LinuxDeviceType::C | LinuxDeviceType::U => 0o020_000,
@@ -113,11 +169,24 @@ fn node(
             ));
         }
     };
-    let number = |name: &str, value: i64| {
-        u32::try_from(value)
-            .map_err(|_| Error::invalid(field, format!("{name} {value} is out of range")))
-    };
-    if device.type_ != LinuxDeviceType::P && in_user_namespace {
+    Ok(kind | device.file_mode.map_or(0o666, spec::FileMode::bits))
+}
+
+fn number(field: &str, name: &str, value: i64) -> Result<u32, Error> {
+    u32::try_from(value)
+        .map_err(|_| Error::invalid(field, format!("{name} {value} is out of range")))
+}
+
+fn node(
+    plan: &mut Plan,
+    facts: &Facts,
+    field: &str,
+    device: &spec::LinuxDevice,
+    in_user_namespace: bool,
+    propagation: Propagation,
+) -> Result<(), Error> {
+    let mode = mode(field, device)?;
+    if is_made_outside(device) && in_user_namespace {
         // mknod is not for user namespaces: the host's node is bound.
         let attrs = vec![(
             Attr {
@@ -130,6 +199,7 @@ fn node(
             path: device.path.clone().into(),
             dest: device.path.clone(),
             recursive: false,
+            itself: false,
             attrs,
             id_map: None,
         };
@@ -142,13 +212,12 @@ fn node(
         });
         return Ok(());
     }
-    let permissions = device.file_mode.map_or(0o666, spec::FileMode::bits);
     let path = plan.str(field, &device.path)?;
     plan.push(Step::Mknod {
         path,
-        mode: kind | permissions,
-        major: number("major", device.major)?,
-        minor: number("minor", device.minor)?,
+        mode,
+        major: number(field, "major", device.major)?,
+        minor: number(field, "minor", device.minor)?,
         uid: device.uid.unwrap_or(0),
         gid: device.gid.unwrap_or(0),
     });

@@ -1,9 +1,27 @@
 //! Hooks that run as steps, in the container's namespaces.
 
-use init::Step;
+use init::{Fd, NO_FD, Step, Str};
 use oci::runtime as spec;
 
 use super::{Error, Plan, Source, builder::HookName};
+
+/// What the hooks of one list have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct HookList<'a> {
+    /// Its key.
+    pub(crate) kind: &'a str,
+    /// What the state on their stdin says.
+    pub(crate) status: spec::Status,
+    /// Of one that names none.
+    pub(crate) env: &'a [String],
+    /// Where they start; empty: where we are.
+    pub(crate) dir: &'a str,
+    /// Files for standard output and error.
+    pub(crate) output: HookOutput,
+}
+
+/// Files for standard output and error of hooks.
+pub(crate) type HookOutput = [Option<String>; 2];
 
 /// Seconds to the milliseconds of a step; none is no limit.
 pub(crate) fn timeout_ms(hook: &spec::Hook) -> Result<u32, Error> {
@@ -22,13 +40,13 @@ pub(crate) fn timeout_ms(hook: &spec::Hook) -> Result<u32, Error> {
         })
 }
 
-/// A step for each hook; `status` is what the state on its stdin says.
+/// A step for each hook.
 pub(super) fn push(
     plan: &mut Plan,
-    kind: &str,
+    list: &HookList<'_>,
     hooks: &[spec::Hook],
-    status: spec::Status,
 ) -> Result<(), Error> {
+    let kind = list.kind;
     for (number, hook) in hooks.iter().enumerate() {
         let field = format!("hooks.{kind}");
         if !hook.path.starts_with('/') {
@@ -37,14 +55,20 @@ pub(super) fn push(
                 format!("path {:?} is not absolute", hook.path),
             ));
         }
-        let stdin = plan.fd(Source::HookState(status));
+        let stdin = plan.fd(Source::HookState(list.status));
+        let [stdout, stderr] = list.output.each_ref().map(|path| to(plan, path.as_deref()));
         let path = plan.str(&field, &hook.path)?;
         let args = if hook.args.is_empty() {
             plan.list_of([path])
         } else {
             plan.list(&field, hook.args.iter().map(String::as_str))?
         };
-        let env = plan.list(&field, hook.env.iter().map(String::as_str))?;
+        let env = hook.env.as_deref().unwrap_or(list.env);
+        let env = plan.list(&field, env.iter().map(String::as_str))?;
+        let dir = match list.dir {
+            "" => Str(0),
+            dir => plan.str(&field, dir)?,
+        };
         plan.hooks.push(HookName {
             kind: kind.to_owned(),
             number,
@@ -53,20 +77,30 @@ pub(super) fn push(
             path,
             args,
             env,
+            dir,
             timeout_ms: timeout_ms(hook)?,
             stdin,
+            stdout,
+            stderr,
         });
     }
     Ok(())
 }
 
+fn to(plan: &mut Plan, path: Option<&str>) -> Fd {
+    match path {
+        Some(path) => plan.fd(Source::HookOutput(path.to_owned())),
+        None => NO_FD,
+    }
+}
+
 /// A plan of nothing but hooks, for those of the runtime's side.
-pub(crate) fn only(kind: &str, hooks: &[spec::Hook], status: spec::Status) -> Result<Plan, Error> {
+pub(crate) fn only(list: &HookList<'_>, hooks: &[spec::Hook]) -> Result<Plan, Error> {
     let mut plan = Plan::new();
     // The parent fills in the state meanwhile.
     plan.push(Step::Sync {
         what: init::Sync::Setup,
     });
-    push(&mut plan, kind, hooks, status)?;
+    push(&mut plan, list, hooks)?;
     Ok(plan)
 }

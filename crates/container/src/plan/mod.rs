@@ -17,6 +17,7 @@ mod devices;
 mod error;
 mod exec;
 mod hooks;
+mod id_maps;
 mod mounts;
 mod namespaces;
 mod options;
@@ -29,12 +30,14 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use oci::runtime as spec;
 
+use crate::annotations::Said;
+
 pub use builder::Plan;
 pub(crate) use create::after_gate;
 pub use create::create;
 pub use error::Error;
 pub use exec::{Join, exec};
-pub(crate) use hooks::only as hooks_only;
+pub(crate) use hooks::{HookList, only as hooks_only};
 pub use namespaces::IdMaps;
 pub(crate) use namespaces::flag as namespace_flag;
 pub use options::MOUNT_OPTIONS;
@@ -56,6 +59,8 @@ pub enum Source {
     Rootfs(Propagation),
     /// A detached bind of a host path.
     Tree(Box<Tree>),
+    /// A detached tmpfs with these devices, by the names `0`, `1` …
+    Nodes(Vec<Node>),
     /// A detached bind of the host's null device.
     NullTree,
     /// The host's procfs.
@@ -66,6 +71,8 @@ pub enum Source {
     Stream(u8),
     /// The state for hooks, in a memory file.
     HookState(spec::Status),
+    /// A file that takes what hooks print.
+    HookOutput(String),
     /// The gate's fifo.
     Fifo,
     /// The fifo for what fails after the gate.
@@ -88,10 +95,29 @@ pub struct Tree {
     pub dest: String,
     /// With the mounts below it.
     pub recursive: bool,
+    /// A link at its end is bound itself.
+    pub itself: bool,
     /// mount_setattr calls, each with whether it is recursive.
     pub attrs: Vec<(init::Attr, bool)>,
     /// Ids are shifted by these maps.
     pub id_map: Option<IdMap>,
+}
+
+/// A device that is made on the host's side, because a user namespace may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Where it will be.
+    pub path: String,
+    /// Type and permissions.
+    pub mode: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Owner, as the host knows it.
+    pub uid: u32,
+    /// Group, as the host knows it.
+    pub gid: u32,
 }
 
 /// How the ids of a bind mount are mapped.
@@ -148,8 +174,15 @@ pub struct Options {
     pub unified: bool,
     /// Home of the user, for an environment without HOME.
     pub home: Option<String>,
-    /// The root filesystem's path, where the child opens it itself (rootless).
+    /// The root filesystem's path, if it has one: where the child opens it itself (rootless), and where
+    /// createContainer hooks find it.
     pub rootfs: Option<PathBuf>,
+    /// Links that mounts with `copy-symlink` are of, by their places in the list.
+    pub links: BTreeMap<usize, String>,
+    /// Our own environment, for createContainer hooks that name none.
+    pub hook_env: Vec<String>,
+    /// What annotations say.
+    pub said: Said,
 }
 
 impl Options {
@@ -175,6 +208,9 @@ impl Options {
             unified: false,
             home: None,
             rootfs: None,
+            links: BTreeMap::new(),
+            hook_env: Vec::new(),
+            said: Said::default(),
         }
     }
 }

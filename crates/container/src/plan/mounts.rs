@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use init::{Attr, List, Step, Str, Target};
+use init::{Attr, Existing, List, Step, Str, Target};
 use oci::runtime as spec;
 
 use super::{
-    Error, IdMap, IdMaps, Options, Plan, Propagation, Tree,
-    options::{MS_REC, MS_SHARED, MS_SLAVE, MountOptions, RDONLY},
+    Error, IdMap, IdMaps, Options, Plan, Propagation, Tree, id_maps,
+    options::{MS_REC, MS_SHARED, MS_SLAVE, MountOptions, NODEV, NOEXEC, NOSUID, RDONLY},
     tree,
 };
 use crate::host::Facts;
@@ -60,6 +60,18 @@ pub(super) fn push(
 ) -> Result<(), Error> {
     let field = format!("mounts[{index}] ({})", mount.destination);
     let mut options = MountOptions::parse(&field, &mount.options)?;
+    if let Some(target) = context.options.links.get(&index) {
+        let (to, path) = (
+            plan.str(&field, target)?,
+            plan.str(&field, &mount.destination)?,
+        );
+        plan.push(Step::Symlink {
+            to,
+            path,
+            existing: Existing::Same,
+        });
+        return Ok(());
+    }
     if mount.type_.as_deref() == Some("bind") && options.bind.is_none() && !options.remount {
         options.bind = Some(false);
     }
@@ -83,11 +95,62 @@ pub(super) fn push(
     {
         return Err(Error::unsupported(field, "id mappings are for bind mounts"));
     }
+    if type_ == "sysfs" && sysfs_is_the_hosts(context.spec) {
+        return host_sysfs(plan, context, &field, mount, options);
+    }
     label(context.spec, type_, &mut options);
     if read_only_late(context.spec, index, mount, &options) {
         options.set &= !RDONLY;
     }
     filesystem(plan, &field, mount, type_, &options)
+}
+
+/// sysfs shows a network namespace: in a user namespace it can be mounted only together with one.
+fn sysfs_is_the_hosts(spec: &spec::Spec) -> bool {
+    let namespace = |type_| spec.linux.as_ref().and_then(|l| l.namespace(type_));
+    namespace(spec::NamespaceType::User).is_some_and(|user| user.join_path().is_none())
+        && namespace(spec::NamespaceType::Network).is_none()
+}
+
+/// The host's sysfs in its place, as crun has it; where nothing else is mounted on the host's cgroups,
+/// an empty directory is.
+fn host_sysfs(
+    plan: &mut Plan,
+    context: &Context<'_>,
+    field: &str,
+    mount: &spec::Mount,
+    mut options: MountOptions,
+) -> Result<(), Error> {
+    options.bind = Some(true);
+    options.rec_set |= options.set;
+    options.set = 0;
+    let bound = spec::Mount {
+        source: Some("/sys".to_owned()),
+        ..mount.clone()
+    };
+    bind(plan, context, field, &bound, &options)?;
+    let cgroups = format!("{}/fs/cgroup", mount.destination.trim_end_matches('/'));
+    let covered = |m: &spec::Mount| same_path(&m.destination, &cgroups);
+    if context.spec.mounts.iter().any(covered) {
+        return Ok(());
+    }
+    let fstype = plan.str(field, "tmpfs")?;
+    let (key, value) = (plan.str(field, "mode")?, plan.str(field, "755")?);
+    let options = plan.list_of([key, value]);
+    let dest = plan.str(field, &cgroups)?;
+    plan.push(Step::MountFs {
+        fstype,
+        source: fstype,
+        options,
+        attr: Attr {
+            set: RDONLY | NOSUID | NODEV | NOEXEC,
+            ..Attr::default()
+        },
+        dest,
+        target: Target::Dir,
+        copy_up: false,
+    });
+    Ok(())
 }
 
 /// A tmpfs that is to be read-only, with something in it that is made after it: it becomes so when all
@@ -237,6 +300,7 @@ fn bind(
         path: context.options.bundle.join(source),
         dest: mount.destination.clone(),
         recursive,
+        itself: o.source_itself,
         attrs: merge(list),
         id_map: id_map(context, field, mount, o)?,
     };
@@ -245,7 +309,10 @@ fn bind(
     plan.push(Step::MountTree {
         tree,
         dest,
-        target: Target::LikeSource,
+        target: match o.dest_itself {
+            true => Target::Itself,
+            false => Target::LikeSource,
+        },
     });
     Ok(())
 }
@@ -282,6 +349,10 @@ fn id_map(
     }
     let recursive = o.id_map == Some(true);
     let linux = context.spec.linux.as_ref();
+    if let Some(text) = &o.id_maps {
+        let maps = id_maps::parse(text, linux).map_err(|reason| Error::invalid(field, reason))?;
+        return Ok(Some(IdMap { maps, recursive }));
+    }
     let (uid, gid) = if own {
         (mount.uid_mappings.as_slice(), mount.gid_mappings.as_slice())
     } else {

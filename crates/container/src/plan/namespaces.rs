@@ -13,6 +13,7 @@ use init::{NO_FD, Step};
 use oci::runtime::{self as spec, NamespaceType};
 
 use super::{Error, Plan, Source};
+use crate::host::Facts;
 
 /// `uid_map` and `gid_map` texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,47 @@ impl IdMaps {
             gid: text(gid),
         }
     }
+}
+
+/// The host's number of `count` ids from `id` on, if one extent maps them all.
+pub(super) fn on_host(maps: &[spec::LinuxIdMapping], id: u32, count: u32) -> Option<u32> {
+    maps.iter().find_map(|map| {
+        let offset = id.checked_sub(map.container_id)?;
+        let end = u64::from(offset) + u64::from(count);
+        (end <= u64::from(map.size)).then(|| map.host_id.checked_add(offset))?
+    })
+}
+
+/// The document with mappings for a new user namespace that names none, as crun has it: an
+/// unprivileged caller is the process' user, root's ids stay what they are. `None` if it needs none.
+pub(super) fn with_maps(spec: &spec::Spec, facts: &Facts) -> Option<spec::Spec> {
+    let linux = spec.linux.as_ref()?;
+    let user = linux.namespace(NamespaceType::User)?;
+    if user.join_path().is_some()
+        || !linux.uid_mappings.is_empty()
+        || !linux.gid_mappings.is_empty()
+    {
+        return None;
+    }
+    let user = spec.process.as_ref().map(|p| p.user.clone());
+    let user = user.unwrap_or_default();
+    let map = |container_id: u32, host_id: u32| spec::LinuxIdMapping {
+        container_id: if host_id == 0 { 0 } else { container_id },
+        host_id,
+        size: if host_id == 0 {
+            container_id.saturating_add(1)
+        } else {
+            1
+        },
+    };
+    let maps = [map(user.uid, facts.uid), map(user.gid, facts.gid)];
+    let mut spec = spec.clone();
+    if let Some(linux) = &mut spec.linux {
+        let [uid, gid] = maps;
+        linux.uid_mappings = vec![uid];
+        linux.gid_mappings = vec![gid];
+    }
+    Some(spec)
 }
 
 /// The CLONE_NEW* flag of a namespace.

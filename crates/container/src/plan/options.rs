@@ -24,7 +24,9 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "async",
     "atime",
     "bind",
+    "copy-symlink",
     "defaults",
+    "dest-nofollow",
     "dev",
     "diratime",
     "dirsync",
@@ -76,6 +78,7 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "shared",
     "silent",
     "slave",
+    "src-nofollow",
     "strictatime",
     "suid",
     "symfollow",
@@ -102,6 +105,12 @@ pub(super) struct MountOptions {
     pub(super) superblock: Vec<&'static str>,
     /// `idmap` (false) or `ridmap` (true).
     pub(super) id_map: Option<bool>,
+    /// `idmap=…`: the mappings, as crun's users write them.
+    pub(super) id_maps: Option<String>,
+    /// A link that the source ends with is bound itself.
+    pub(super) source_itself: bool,
+    /// A link that the destination ends with is mounted on itself.
+    pub(super) dest_itself: bool,
     pub(super) copy_up: bool,
     /// `iversion`: the filesystem counts changes of its files.
     pub(super) i_version: bool,
@@ -204,12 +213,30 @@ impl MountOptions {
             "idmap" => self.id_map = Some(false),
             "ridmap" => self.id_map = Some(true),
             "tmpcopyup" => self.copy_up = true,
+            "src-nofollow" => self.source_itself = true,
+            "dest-nofollow" => self.dest_itself = true,
+            // For who reads the link: see `Options::links`.
+            "copy-symlink" => {}
+            _ if self.id_mapped(word) => {}
             _ => self.data.push(match word.split_once('=') {
                 Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                 None => (word.to_owned(), None),
             }),
         }
         Ok(())
+    }
+}
+
+impl MountOptions {
+    fn id_mapped(&mut self, word: &str) -> bool {
+        let (recursive, maps) = match word.split_once('=') {
+            Some(("idmap", maps)) => (false, maps),
+            Some(("ridmap", maps)) => (true, maps),
+            _ => return false,
+        };
+        self.id_map = Some(recursive);
+        self.id_maps = Some(maps.to_owned());
+        true
     }
 }
 
@@ -273,7 +300,8 @@ mod tests {
              private ratime rbind rdev rdiratime relatime remount rexec rnoatime rnodev rnodiratime \
              rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw \
              rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime \
-             suid symfollow sync tmpcopyup unbindable idmap ridmap nomand";
+             suid symfollow sync tmpcopyup unbindable idmap ridmap nomand copy-symlink dest-nofollow \
+             src-nofollow";
         let mut sorted: Vec<&str> = words.split_whitespace().collect();
         sorted.sort_unstable();
         assert_eq!(sorted, MOUNT_OPTIONS, "what `features` tells");
@@ -288,6 +316,7 @@ mod tests {
                 "nomand",
                 "nolazytime",
                 "noiversion",
+                "copy-symlink",
             ];
             assert_eq!(
                 o == MountOptions::default(),

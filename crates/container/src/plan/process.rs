@@ -245,7 +245,7 @@ impl<'a> Process<'a> {
             gid: user.gid,
             first,
             count,
-            groups: self.facts.setgroups,
+            groups: self.facts.setgroups && !self.options.said.keep_groups,
         });
         plan.push(self.sets.set());
         plan.push(Step::ChdirAgain { path: cwd });
@@ -349,28 +349,27 @@ impl<'a> Process<'a> {
 
 /// Whether a filter of this profile has a listener.
 pub(super) fn notifies(profile: &spec::LinuxSeccomp) -> bool {
-    let notify = |rule: &spec::LinuxSyscall| rule.action == spec::SeccompAction::Notify;
-    profile.syscalls.iter().any(notify)
+    let path = profile.listener_path.as_deref();
+    profile.notifies() || path.is_some_and(|path| !path.is_empty())
 }
 
-/// What tells the parent the number of the listener: notified, the call would wait for an answer from
-/// somebody who can have the listener only after it. Every other call until execve is answered by the
-/// agent, like the program's own. (It is `sendto` to the channel and `write` to a fifo.)
-const TELLS_OF_THE_LISTENER: [&str; 2] = ["write", "sendto"];
+/// Calls by which the parent learns of the listener: were they notified, nobody could hand it on. All
+/// others wait for the agent, which has it by then. (`write` is not called; runc's users know it.)
+const STILL_NEEDED: [&str; 2] = ["sendto", "write"];
 
 fn check_notified(profile: &spec::LinuxSeccomp) -> Result<(), Error> {
     for (index, rule) in profile.syscalls.iter().enumerate() {
         if rule.action != spec::SeccompAction::Notify {
             continue;
         }
-        let tells = |name: &&String| TELLS_OF_THE_LISTENER.contains(&name.as_str());
-        if let Some(name) = rule.names.iter().find(tells) {
+        let needed = |name: &&String| STILL_NEEDED.contains(&name.as_str());
+        if let Some(name) = rule.names.iter().find(needed) {
             return Err(Error::unsupported(
                 format!(
                     "linux.seccomp.syscalls[{index}]: SCMP_ACT_NOTIFY cannot be used for the {name} \
                      syscall: it"
                 ),
-                "the runtime hands on the listener by that call, after the filter is loaded",
+                "the listener is handed on by it",
             ));
         }
     }

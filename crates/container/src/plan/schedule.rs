@@ -96,7 +96,10 @@ pub(super) fn memory_policy(plan: &mut Plan, linux: Option<&spec::Linux>) -> Res
     let Some(policy) = linux.and_then(|l| l.memory_policy.as_ref()) else {
         return Ok(());
     };
-    let mode = match policy.mode {
+    let Some(mode) = policy.mode else {
+        return Ok(());
+    };
+    let mode = match mode {
         MemoryPolicyMode::Default => 0_u32,
         MemoryPolicyMode::Preferred => 1,
         MemoryPolicyMode::Bind => 2,

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use init::{Attr, Fd, List, NO_FD, Step, Sync, Target};
+use init::{Attr, Fd, List, NO_FD, Step, Str, Sync, Target};
 use oci::runtime as spec;
 
 use super::{Plan, Privileged, Source};
@@ -123,10 +123,15 @@ impl Plan {
                     attrs.join("; ")
                 )
             }
+            Some(Source::Nodes(nodes)) => {
+                let paths: Vec<&str> = nodes.iter().map(|node| node.path.as_str()).collect();
+                format!("the devices {}", paths.join(", "))
+            }
             Some(Source::NullTree | Source::Null) => "/dev/null".to_owned(),
             Some(Source::Proc) => "the host's procfs".to_owned(),
             Some(Source::Stream(number)) => format!("stream {number}"),
             Some(Source::HookState(status)) => format!("state {status}"),
+            Some(Source::HookOutput(path)) => path.clone(),
             Some(Source::Fifo) => "the fifo".to_owned(),
             Some(Source::FifoStatus) => "the status fifo".to_owned(),
             Some(Source::InitPidfd) => "the first process".to_owned(),
@@ -209,7 +214,8 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
         Step::Hostname { name } => format!("set the host name {:?}", t(name)),
         Step::Domainname { name } => format!("set the domain name {:?}", t(name)),
         Step::Propagation { flags } => format!("make all mounts {}", propagation(flags)),
-        Step::AttachRoot { .. } => "attach the root filesystem".to_owned(),
+        Step::AttachRoot { at: Str(0), .. } => "attach the root filesystem".to_owned(),
+        Step::AttachRoot { at, .. } => format!("attach the root filesystem at {}", t(at)),
         Step::OpenRoot => "open the root".to_owned(),
         Step::MountFs {
             fstype,
@@ -264,6 +270,8 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
             let kind = if recursive { "recursive " } else { "" };
             format!("take a {kind}bind of {}", t(path))
         }
+        Step::AttachAside { tree } => format!("attach {} aside", plan.source(tree)),
+        Step::CloneFile { name, .. } => format!("take a bind of device {}", t(name)),
         Step::TreeAttr {
             attr: a, recursive, ..
         } => format!("make that bind {}", attr(a, recursive)),

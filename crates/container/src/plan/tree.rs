@@ -17,7 +17,8 @@ pub(super) fn open(plan: &mut Plan, facts: &Facts, field: &str, tree: Tree) -> R
             "an id-mapped mount needs CAP_SYS_ADMIN over its filesystem, which we do not have",
         ));
     }
-    let fd = take(plan, field, &tree.path.to_string_lossy(), tree.recursive)?;
+    let path = tree.path.to_string_lossy();
+    let fd = take(plan, field, &path, tree.recursive, tree.itself)?;
     for (attr, recursive) in tree.attrs {
         plan.push(Step::TreeAttr {
             tree: fd,
@@ -44,7 +45,7 @@ pub(super) fn root(
             "without CAP_SYS_ADMIN it is opened by its path",
         )
     })?;
-    let tree = take(plan, "root.path", &path.to_string_lossy(), true)?;
+    let tree = take(plan, "root.path", &path.to_string_lossy(), true, false)?;
     let attr = Attr {
         propagation,
         ..Attr::default()
@@ -60,18 +61,25 @@ pub(super) fn root(
 /// The descriptor of the null device.
 pub(super) fn null(plan: &mut Plan, facts: &Facts) -> Result<Fd, Error> {
     if facts.rootless {
-        return take(plan, "linux.maskedPaths", "/dev/null", false);
+        return take(plan, "linux.maskedPaths", "/dev/null", false, false);
     }
     Ok(plan.fd(Source::NullTree))
 }
 
-fn take(plan: &mut Plan, field: &str, path: &str, recursive: bool) -> Result<Fd, Error> {
+fn take(
+    plan: &mut Plan,
+    field: &str,
+    path: &str,
+    recursive: bool,
+    itself: bool,
+) -> Result<Fd, Error> {
     let path = plan.str(field, path)?;
     let to = plan.fd(Source::Later);
     plan.push(Step::CloneTree {
         path,
         to,
         recursive,
+        itself,
     });
     Ok(to)
 }

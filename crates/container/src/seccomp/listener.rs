@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use oci::runtime::{ContainerProcessState, Spec, State};
+use oci::runtime::{ContainerProcessState, LinuxSeccomp, Spec, State};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType, connect, sendmsg, socket_with,
@@ -21,8 +21,11 @@ use super::Error;
 
 /// The name that the specification gives to the descriptor.
 const NAME: &str = "seccompFd";
+/// Version of what is sent, as the agents of crun's users know it.
+const VERSION: &str = "0.2.0";
 
-/// Sends the listener of process `pid` to the profile's socket.
+/// Sends the listener of process `pid` to the profile's socket. Where no rule notifies nobody needs to
+/// be there.
 ///
 /// # Errors
 /// Nobody listens there, or hears us out.
@@ -36,7 +39,7 @@ pub(crate) fn hand_on(
     let path = profile.and_then(|p| p.listener_path.as_deref());
     let path = path.unwrap_or_default();
     let message = serde_json::to_vec(&ContainerProcessState {
-        oci_version: state.oci_version.clone(),
+        oci_version: VERSION.to_owned(),
         fds: vec![NAME.to_owned()],
         pid,
         metadata: profile
@@ -51,9 +54,15 @@ pub(crate) fn hand_on(
             source,
         }
     };
-    let socket = agent(path).map_err(failed(
-        "failed to connect with seccomp agent at linux.seccomp.listenerPath",
-    ))?;
+    let socket = match agent(path) {
+        Err(error) if !profile.is_some_and(LinuxSeccomp::notifies) => {
+            tracing::debug!("nobody at linux.seccomp.listenerPath {path}: {error}");
+            return Ok(());
+        }
+        other => other.map_err(failed(
+            "failed to connect with seccomp agent at linux.seccomp.listenerPath",
+        ))?,
+    };
     send(&socket, &message, listener).map_err(failed(
         "hand the seccomp listener to linux.seccomp.listenerPath",
     ))

@@ -17,8 +17,8 @@
 //! * A rule with the default action says nothing and is left out.
 //! * Conditions of one rule must all hold; if an argument index occurs twice in it, each condition
 //!   counts alone (any may hold). That is how runc and crun read such rules.
-//! * `SCMP_ACT_NOTIFY` needs `listenerPath`, is no default action, and may not name a call that the
-//!   launch itself still makes between loading the filter and the program (the planner refuses that).
+//! * `SCMP_ACT_NOTIFY` needs `listenerPath`, is no default action, and may not name a call by which the
+//!   listener is handed on (the planner refuses that). Other calls of the launch wait for the agent.
 
 mod build;
 mod cache;

@@ -75,27 +75,26 @@ fn listener(profile: &LinuxSeccomp, flags: u32) -> Result<u32, Error> {
             "the calls that hand the listener on would wait for it; name the calls in rules",
         ));
     }
-    if !profile.syscalls.iter().any(notifies) {
-        if flags & WAIT_KILLABLE != 0 {
+    let notifies = profile.syscalls.iter().any(notifies);
+    if !notifies && flags & WAIT_KILLABLE != 0 {
+        return Err(refuse(
+            "flags",
+            SeccompFlag::WaitKillableRecv,
+            "it is for profiles with SCMP_ACT_NOTIFY",
+        ));
+    }
+    let path = profile.listener_path.as_deref().unwrap_or_default();
+    match (notifies, path.is_empty()) {
+        (true, true) => {
             return Err(refuse(
-                "flags",
-                SeccompFlag::WaitKillableRecv,
-                "it is for profiles with SCMP_ACT_NOTIFY",
+                "listenerPath",
+                "empty",
+                "SCMP_ACT_NOTIFY needs a socket that takes the listener",
             ));
         }
-        return Ok(flags);
-    }
-    if profile
-        .listener_path
-        .as_deref()
-        .unwrap_or_default()
-        .is_empty()
-    {
-        return Err(refuse(
-            "listenerPath",
-            "empty",
-            "SCMP_ACT_NOTIFY needs a socket that takes the listener",
-        ));
+        (false, true) => return Ok(flags),
+        // Without a rule that notifies, whoever waits at the socket gets a listener, too.
+        (_, false) => {}
     }
     // Both answer by their return value; there is one thread to be synchronised.
     Ok(flags & !TSYNC | NEW_LISTENER)

@@ -6,27 +6,32 @@ use crate::{
     child::{Child, Fail, close_range},
     clone,
     message::Act,
-    plan::{Fd, List, Str},
+    plan::{Fd, List, NO_FD, Str},
     raw::{Errno, sys},
 };
 
-pub(super) fn run(
-    c: &Child<'_, '_>,
-    path: Str,
-    args: List,
-    env: List,
-    timeout_ms: u32,
-    stdin: Fd,
-) -> Result<(), Fail> {
-    let state = c.fd(stdin);
+/// What runs.
+pub(super) struct Hook {
+    pub(super) path: Str,
+    pub(super) args: List,
+    pub(super) env: List,
+    pub(super) dir: Str,
+    pub(super) timeout_ms: u32,
+    pub(super) stdin: Fd,
+    /// Standard output and error.
+    pub(super) output: [Fd; 2],
+}
+
+pub(super) fn run(c: &Child<'_, '_>, hook: &Hook) -> Result<(), Fail> {
+    let state = c.fd(hook.stdin);
     // Each hook reads the state from its start.
     // SAFETY: touches no memory.
     unsafe { sys!(SYS_lseek, state, 0_i64, libc::SEEK_SET) }.map_err(Fail::on(Act::Open))?;
     let spawned = clone::clone(0, libc::SIGCHLD as u64, -1, true).map_err(Fail::on(Act::Clone))?;
     if spawned.pid == 0 {
-        become_hook(c, path, args, env, state);
+        become_hook(c, hook, state);
     }
-    let result = wait(spawned.pid, spawned.pidfd, timeout_ms);
+    let result = wait(spawned.pid, spawned.pidfd, hook.timeout_ms);
     calls::close(spawned.pidfd);
     result
 }
@@ -35,24 +40,31 @@ pub(super) fn run(
 /// own code would not be told from it.
 const EXEC_FAILED: i32 = 127;
 
-fn become_hook(c: &Child<'_, '_>, path: Str, args: List, env: List, state: i32) -> ! {
+fn become_hook(c: &Child<'_, '_>, hook: &Hook, state: i32) -> ! {
     let null = calls::openat2_plain(CStr::literal(b"/dev/null\0"), libc::O_RDWR);
     let _ = calls::dup3(state, 0);
-    if let Ok(null) = null {
-        // What a hook prints belongs to no one; the container's streams are not its.
-        let _ = calls::dup3(null, 1);
-        let _ = calls::dup3(null, 2);
+    for (fd, number) in hook.output.into_iter().zip(1..) {
+        // What a hook prints belongs to no one, unless somebody asked for it; the container's streams
+        // are not its.
+        let to = if fd == NO_FD { null } else { Ok(c.fd(fd)) };
+        if let Ok(to) = to {
+            let _ = calls::dup3(to, number);
+        }
     }
     close_range(3, i32::MAX, 0);
+    let dir = c.str(hook.dir);
+    if !dir.is_empty() {
+        let _ = calls::chdir(dir);
+    }
     calls::empty_signal_mask();
     // SAFETY: the path ends in NUL; the lists are pointers to NUL-terminated strings of the plan,
     // ended by a null.
     let _ = unsafe {
         sys!(
             SYS_execve,
-            c.str(path).ptr(),
-            c.pointers(args),
-            c.pointers(env)
+            c.str(hook.path).ptr(),
+            c.pointers(hook.args),
+            c.pointers(hook.env)
         )
     };
     calls::exit(EXEC_FAILED)

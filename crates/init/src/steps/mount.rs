@@ -162,7 +162,7 @@ fn attach(c: &mut Child<'_, '_>, mount: i32, dest: Str, target: Target) -> Resul
     let make = match target {
         Target::Dir | Target::PlainDir => Make::Dir,
         Target::File => Make::File,
-        Target::LikeSource => {
+        Target::LikeSource | Target::Itself => {
             let stat = calls::stat(mount, EMPTY).map_err(Fail::on(Act::Resolve))?;
             if is_dir(stat.mode) {
                 Make::Dir
@@ -171,7 +171,10 @@ fn attach(c: &mut Child<'_, '_>, mount: i32, dest: Str, target: Target) -> Resul
             }
         }
     };
-    let mut to = path::ensure(c.root, dest, make)?;
+    let mut to = match target {
+        Target::Itself => path::ensure_itself(c.root, dest, make)?,
+        _ => path::ensure(c.root, dest, make)?,
+    };
     if target == Target::PlainDir {
         // It exists now; is it reached without links?
         calls::close(to);
@@ -197,8 +200,21 @@ pub(super) fn clone_tree(
     path: Str,
     to: Fd,
     recursive: bool,
+    itself: bool,
 ) -> Result<(), Fail> {
-    let at = calls::openat2_plain(c.str(path), libc::O_PATH).map_err(Fail::on(Act::Open))?;
+    let flags = libc::O_PATH | if itself { libc::O_NOFOLLOW } else { 0 };
+    let at = calls::openat2_plain(c.str(path), flags).map_err(Fail::on(Act::Open))?;
+    clone_to(c, at, to, recursive)
+}
+
+/// A copy of one file of a tree.
+pub(super) fn clone_file(c: &mut Child<'_, '_>, tree: Fd, name: Str, to: Fd) -> Result<(), Fail> {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW;
+    let at = calls::openat2(c.fd(tree), c.str(name), flags, 0, 0).map_err(Fail::on(Act::Open))?;
+    clone_to(c, at, to, false)
+}
+
+fn clone_to(c: &mut Child<'_, '_>, at: i32, to: Fd, recursive: bool) -> Result<(), Fail> {
     let tree = calls::open_tree(at, recursive).map_err(Fail::on(Act::Clone));
     calls::close(at);
     c.set_fd(to, tree?);

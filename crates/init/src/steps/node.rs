@@ -5,7 +5,7 @@ use crate::{
     child::{Child, Fail},
     message::Act,
     path::{self, Buffer, Make},
-    plan::Str,
+    plan::{Existing, Str},
     raw::sys,
 };
 
@@ -98,7 +98,7 @@ pub(super) fn symlink(
     c: &mut Child<'_, '_>,
     to: Str,
     path: Str,
-    replace: bool,
+    existing: Existing,
 ) -> Result<(), Fail> {
     let mut name = Buffer::new();
     let dir = c.made_in(path, &mut name)?;
@@ -107,7 +107,17 @@ pub(super) fn symlink(
     let link = || unsafe { sys!(SYS_symlinkat, to.ptr(), dir, name.ptr()) };
     match link() {
         Ok(_) => Ok(()),
-        Err(libc::EEXIST) if replace => {
+        Err(libc::EEXIST) if existing == Existing::Same => {
+            let mut found = [0; calls::PATH_MAX];
+            match path::link_target(dir, name, &mut found) {
+                Ok(target) if target == to.bytes() => Ok(()),
+                _ => Err(Fail {
+                    errno: libc::EEXIST,
+                    act: Act::Exists,
+                }),
+            }
+        }
+        Err(libc::EEXIST) if existing == Existing::Replace => {
             // SAFETY: the name ends in NUL; unlinkat removes the last name itself, never a target.
             unsafe { sys!(SYS_unlinkat, dir, name.ptr(), 0) }?;
             link()?;

@@ -3,7 +3,8 @@
 //! ```text
 //!   before     /  (host's, copied)          the detached root is moved over it:
 //!   attach     / ◄─ root                    path "/" still means the lower one, our descriptor
-//!              the upper: mounts go below the descriptor, nothing on the host is touched
+//!              the upper: mounts go below the descriptor, nothing on the host is touched. With
+//!              createContainer hooks it is attached over its own directory, where they find it
 //!   pivot      fchdir(root); pivot_root(".", "."): the old root lies on top of the new; fchdir(old)
 //!              umount2(".", DETACH): it is gone
 //! ```
@@ -23,23 +24,27 @@ pub(super) fn propagation(flags: u64) -> Result<(), Fail> {
     Ok(calls::mount(EMPTY, SLASH, EMPTY, flags, EMPTY)?)
 }
 
-pub(super) fn attach(c: &mut Child<'_, '_>, tree: Fd) -> Result<(), Fail> {
-    // SAFETY: the path is a literal.
-    let slash = calls::int(unsafe {
-        sys!(
-            SYS_openat,
-            libc::AT_FDCWD,
-            SLASH.ptr(),
-            libc::O_PATH | libc::O_CLOEXEC,
-            0
-        )
-    }?);
+pub(super) fn attach(c: &mut Child<'_, '_>, tree: Fd, at: Str) -> Result<(), Fail> {
+    let over = |path| calls::openat2_plain(path, libc::O_PATH);
+    let at = c.str(at);
+    let to = match at.is_empty() {
+        true => over(SLASH)?,
+        // In a user namespace the way there may be closed to us.
+        false => over(at).or_else(|_| over(SLASH))?,
+    };
     let root = c.fd(tree);
-    let result = calls::move_mount(root, slash);
-    calls::close(slash);
+    let result = calls::move_mount(root, to);
+    calls::close(to);
     result?;
     c.root = root;
     Ok(())
+}
+
+pub(super) fn attach_aside(c: &Child<'_, '_>, tree: Fd) -> Result<(), Fail> {
+    let slash = calls::openat2_plain(SLASH, libc::O_PATH)?;
+    let result = calls::move_mount(c.fd(tree), slash);
+    calls::close(slash);
+    Ok(result?)
 }
 
 pub(super) fn open(c: &mut Child<'_, '_>) -> Result<(), Fail> {

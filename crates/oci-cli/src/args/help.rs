@@ -20,7 +20,7 @@ pub(crate) fn program() -> String {
 pub(super) fn global() -> String {
     let mut text = format!(
         "NAME:\n   {0} - Open Container Initiative runtime\n\n\
-         usage: {0} [global options] command [options] [arguments]\n\ncommands:\n",
+         Usage: {0} [OPTION...] COMMAND [OPTION...]\n\ncommands:\n",
         program()
     );
     for verb in VERBS {
@@ -51,13 +51,9 @@ pub(super) fn of(verb: &Verb) -> String {
     text
 }
 
-/// The usage line.
-pub(super) fn usage(program: &str, verb: &Verb) -> String {
-    let options = match verb.options().next() {
-        Some(_) => " [options]",
-        None => "",
-    };
-    format!("usage: {program} {}{options} {}", verb.name, verb.words)
+/// The usage line, as crun writes it: tests of its users look for that.
+fn usage(program: &str, verb: &Verb) -> String {
+    format!("Usage: {program} [OPTION...] {} {}", verb.name, verb.words)
         .trim_end()
         .to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::help::{sentence, usage, written};
+use super::help::{sentence, written};
 use super::table::Opt;
 use super::verbs::{GLOBAL, VERBS};
 
@@ -18,9 +18,8 @@ pub(super) fn page() -> String {
     options(&mut text, GLOBAL.iter());
     text.push_str(".SH COMMANDS\n");
     for verb in VERBS {
-        let line = usage("coffer-oci", verb);
-        let line = line.strip_prefix("usage: ").unwrap_or(&line);
-        let _ = writeln!(text, ".SS {}", escaped(line));
+        let line = format!("coffer-oci {} {}", verb.name, verb.words);
+        let _ = writeln!(text, ".SS {}", escaped(line.trim_end()));
         let _ = writeln!(text, "{}", escaped(&sentence(verb.about)));
         if !verb.more.is_empty() {
             let _ = writeln!(text, "{}", escaped(verb.more));

@@ -236,7 +236,11 @@ fn the_table_reaches_all_that_is_made_of_it() {
             panic!("no help for {}", verb.name)
         };
         assert!(
-            help.contains(&format!("usage: {} {}", super::program(), verb.name)),
+            help.contains(&format!(
+                "Usage: {} [OPTION...] {}",
+                super::program(),
+                verb.name
+            )),
             "{help}"
         );
         assert!(

@@ -449,7 +449,7 @@ pub(crate) const VERBS: &[Verb] = &[
     verb("resume", "CONTAINER", "thaw a container", "", &[]),
     verb(
         "update",
-        "CONTAINER",
+        "[OPTION]... CONTAINER",
         "change the limits of a container",
         "What is not given stays as it is.",
         &[UPDATE],

@@ -8,6 +8,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use container::{Container, CreateRequest, Engine, Gate, Rootfs, Stdio, trace};
 
@@ -27,6 +28,9 @@ pub(crate) fn command(global: &Global, args: &Create) -> Result<i32, Error> {
         .or_else(|error| made.undo(error))?;
     Ok(0)
 }
+
+/// The annotation by which crun knows `--pidfd-socket`.
+const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 
 /// Who waits for the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +83,11 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         .as_ref()
         .is_some_and(|process| process.terminal);
     let socket = console(terminal, args, mode)?;
+    let receiver = bundle.spec.annotations.get(PIDFD_RECEIVER);
     let pidfd_socket = args
         .pidfd_socket
         .as_deref()
+        .or(receiver.map(Path::new))
         .map(descriptor_socket::connect)
         .transpose()?;
     if let (Mode::Foreground, Some(process)) = (mode, &mut bundle.spec.process)
@@ -154,6 +160,7 @@ fn tell(
     pidfd: Option<&UnixStream>,
 ) -> Result<(), Error> {
     made.dir.write(&made.record)?;
+    made.dir.link();
     trace::mark("recorded");
     made.container
         .recorded()

@@ -13,7 +13,7 @@ use super::print;
 use crate::error::Error;
 
 /// Annotations of a document that change what is done, and so are not for strangers to set: a prefix.
-const UNSAFE_ANNOTATIONS: [&str; 1] = ["org.systemd.property."];
+const UNSAFE_ANNOTATIONS: [&str; 2] = ["org.systemd.property.", "run.oci."];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,7 +24,7 @@ struct Features {
     mount_options: &'static [&'static str],
     linux: Linux,
     annotations: BTreeMap<&'static str, String>,
-    potentially_unsafe_config_annotations: [&'static str; 1],
+    potentially_unsafe_config_annotations: [&'static str; 2],
 }
 
 #[derive(Serialize)]

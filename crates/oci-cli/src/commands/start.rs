@@ -20,7 +20,21 @@ pub(crate) fn command(global: &Global, id: &str) -> Result<i32, Error> {
             });
         }
     }
-    container::start_by_fifo(&live.as_ref(), &live.dir.fifo())
-        .map_err(Error::core("start", &live.dir.id))?;
-    Ok(0)
+    match container::start_by_fifo(&live.as_ref(), &live.dir.fifo()) {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            // A poststart hook that fails ends the container and all that was made of it (1.2).
+            if matches!(error, container::Error::Hook(_)) {
+                let _ = remove(&live);
+            }
+            Err(Error::core("start", &live.dir.id)(error))
+        }
+    }
+}
+
+fn remove(live: &Live) -> Result<(), Error> {
+    let _lock = live.dir.lock()?;
+    let destroyed = container::destroy(&live.as_ref());
+    live.dir.remove()?;
+    destroyed.map_err(Error::core("remove", &live.dir.id))
 }

@@ -27,8 +27,8 @@ document! {
         }
         /// Arguments including the zeroth.
         pub args: Vec<String>,
-        /// Whole environment.
-        pub env: Vec<String>,
+        /// Whole environment; absent: that of who runs it, inside the container that of its process.
+        pub env: Option<Vec<String>>,
         /// Seconds until it is killed; absent means never, less than 1 is an error.
         pub timeout: Option<i64>,
     }

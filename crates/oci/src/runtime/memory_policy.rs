@@ -5,10 +5,8 @@ use super::document::{document, words};
 document! {
     /// `set_mempolicy(2)` for the process.
     pub struct LinuxMemoryPolicy {
-        required {
-            /// The mode.
-            pub mode: MemoryPolicyMode,
-        }
+        /// The mode; a policy without one says nothing else either, and nothing is done.
+        pub mode: Option<MemoryPolicyMode>,
         /// NUMA nodes as a list such as `0-3,7`.
         pub nodes: Option<String>,
         /// Flags.

@@ -84,6 +84,15 @@ impl From<SyscallDocument> for LinuxSyscall {
     }
 }
 
+impl LinuxSeccomp {
+    /// Whether a rule leaves its calls to a listener.
+    #[must_use]
+    pub fn notifies(&self) -> bool {
+        let notifies = |rule: &LinuxSyscall| rule.action == SeccompAction::Notify;
+        self.syscalls.iter().any(notifies)
+    }
+}
+
 words! {
     /// What happens to a call.
     pub enum SeccompAction ("seccomp action") {

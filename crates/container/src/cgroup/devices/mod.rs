@@ -142,6 +142,8 @@ impl Rule {
                 'm' => MKNOD,
                 'r' => READ,
                 'w' => WRITE,
+                // Beside others it says nothing: runc reads "rwa" as "rw".
+                'a' if rule.access.as_deref() != Some("a") => 0,
                 _ => return refuse("access is none of r, w, m"),
             };
         }

@@ -15,6 +15,7 @@ mod v1;
 mod v2;
 
 use std::io;
+use std::path::Path;
 
 use oci::runtime::LinuxResources;
 
@@ -180,6 +181,9 @@ impl Cgroup {
             return Err(Error::NotFound(self.path().to_owned()));
         }
         let files: Vec<&str> = write.choices.iter().map(|(f, _)| f.as_str()).collect();
+        if let ("unified", [key]) = (write.setting, files.as_slice()) {
+            return Err(no_such_key(&dir.path, key));
+        }
         let why = match dir.version {
             Version::V1 => "this kernel does not have it",
             Version::V2 => {
@@ -229,6 +233,25 @@ impl Cgroup {
             });
         }
         Ok(())
+    }
+}
+
+/// Why a file that `unified` names is not there, in the words that callers of crun know.
+fn no_such_key(dir: &Path, key: &str) -> Error {
+    let controller = key.split('.').next().unwrap_or_default();
+    let enabled = file::read_optional(&dir.join("cgroup.controllers")).ok();
+    let enabled = enabled.flatten().unwrap_or_default();
+    let why = if enabled.split_whitespace().any(|name| name == controller) {
+        "no such file or directory: this kernel does not have it".to_owned()
+    } else {
+        format!(
+            "the requested cgroup controller `{controller}` is not available: this kernel, or the \
+             parent's cgroup.subtree_control, does not have it"
+        )
+    };
+    Error::Unsupported {
+        setting: "unified".to_owned(),
+        reason: format!("no {key} in {}: {why}", dir.display()),
     }
 }
 

@@ -342,12 +342,17 @@ pub(super) fn rdma(r: &LinuxResources) -> Result<Vec<Group>, Error> {
 /// `unified` names files directly, so the name must be one: `controller.file`, not a way out.
 fn unified(key: &str, value: &str, groups: &mut Vec<Group>) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_' || c == '-';
-    let bad = !key.chars().all(plain) || !key.contains('.') || key.starts_with('.');
+    let form = key.split_once('.').filter(|(name, _)| !name.is_empty());
     // cgroup.procs, cgroup.kill … are ours.
-    if bad || key.starts_with("cgroup.") {
+    let ours = form.is_some_and(|(name, _)| name == "cgroup");
+    if form.is_none() || ours || !key.chars().all(plain) {
         return Err(Error::Value {
             setting: "unified",
-            value: format!("{key:?}"),
+            // In the words that callers of crun know.
+            value: match form {
+                None => format!("the specified key has not the form CONTROLLER.VALUE `{key}`"),
+                Some(_) => format!("{key:?}"),
+            },
             rule: "the name of a controller's file, such as memory.high",
         });
     }

@@ -129,7 +129,8 @@ fn user_namespace(linux: &Linux, report: &mut Report) {
         None if mapped => {
             report.add("linux.uidMappings", "id mappings need a user namespace");
         }
-        Some(user) if user.join_path().is_none() => {
+        // Without any it gets those of its caller.
+        Some(user) if mapped && user.join_path().is_none() => {
             for (key, extents) in [
                 ("uidMappings", &linux.uid_mappings),
                 ("gidMappings", &linux.gid_mappings),
@@ -275,7 +276,13 @@ fn memory_policy(policy: &LinuxMemoryPolicy, report: &mut Report) {
         let at = format!("{}: invalid memory policy node", at("nodes"));
         resources::id_list(&at, nodes, report);
     }
-    let mode = policy.mode;
+    let Some(mode) = policy.mode else {
+        return report.require(
+            nodes.is_empty() && policy.flags.is_empty(),
+            || at("mode"),
+            || "invalid memory policy mode: it is missing".into(),
+        );
+    };
     let needs = matches!(mode, Bind | Interleave | PreferredMany | WeightedInterleave);
     report.require(
         !needs || !nodes.is_empty(),

@@ -139,10 +139,55 @@ fn scheduling(at: &str, scheduler: &Scheduler, report: &mut Report) {
         || at.into(),
         || "runtime, deadline and period are for SCHED_DEADLINE".into(),
     );
+    if policy == Deadline {
+        deadline(at, scheduler, report);
+    }
     report.require(
         policy != Iso,
         || format!("{at}.policy"),
         || "SCHED_ISO is not implemented by Linux".into(),
+    );
+}
+
+/// sched(7): 1024 ns <= runtime <= deadline <= period; without a period the deadline is it. In the words
+/// that callers of crun know.
+fn deadline(at: &str, scheduler: &Scheduler, report: &mut Report) {
+    const CALL: &str = "sched_setattr: `SCHED_DEADLINE`";
+    const LEAST: u64 = 1024;
+    const MOST: u64 = i64::MAX.unsigned_abs();
+    for (key, value) in [
+        ("runtime", scheduler.runtime),
+        ("deadline", scheduler.deadline),
+    ] {
+        let at = || format!("{at}.{key}");
+        let rule = || format!("{CALL} requires `{key}`");
+        report.require(value.is_some(), at, rule);
+    }
+    let (Some(runtime), Some(deadline)) = (scheduler.runtime, scheduler.deadline) else {
+        return;
+    };
+    let period = scheduler.period.filter(|&period| period != 0);
+    let at_runtime = || format!("{at}.runtime");
+    if runtime == 0 {
+        let rule = format!("{CALL} runtime must be greater than 0");
+        return report.add(at_runtime(), rule);
+    }
+    report.require((LEAST..=MOST).contains(&runtime), at_runtime, || {
+        format!("{CALL} runtime {runtime} must be between {LEAST} and {MOST}")
+    });
+    report.require(runtime <= deadline, at_runtime, || {
+        format!("{CALL} runtime {runtime} must be <= the deadline, {deadline}")
+    });
+    let at_deadline = || format!("{at}.deadline");
+    report.require(
+        period.is_none_or(|period| deadline <= period),
+        at_deadline,
+        || {
+            format!(
+                "{CALL} deadline {deadline} must be <= the period, {}",
+                period.unwrap_or(0)
+            )
+        },
     );
 }
 

@@ -13,7 +13,8 @@ pub(super) fn check(limits: &LinuxResources, report: &mut Report) {
         );
         let access = rule.access.as_deref().unwrap_or_default();
         report.require(
-            access.chars().all(|c| "rwm".contains(c)),
+            // Some write an a for "all" behind what they mean; alone it would say nothing.
+            access.chars().all(|c| "rwma".contains(c)) && access != "a",
             || at("access"),
             || format!("must be letters of r, w and m, not {access:?}"),
         );
@@ -88,7 +89,11 @@ pub(super) fn check(limits: &LinuxResources, report: &mut Report) {
         report.require(
             fine,
             || at.clone(),
-            || "must be a controller's file name".into(),
+            || match name.contains('.') {
+                true => "must be a controller's file name".into(),
+                // In the words that callers of crun know.
+                false => format!("the specified key has not the form CONTROLLER.VALUE `{name}`"),
+            },
         );
         text(&at, value, report);
     }

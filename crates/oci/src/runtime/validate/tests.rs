@@ -160,6 +160,11 @@ fn every_rule_names_the_path() {
             "linux.resources.devices[0].access: must be letters",
         ),
         (
+            "linux.resources.devices",
+            r#"[{"allow":true,"access":"a"}]"#,
+            "linux.resources.devices[0].access: must be letters",
+        ),
+        (
             "linux.resources.memory",
             r#"{"swappiness":101}"#,
             "linux.resources.memory.swappiness: must be between 0 and 100",
@@ -222,6 +227,11 @@ fn every_rule_names_the_path() {
             "linux.seccomp",
             r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"x"}"#,
             "linux.seccomp.listenerPath: must be an absolute path",
+        ),
+        (
+            "linux.memoryPolicy",
+            r#"{"nodes":"0"}"#,
+            "linux.memoryPolicy.mode: invalid memory policy mode: it is missing",
         ),
         (
             "linux.memoryPolicy",
