@@ -52,13 +52,8 @@ global_asm!(
     first = sym first,
 );
 
-// What a linker may put in the place of functions of libc's that the program does without, by `--defsym`:
-//
-// coffer_untranslated   for `char *__dcgettext(domain, message, category)`: the message as it is. libc asks
-//                       for a translation of each error's text, and there is none where nobody calls
-//                       setlocale.
-// coffer_nothing        gives null: the symbol, or the library, is not there. A static program has none to
-//                       load.
+// For `char *__dcgettext(domain, message, category)`, by the linker's `--defsym`: the message as it is. libc
+// asks for a translation of each error's text, and there is none where nobody calls setlocale.
 #[cfg(target_arch = "x86_64")]
 global_asm!(
     ".globl coffer_untranslated",
@@ -67,12 +62,6 @@ global_asm!(
     "mov rax, rsi",
     "ret",
     ".size coffer_untranslated, . - coffer_untranslated",
-    ".globl coffer_nothing",
-    ".type coffer_nothing, @function",
-    "coffer_nothing:",
-    "xor eax, eax",
-    "ret",
-    ".size coffer_nothing, . - coffer_nothing",
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -83,12 +72,6 @@ global_asm!(
     "mov x0, x1",
     "ret",
     ".size coffer_untranslated, . - coffer_untranslated",
-    ".globl coffer_nothing",
-    ".type coffer_nothing, %function",
-    "coffer_nothing:",
-    "mov x0, #0",
-    "ret",
-    ".size coffer_nothing, . - coffer_nothing",
 );
 
 #[cfg(target_arch = "aarch64")]
