@@ -245,7 +245,7 @@ fn pid_inside(pid: i32) -> Option<i32> {
 }
 
 /// Where the sources of mounts with `copy-symlink` lead; one that is no link is mounted as it is.
-fn links(spec: &spec::Spec, bundle: &Path) -> Result<BTreeMap<usize, String>, Error> {
+pub(crate) fn links(spec: &spec::Spec, bundle: &Path) -> Result<BTreeMap<usize, String>, Error> {
     let mut links = BTreeMap::new();
     for (index, mount) in spec.mounts.iter().enumerate() {
         if !mount.options.iter().any(|word| word == "copy-symlink") {

@@ -117,6 +117,22 @@ impl Engine {
         crate::exec::exec(self, container, request)
     }
 
+    /// Makes the mounts of `container.spec` in a container that exists.
+    ///
+    /// # Errors
+    /// The container is not there any more, or the failing step; what was mounted before that stays.
+    pub fn mount(&self, container: &ContainerRef<'_>) -> Result<(), Error> {
+        crate::live_mounts::add(self, container)
+    }
+
+    /// Takes the mounts of `container.spec` away from a container that exists, the last first.
+    ///
+    /// # Errors
+    /// As [`Engine::mount`].
+    pub fn unmount(&self, container: &ContainerRef<'_>) -> Result<(), Error> {
+        crate::live_mounts::remove(self, container)
+    }
+
     /// Ends what is left of a container: kills its processes, removes its cgroup, runs poststop
     /// hooks. What is gone already is fine.
     ///

@@ -27,6 +27,7 @@ pub mod hooks;
 mod host;
 mod id;
 pub mod launch;
+mod live_mounts;
 pub mod net_device;
 pub mod plan;
 mod request;

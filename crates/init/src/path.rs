@@ -308,6 +308,18 @@ pub(crate) fn link_target<'b>(
 
 /// Opens the directory of `path`'s last name, making it if missing, and gives the name.
 pub(crate) fn parent(root: i32, path: CStr<'_>, name: &mut Buffer) -> Result<i32, Fail> {
+    let above = above(path, name)?;
+    ensure(root, above.as_c(), Make::Dir)
+}
+
+/// As [`parent`], of what must be there.
+pub(crate) fn existing_parent(root: i32, path: CStr<'_>, name: &mut Buffer) -> Result<i32, Fail> {
+    let above = above(path, name)?;
+    open(root, above.as_c(), libc::O_PATH).map_err(Fail::on(Act::Resolve))
+}
+
+/// The path of a path's directory; `name` gets its last name.
+fn above(path: CStr<'_>, name: &mut Buffer) -> Result<Buffer, Fail> {
     let (dir, last) = dir_and_name(path.bytes());
     name.clear();
     name.push(last).map_err(Fail::on(Act::Resolve))?;
@@ -322,7 +334,7 @@ pub(crate) fn parent(root: i32, path: CStr<'_>, name: &mut Buffer) -> Result<i32
         .push(b"/")
         .and_then(|()| parent.push(dir))
         .map_err(Fail::on(Act::Resolve))?;
-    ensure(root, parent.as_c(), Make::Dir)
+    Ok(parent)
 }
 
 /// A path's directory (without what ends it) and its last name.

@@ -175,6 +175,10 @@ pub enum Step {
         name: Str,
         to: Fd,
     },
+    /// umount2 of what is mounted at `dest`, whatever still uses it; a link at the end is not followed.
+    Unmount {
+        dest: Str,
+    },
     /// mount_setattr on a detached tree.
     TreeAttr {
         tree: Fd,

@@ -49,6 +49,23 @@ pub(crate) unsafe fn syscall(number: i64, a: [usize; 6]) -> Result<usize, Errno>
     decode(result)
 }
 
+/// Where the stack ends: nothing below it is in use but what a leaf function keeps close to it.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reads a register.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags));
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!("mov {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags));
+    }
+    pointer
+}
+
 /// Ends the process without a system call: by a fault, which no mask or handler of ours holds back.
 pub(crate) fn trap() -> ! {
     loop {

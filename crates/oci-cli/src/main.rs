@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 use args::{Command, Global};
 use commands::{
-    checkpoint, create, delete, events, exec, features, freeze, kill, list, plan, ps, restore, run,
-    spec, start, state, update,
+    checkpoint, create, delete, events, exec, features, freeze, kill, list, mounts, plan, ps,
+    restore, run, spec, start, state, update,
 };
 use error::Error;
 use log::Log;
@@ -103,6 +103,7 @@ fn dispatch(global: &Global, command: Command, log: &Log) -> Result<i32, Error> 
         Command::Pause(id) => freeze::pause(global, &id),
         Command::Resume(id) => freeze::resume(global, &id),
         Command::Update(args) => update::command(global, &args),
+        Command::Mounts(args) => mounts::command(global, &args),
         Command::Events(args) => events::command(global, &args),
         Command::Checkpoint(args) => checkpoint::command(global, &args),
         Command::Restore(args) => restore::command(global, &args),

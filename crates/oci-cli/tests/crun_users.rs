@@ -122,6 +122,45 @@ fn a_link_is_copied_by_copy_symlink() {
 }
 
 #[test]
+fn mounts_come_and_go_while_it_runs() {
+    let oci = Oci::new();
+    let dir = oci.dir().join("late");
+    fs::create_dir(&dir).expect("a directory");
+    fs::write(dir.join("file"), "late\n").expect("writes");
+    let file = oci.dir().join("mounts.json");
+    let list = json!([
+        { "destination": "/late", "source": dir, "options": ["bind", "ro"] },
+        { "destination": "/late-tmpfs", "type": "tmpfs", "source": "tmpfs" },
+    ]);
+    fs::write(&file, list.to_string()).expect("writes");
+    let file = file.to_str().expect("UTF-8");
+    for userns in [false, true] {
+        let bundle = bundle("sleep 1000", |spec| {
+            if userns {
+                add_namespace(spec, json!({ "type": "user" }));
+            }
+        });
+        let id = oci.start(&format!("mounts-{userns}"), &bundle);
+        let seen = "cat /late/file; touch /late/x 2>/dev/null || echo read-only; \
+                    grep -c /late-tmpfs /proc/mounts";
+        let look = || oci.run(&["exec", &id, "sh", "-c", seen]).stdout;
+        oci.run(&["mounts", "add", &id, file]).succeeds();
+        assert_eq!(look(), "late\nread-only\n1\n");
+        oci.run(&["mounts", "remove", &id, file]).succeeds();
+        assert_eq!(look(), "0\n");
+        // The mount points are directories now; nothing is mounted at them.
+        oci.run(&["mounts", "remove", &id, file])
+            .fails(1, &["unmount /late-tmpfs: invalid argument"]);
+        assert!(dir.join("file").exists(), "the source is as it was");
+    }
+    let gone = oci.id("gone");
+    oci.run(&["mounts", "add", &gone, file])
+        .fails(1, &["does not exist"]);
+    oci.run(&["mounts", "move", &gone, file])
+        .fails(1, &["add or remove"]);
+}
+
+#[test]
 fn id_mappings_may_stand_in_the_option() {
     let oci = Oci::new();
     let dir = oci.dir().join("shared");
@@ -533,6 +572,7 @@ fn help_begins_with_the_usage_that_crun_writes() {
         ("start", "start CONTAINER"),
         ("delete", "delete CONTAINER"),
         ("update", "update [OPTION]... CONTAINER"),
+        ("mounts", "mounts [add|remove] CONTAINER FILE"),
     ] {
         let mut command = Command::new(common::PROGRAM);
         let output = command.args([verb, "--help"]).stdin(Stdio::null()).output();

@@ -52,6 +52,28 @@ global_asm!(
     first = sym first,
 );
 
+// For `char *__dcgettext(domain, message, category)`, by the linker's `--defsym`: the message as it is. libc
+// asks for a translation of each error's text, and there is none where nobody calls setlocale.
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".globl coffer_untranslated",
+    ".type coffer_untranslated, @function",
+    "coffer_untranslated:",
+    "mov rax, rsi",
+    "ret",
+    ".size coffer_untranslated, . - coffer_untranslated",
+);
+
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".globl coffer_untranslated",
+    ".type coffer_untranslated, %function",
+    "coffer_untranslated:",
+    "mov x0, x1",
+    "ret",
+    ".size coffer_untranslated, . - coffer_untranslated",
+);
+
 #[cfg(target_arch = "aarch64")]
 global_asm!(
     ".globl coffer_entry",

@@ -18,6 +18,7 @@ mod error;
 mod exec;
 mod hooks;
 mod id_maps;
+pub(crate) mod live_mounts;
 mod mounts;
 mod namespaces;
 mod options;

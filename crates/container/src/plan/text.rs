@@ -270,6 +270,7 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
             let kind = if recursive { "recursive " } else { "" };
             format!("take a {kind}bind of {}", t(path))
         }
+        Step::Unmount { dest } => format!("unmount {}", t(dest)),
         Step::AttachAside { tree } => format!("attach {} aside", plan.source(tree)),
         Step::CloneFile { name, .. } => format!("take a bind of device {}", t(name)),
         Step::TreeAttr {

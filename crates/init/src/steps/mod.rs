@@ -70,6 +70,7 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
             recursive,
             itself,
         } => mount::clone_tree(c, path, to, recursive, itself),
+        Step::Unmount { dest } => mount::unmount(c, dest),
         Step::AttachAside { tree } => root::attach_aside(c, tree),
         Step::CloneFile { tree, name, to } => mount::clone_file(c, tree, name, to),
         Step::TreeAttr {

@@ -194,6 +194,22 @@ pub(super) fn tree(c: &mut Child<'_, '_>, tree: Fd, dest: Str, target: Target) -
     Ok(())
 }
 
+pub(super) fn unmount(c: &Child<'_, '_>, dest: Str) -> Result<(), Fail> {
+    const UMOUNT_NOFOLLOW: i32 = 8;
+    let mut name = path::Buffer::new();
+    let dir = path::existing_parent(c.root, c.str(dest), &mut name)?;
+    // umount2(2) knows no descriptors, but a name starts where we are.
+    let act = || {
+        calls::fchdir(dir)?;
+        let flags = libc::MNT_DETACH | UMOUNT_NOFOLLOW;
+        // SAFETY: the name ends in NUL.
+        unsafe { sys!(SYS_umount2, name.as_c().ptr(), flags) }
+    };
+    let result = act().map_err(Fail::on(Act::Itself));
+    calls::close(dir);
+    result.map(drop)
+}
+
 /// A copy of what is at a path of ours, before the pivot.
 pub(super) fn clone_tree(
     c: &mut Child<'_, '_>,

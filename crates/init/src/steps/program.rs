@@ -132,15 +132,16 @@ pub(super) fn close_on_exec(first: u32) -> Result<(), Fail> {
 }
 
 /// Gives back what the parent, and our steps so far, once needed of the stack: a container may wait for
-/// hours. Pages below this frame hold nothing; what lies below the stack itself is passed over.
-fn drop_stack_below(here: *const u8) {
+/// hours. Pages below the stack pointer hold nothing; what lies below the stack itself is passed over.
+fn drop_stack() {
     const PAGE: usize = 4096;
     const LENGTH: usize = 64 * PAGE;
-    let page = here.expose_provenance() & !(PAGE - 1);
-    // A page between, for this call's own frame and for what the compiler keeps below the pointer.
+    let page = crate::raw::stack_pointer() & !(PAGE - 1);
+    // A page between, for what the compiler keeps below the pointer.
     let start = page.wrapping_sub(PAGE).wrapping_sub(LENGTH);
-    // SAFETY: everything below the frames in use is dead: all signals are blocked, so no handler runs
-    // there, and calls to come find fresh pages of zeros.
+    // SAFETY: everything below the stack pointer is dead, however frames are laid out (the address of a
+    // variable would not tell: a frame of several pages may hold others below it). All signals are
+    // blocked, so no handler runs there, and calls to come find fresh pages of zeros.
     let _ = unsafe { sys!(SYS_madvise, start, LENGTH, libc::MADV_DONTNEED) };
 }
 
@@ -155,8 +156,8 @@ pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result
     // Who made us may be gone from here on; who starts us reads the status.
     calls::close(c.plan.channel);
     c.report = status;
+    drop_stack();
     let mut byte = [0_u8; 1];
-    drop_stack_below(byte.as_ptr());
     loop {
         // SAFETY: one byte of room.
         match unsafe { sys!(SYS_read, fifo, byte.as_mut_ptr(), 1_usize) } {

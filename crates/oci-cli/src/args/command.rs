@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Pause(String),
     Resume(String),
     Update(Box<Update>),
+    Mounts(Mounts),
     Events(Events),
     Checkpoint(Box<Checkpoint>),
     Restore(Box<Restore>),
@@ -148,6 +149,15 @@ pub(crate) struct Ps {
     pub(crate) args: Vec<String>,
 }
 
+/// `mounts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mounts {
+    pub(crate) id: String,
+    /// Taken away instead of made.
+    pub(crate) remove: bool,
+    pub(crate) file: PathBuf,
+}
+
 /// `events`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Events {
@@ -257,6 +267,7 @@ fn meant(verb: &Verb, mut said: Said) -> Result<Command, Error> {
             Command::Ps(Ps { id, format, args })
         }
         "update" => Command::Update(Box::new(update::parse(said)?)),
+        "mounts" => Command::Mounts(mounts(said)?),
         "events" => Command::Events(Events {
             id: said.id()?,
             interval: duration::parse(said.text("interval")?.as_deref().unwrap_or("5s"))?,
@@ -310,6 +321,28 @@ fn create(said: &mut Said) -> Result<Create, Error> {
         no_pivot: said.on("no-pivot"),
         no_new_keyring: said.on("no-new-keyring"),
         preserve_fds: said.number("preserve-fds")?.unwrap_or(0),
+    })
+}
+
+fn mounts(said: &mut Said) -> Result<Mounts, Error> {
+    let words = said.words(3)?;
+    let [act, id, file] = words.as_slice() else {
+        return Err(Error::Usage(
+            "mounts takes add or remove, a container and a file".to_owned(),
+        ));
+    };
+    let remove = match act.as_str() {
+        "add" => false,
+        "remove" => true,
+        other => {
+            let text = format!("mounts is add or remove, not {other:?}");
+            return Err(Error::Usage(text));
+        }
+    };
+    Ok(Mounts {
+        id: id.clone(),
+        remove,
+        file: PathBuf::from(file),
     })
 }
 

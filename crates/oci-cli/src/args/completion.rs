@@ -33,7 +33,11 @@ fn takes(value: &str) -> Takes {
     match value {
         "" => Takes::Nothing,
         "DIR" | "FILE" | "FILE|-" | "PATH" | "[BUNDLE]" => Takes::Files,
-        words if words.contains('|') => Takes::Words(words.replace('|', " ")),
+        words if words.contains('|') => {
+            // `[add|remove] CONTAINER FILE`: the first.
+            let first = words.split(' ').next().unwrap_or_default();
+            Takes::Words(first.trim_matches(['[', ']']).replace('|', " "))
+        }
         _ => Takes::Anything,
     }
 }

@@ -26,8 +26,8 @@ use crate::log::{Format, Level};
 use said::{unknown, value_of};
 
 pub(crate) use command::{
-    Checkpoint, Command, Create, Criu, Delete, Events, Exec, Kill, List, ListFormat, Plan, Ps,
-    Restore, Run, Spec,
+    Checkpoint, Command, Create, Criu, Delete, Events, Exec, Kill, List, ListFormat, Mounts, Plan,
+    Ps, Restore, Run, Spec,
 };
 pub(crate) use help::program;
 pub(crate) use update::{Limits, Update};

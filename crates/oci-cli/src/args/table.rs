@@ -63,7 +63,8 @@ impl Verb {
 
     /// Whether its first word is a container's id.
     pub(crate) fn takes_container(&self) -> bool {
-        self.words.starts_with("CONTAINER")
+        let words = self.words.trim_start_matches("[OPTION]... ");
+        words.starts_with("CONTAINER")
     }
 }
 

@@ -455,6 +455,13 @@ pub(crate) const VERBS: &[Verb] = &[
         &[UPDATE],
     ),
     verb(
+        "mounts",
+        "[add|remove] CONTAINER FILE",
+        "mount in a container that exists, or take mounts away",
+        "FILE is a JSON list of mounts, as in config.json.",
+        &[],
+    ),
+    verb(
         "events",
         "CONTAINER",
         "print what a container uses, and when it runs out of memory",

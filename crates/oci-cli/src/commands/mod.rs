@@ -10,6 +10,7 @@ pub(crate) mod features;
 pub(crate) mod freeze;
 pub(crate) mod kill;
 pub(crate) mod list;
+pub(crate) mod mounts;
 pub(crate) mod plan;
 pub(crate) mod ps;
 pub(crate) mod restore;

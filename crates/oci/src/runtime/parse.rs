@@ -11,7 +11,7 @@
 use serde::de::DeserializeOwned;
 
 use super::locate::locate;
-use super::{LinuxResources, Problem, Process, Spec};
+use super::{LinuxResources, Mount, Problem, Process, Spec};
 
 /// A text that is not a document of the specification.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,14 @@ pub fn parse_process(text: &[u8]) -> Result<Process, ParseError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, ParseError> {
+    document(text)
+}
+
+/// Reads a list of mounts, as a change of a container that runs takes it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_mounts(text: &[u8]) -> Result<Vec<Mount>, ParseError> {
     document(text)
 }
 
