@@ -513,22 +513,21 @@ impl Board<'_> {
 
 /// Bytes allocated and inodes below `dir`, hard links counted once.
 fn usage(dir: &Path) -> std::io::Result<(u64, u64)> {
-    let (mut bytes, mut inodes) = (0, 0);
+    let meta = fs::symlink_metadata(dir)?;
+    let (mut bytes, mut inodes) = (meta.blocks() * 512, 1);
     let mut linked = HashSet::new();
     let mut todo = vec![dir.to_owned()];
     while let Some(dir) = todo.pop() {
-        let meta = fs::symlink_metadata(&dir)?;
-        bytes += meta.blocks() * 512;
-        inodes += 1;
         for entry in fs::read_dir(&dir)? {
             let entry = entry?;
             let meta = entry.metadata()?;
             if meta.is_dir() {
                 todo.push(entry.path());
-            } else if meta.nlink() == 1 || linked.insert(meta.ino()) {
-                bytes += meta.blocks() * 512;
-                inodes += 1;
+            } else if meta.nlink() > 1 && !linked.insert(meta.ino()) {
+                continue;
             }
+            bytes += meta.blocks() * 512;
+            inodes += 1;
         }
     }
     Ok((bytes, inodes))
