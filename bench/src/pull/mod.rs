@@ -103,7 +103,10 @@ pub(crate) fn stage(bin: &Path, rounds: usize, only: &[String]) -> io::Result<St
             tars: &tars,
         };
         let known: Vec<Tool> = tools.iter().copied().filter(|t| t.knows(form)).collect();
-        let (floors, costs) = pulls.measure(&known, rounds)?;
+        let (floors, costs) = pulls.measure(&known, rounds).inspect_err(|_| {
+            // The form before took many minutes.
+            eprintln!("{out}");
+        })?;
         out += &format!(
             "\n{}: {} layers, {} files, {} MB packed, {} MB unpacked; {rounds} rounds:\n\n",
             form.name(),
