@@ -2,7 +2,7 @@
 //! coffer's command line against podman's, each against containers of its own.
 //!
 //! ```text
-//! bench cli ─► unshare --net ─► bench stage-cli       its own network: streams go over loopback
+//! bench cli ─► unshare --net --mount ─► bench stage-cli       streams go over its own loopback
 //!                                 ├ coffer serve       private daemon, CONTAINERS pods
 //!                                 └ podman             private storage, CONTAINERS containers
 //! ```
@@ -38,7 +38,7 @@ const CONTAINERS: usize = 10;
 /// A program that is not there or fails.
 pub(crate) fn report(bin: &Path, rounds: usize) -> io::Result<String> {
     let output = Command::new("unshare")
-        .args(["--net", "/bin/sh", "-c"])
+        .args(["--net", "--mount", "/bin/sh", "-c"])
         .arg("ip link set lo up && exec \"$0\" \"$@\"")
         .arg(std::env::current_exe()?)
         .args([STAGE, "--rounds", &rounds.to_string(), "--bin"])
@@ -81,10 +81,9 @@ pub(crate) fn stage(bin: &Path, rounds: usize) -> io::Result<String> {
     };
     let podman = podman(daemon.base.path())?;
     let tools = [("coffer", &coffer), ("podman", &podman)];
-    for (_, tool) in tools {
-        tool.populate()?;
-    }
-    let result = compare(&tools, rounds);
+    let populated = tools.iter().try_for_each(|(_, tool)| tool.populate());
+    let result = populated.and_then(|()| compare(&tools, rounds));
+    // Also after a failure: containers would outlive their stores.
     for (_, tool) in tools {
         tool.clear();
     }

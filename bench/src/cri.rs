@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use system_tests::{Client, configs, procs};
 
+use crate::scratch::Scratch;
 use crate::stats::{median, ms};
 use crate::table::markdown;
 
@@ -31,7 +32,7 @@ const STEPS: [&str; 5] = [
 /// A daemon of our own; ends with this value.
 pub(crate) struct Daemon {
     child: Child,
-    pub(crate) base: tempfile::TempDir,
+    pub(crate) base: Scratch,
     name: String,
 }
 
@@ -46,9 +47,7 @@ impl Daemon {
     /// As [`Daemon::start`], in the network namespace of the caller, with this configuration
     /// and its files in a directory within `within`.
     pub(crate) fn start_here(bin: &Path, config: &str, within: &Path) -> io::Result<Daemon> {
-        let base = tempfile::Builder::new()
-            .prefix("coffer-bench")
-            .tempdir_in(within)?;
+        let base = Scratch::new("coffer-bench", within)?;
         let name = format!("cofbench-{}", std::process::id());
         let at = |part: &str| base.path().join(part);
         fs::write(at("config.toml"), config)?;

@@ -11,7 +11,7 @@
 //! bench cli                      what a person waits for: run, exec, ps, against podman
 //! bench pull                     an image pulled and unpacked: against containerd, podman, skopeo with
 //!                                umoci, and what the machine can do
-//! bench pull coffer              one of them only
+//! bench pull coffer zstd         one program and one form only
 //!   --bin DIR                    where coffer, coffer-agent and coffer-oci are (default: bin)
 //!   --coffer-oci PATH            another coffer-oci
 //!   --youki PATH                 compare with youki too
@@ -34,6 +34,7 @@ mod oci_floor;
 mod oci_life;
 mod oci_size;
 mod pull;
+mod scratch;
 mod seccomp;
 mod stats;
 mod table;
@@ -87,8 +88,8 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
         "agent" => agent::report(&bin, rounds)?,
         "cri" => cri::report(&bin, rounds)?,
         "cli" => cli::report(&bin, rounds)?,
-        pull::STAGE => pull::stage(&bin, rounds, words.get(1).map(String::as_str))?,
-        "pull" => pull::report(&bin, pulls(rounds), words.get(1).map(String::as_str))?,
+        pull::STAGE => pull::stage(&bin, rounds, words.get(1..).unwrap_or_default())?,
+        "pull" => pull::report(&bin, pulls(rounds), words.get(1..).unwrap_or_default())?,
         "all" => {
             let mut out = launch::report(rounds)?;
             out += &join::report(rounds)?;
@@ -97,7 +98,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
             out += &agent::report(&bin, rounds)?;
             out += &cri::report(&bin, rounds)?;
             out += &cli::report(&bin, rounds)?;
-            out += &pull::report(&bin, pulls(rounds), None)?;
+            out += &pull::report(&bin, pulls(rounds), &[])?;
             out
         }
         other => {

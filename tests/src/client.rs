@@ -48,6 +48,17 @@ impl Client {
     /// # Errors
     /// Nobody listens.
     pub async fn channel(socket: &Path) -> Result<Channel, tonic::transport::Error> {
+        Client::channel_within(socket, Duration::from_secs(60)).await
+    }
+
+    /// The same, with this much time for a call.
+    ///
+    /// # Errors
+    /// As [`Client::channel`].
+    pub async fn channel_within(
+        socket: &Path,
+        patience: Duration,
+    ) -> Result<Channel, tonic::transport::Error> {
         let socket = socket.to_owned();
         let connector = tower::service_fn(move |_| {
             let socket = socket.clone();
@@ -58,7 +69,7 @@ impl Client {
             }
         });
         Endpoint::from_static("http://localhost")
-            .timeout(Duration::from_secs(60))
+            .timeout(patience)
             .connect_with_connector(connector)
             .await
     }

@@ -14,10 +14,13 @@ use std::{
 use cri_api::{v1, v1alpha1};
 use system_tests::{
     Node, configs,
+    node::program,
+    pty::Pty,
     said::{fails, ok, stderr},
 };
 use testing::{
-    image::{Built, busybox},
+    image::{Built, Compression, busybox},
+    layer::Layer,
     registry::{Auth, Fault, Server},
 };
 use tonic::{Code, Status, transport::Channel};
@@ -316,6 +319,166 @@ async fn both_versions_pull_with_credentials_list_by_any_name_and_remove_twice()
 }
 
 #[tokio::test]
+async fn each_form_of_credentials_is_understood_by_both_versions() {
+    let node = Node::started().await;
+    let built = built();
+    let said = |text: &str| text.to_owned();
+    let password = Auth::Basic {
+        user: said("u"),
+        password: said("p:q"),
+    };
+    let token = Auth::Token {
+        user: said("u"),
+        password: said("p:q"),
+    };
+    let named = |server: &Server| v1::AuthConfig {
+        username: said("u"),
+        password: said("p:q"),
+        server_address: server.url(),
+        ..Default::default()
+    };
+    type Form = fn(v1::AuthConfig) -> v1::AuthConfig;
+    let as_it_is: Form = |auth| auth;
+    // What a docker config.json holds: the base64 of `u:p:q`.
+    let packed: Form = |_| v1::AuthConfig {
+        auth: "dTpwOnE=".into(),
+        ..Default::default()
+    };
+    let identity: Form = |_| v1::AuthConfig {
+        identity_token: "refresh".into(),
+        ..Default::default()
+    };
+    let bearer: Form = |_| v1::AuthConfig {
+        registry_token: "token-0".into(),
+        ..Default::default()
+    };
+    for (what, wanted, form) in [
+        ("name and password, basic", &password, as_it_is),
+        ("name and password, token", &token, as_it_is),
+        ("auth, basic", &password, packed),
+        ("auth, token", &token, packed),
+        ("identity token", &Auth::Identity(said("refresh")), identity),
+        ("registry token", &token, bearer),
+    ] {
+        for old in [false, true] {
+            // A registry of its own, so that nothing is remembered.
+            let server = node.registry();
+            let name = server.put("lib/busybox", "1", &built);
+            server.auth(wanted.clone());
+            let auth = form(named(&server));
+            let done = if old {
+                pull_old(&node, &name, auth).await
+            } else {
+                pull(&node, &name, Some(auth)).await.map(drop)
+            };
+            done.unwrap_or_else(|error| panic!("{what}, v1alpha1: {old}: {error:?}"));
+            assert!(status(&node, &name).await.is_some());
+        }
+    }
+    node.finish().await;
+}
+
+async fn pull_old(node: &Node, image: &str, auth: v1::AuthConfig) -> Result<(), Status> {
+    let channel = system_tests::Client::channel(&node.socket()).await.unwrap();
+    let request = v1alpha1::PullImageRequest {
+        image: old_spec(image),
+        auth: Some(v1alpha1::AuthConfig {
+            username: Some(auth.username),
+            password: Some(auth.password),
+            auth: Some(auth.auth),
+            server_address: Some(auth.server_address),
+            identity_token: Some(auth.identity_token),
+            registry_token: Some(auth.registry_token),
+        }),
+        sandbox_config: None,
+    };
+    v1alpha1::image_service_client::ImageServiceClient::new(channel)
+        .pull_image(request)
+        .await
+        .map(drop)
+}
+
+#[tokio::test]
+async fn every_terminal_that_waits_shows_a_bar_for_each_layer_and_one_for_all() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let own = Layer::new().file("own", 0o600, &noise(300_000));
+    let built = busybox().unwrap().layer(own).build().unwrap();
+    let name = server.put("lib/busybox", "1", &built);
+    for layer in &built.layers {
+        let path = format!("blobs/{layer}");
+        server.fault(&path, 1, Fault::Slow { rate: 150_000 });
+    }
+    let socket = node.socket().display().to_string();
+    let watch = || {
+        let variables = [("COFFER_SOCKET", socket.as_str())];
+        Pty::spawn(&program("coffer"), &["pull", &name], &variables, 120, 24)
+    };
+    let mut both = [watch(), watch()];
+    for terminal in &mut both {
+        // How much of how much, how fast, how long.
+        let total = terminal.expect("ETA");
+        assert!(total.contains("total") && total.contains("/s"), "{total}");
+    }
+    for terminal in &mut both {
+        let (status, seen) = terminal.wait();
+        assert!(status.success(), "{seen}");
+        for layer in &built.layers {
+            assert!(seen.contains(&layer[7..19]), "{layer}: {seen}");
+        }
+        assert!(seen.contains(&format!("pulled {name} (")), "{seen}");
+    }
+    let fetched = |layer: &String| {
+        let asked = server.asked();
+        asked.iter().filter(|line| line.contains(layer)).count()
+    };
+    assert_eq!(built.layers.iter().map(fetched).max(), Some(1));
+    node.finish().await;
+}
+
+/// Content that does not compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = length as u64;
+    let bytes = (0..length).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_le_bytes()[5]
+    });
+    bytes.collect()
+}
+
+/// A field of `/proc/PID/status`, KiB.
+fn memory(node: &Node, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    let number = line.split_whitespace().nth(1).unwrap();
+    number.parse().unwrap()
+}
+
+#[tokio::test]
+async fn memory_stays_within_its_bound_whatever_the_size_of_the_image() {
+    for compression in Compression::ALL {
+        let node = Node::started().await;
+        let server = node.registry();
+        let mut builder = busybox().unwrap().compression(compression);
+        for at in 0..8 {
+            let name = format!("large-{at}");
+            builder = builder.layer(Layer::new().file(&name, 0o600, &noise((24 << 20) + at)));
+        }
+        let name = server.put("lib/large", "1", &builder.build().unwrap());
+        let idle = memory(&node, "VmRSS:");
+        pull(&node, &name, None).await.unwrap();
+        let more = memory(&node, "VmHWM:").saturating_sub(idle);
+        assert!(
+            more <= 64 << 10,
+            "{compression:?}: {more} KiB beyond the {idle} KiB of before, for 192 MiB of layers"
+        );
+        node.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn the_command_line_pulls_and_run_fetches_what_is_missing() {
     let node = Node::started().await;
     let server = node.registry();
@@ -433,6 +596,55 @@ async fn the_last_client_that_goes_cancels_and_not_the_first() {
     assert_eq!(second.await.unwrap().unwrap(), built.config);
     let fetched = server.asked().iter().filter(|line| **line == path).count();
     assert_eq!(fetched, 1, "{:?}", server.asked());
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_removal_leaves_for_a_pull_goes_with_the_end_of_that_pull() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let own = Layer::new().file("own", 0o600, b"what only the second image has");
+    let (base, second) = (built(), busybox().unwrap().layer(own).build().unwrap());
+    assert_eq!(base.layers[0], second.layers[0]);
+    let name = server.put("lib/base", "1", &base);
+    pull(&node, &name, None).await.unwrap();
+    let wanted = server.put("lib/second", "1", &second);
+    let own = second.layers.last().unwrap();
+    let path = format!("GET /v2/lib/second/blobs/{own}");
+    server.fault(&path, 1, Fault::Hang { after: 10 });
+    let client = node.client().await;
+    let pulling = tokio::spawn(async move {
+        let request = v1::PullImageRequest {
+            image: spec(&wanted),
+            ..Default::default()
+        };
+        client.images.clone().pull_image(request).await.map(drop)
+    });
+    until_asked(&server, &path).await;
+    // The pull builds on the layers of the image that is removed now.
+    let request = v1::RemoveImageRequest { image: spec(&name) };
+    let client = node.client().await;
+    client.images.clone().remove_image(request).await.unwrap();
+    assert!(status(&node, &name).await.is_none());
+    let layers = || fs::read_dir(node.root().join("layers")).unwrap().count();
+    assert!(layers() >= base.layers.len(), "the pull works with them");
+    // It ends, and nobody asks for a removal again.
+    pulling.abort();
+    let began = Instant::now();
+    let blobs = || {
+        fs::read_dir(node.root().join("images/blobs/sha256"))
+            .unwrap()
+            .count()
+    };
+    while layers() + blobs() > 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{} layers and {} blobs are left behind",
+            layers(),
+            blobs()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     node.finish().await;
 }
 

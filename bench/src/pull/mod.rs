@@ -27,6 +27,7 @@ use testing::{image::digest, registry::Server};
 
 use crate::{
     alternate::Dice,
+    scratch::Scratch,
     stats::{Sample, Summary, median, ms, ratio},
     table::markdown,
 };
@@ -41,11 +42,12 @@ pub(crate) const STAGE: &str = "stage-pull";
 const FORGOTTEN: Duration = Duration::from_secs(40);
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Measures in namespaces of its own and returns the markdown report. `only`: a tool's name.
+/// Measures in namespaces of its own and returns the markdown report. `only`: names of tools and of
+/// forms; where none of a kind is named, all of it.
 ///
 /// # Errors
 /// A program that is not there or fails.
-pub(crate) fn report(bin: &Path, rounds: usize, only: Option<&str>) -> io::Result<String> {
+pub(crate) fn report(bin: &Path, rounds: usize, only: &[String]) -> io::Result<String> {
     let output = Command::new("unshare")
         .args(["--net", "--mount", "/bin/sh", "-c"])
         .arg("ip link set lo up && exec \"$0\" \"$@\"")
@@ -66,16 +68,13 @@ pub(crate) fn report(bin: &Path, rounds: usize, only: Option<&str>) -> io::Resul
 ///
 /// # Errors
 /// As [`report`].
-pub(crate) fn stage(bin: &Path, rounds: usize, only: Option<&str>) -> io::Result<String> {
+pub(crate) fn stage(bin: &Path, rounds: usize, only: &[String]) -> io::Result<String> {
     eprintln!("bench: making the image");
     let tars = content::tars()?;
     let raw: u64 = tars.iter().map(|tar| tar.len() as u64).sum();
-    let tools: Vec<Tool> = Tool::ALL
-        .into_iter()
-        .filter(|tool| only.is_none_or(|only| tool.name().starts_with(only)))
-        .collect();
+    let tools = named(only, Tool::ALL, Tool::name);
     let mut out = String::new();
-    for (at, form) in Form::ALL.into_iter().enumerate() {
+    for (at, form) in named(only, Form::ALL, Form::name).into_iter().enumerate() {
         if at > 0 {
             eprintln!(
                 "bench: {} s until the filesystem has forgotten",
@@ -87,12 +86,13 @@ pub(crate) fn stage(bin: &Path, rounds: usize, only: Option<&str>) -> io::Result
         let packed: u64 = blobs.iter().map(|blob| blob.len() as u64).sum();
         let server = Server::start()?;
         let name = publish(&server, form, &tars, &blobs)?;
-        let hosts = tempfile::Builder::new().prefix("bench-hosts").tempdir()?;
+        let hosts = Scratch::new("coffer-bench-hosts", &std::env::temp_dir())?;
         let at = hosts.path().join(server.host());
         fs::create_dir_all(&at)?;
         fs::write(
             at.join("hosts.toml"),
-            format!("server = {:?}\n", server.url()),
+            // containerd 1.6 takes no file without the table.
+            format!("server = {:?}\n[host]\n", server.url()),
         )?;
         let pulls = Pulls {
             bin,
@@ -103,7 +103,10 @@ pub(crate) fn stage(bin: &Path, rounds: usize, only: Option<&str>) -> io::Result
             tars: &tars,
         };
         let known: Vec<Tool> = tools.iter().copied().filter(|t| t.knows(form)).collect();
-        let (floors, costs) = pulls.measure(&known, rounds)?;
+        let (floors, costs) = pulls.measure(&known, rounds).inspect_err(|_| {
+            // The form before took many minutes.
+            eprintln!("{out}");
+        })?;
         out += &format!(
             "\n{}: {} layers, {} files, {} MB packed, {} MB unpacked; {rounds} rounds:\n\n",
             form.name(),
@@ -115,6 +118,20 @@ pub(crate) fn stage(bin: &Path, rounds: usize, only: Option<&str>) -> io::Result
         out += &table(&known, &floors, &costs);
     }
     Ok(out)
+}
+
+/// What words name, or all where they name nothing of the kind.
+fn named<T: Copy, const N: usize>(
+    words: &[String],
+    all: [T; N],
+    name: impl Fn(T) -> &'static str,
+) -> Vec<T> {
+    let wanted = |thing: &T| {
+        let mut words = words.iter();
+        words.any(|word| name(*thing).starts_with(word.as_str()))
+    };
+    let found: Vec<T> = all.into_iter().filter(wanted).collect();
+    if found.is_empty() { all.into() } else { found }
 }
 
 fn publish(server: &Server, form: Form, tars: &[Vec<u8>], blobs: &[Vec<u8>]) -> io::Result<String> {
@@ -161,7 +178,7 @@ impl Pulls<'_> {
         let (mut floors, mut costs) = (Vec::new(), vec![Vec::new(); tools.len()]);
         let mut order: Vec<usize> = (0..tools.len()).collect();
         let mut dice = Dice::seeded();
-        let scratch = tempfile::Builder::new().prefix("bench-pull").tempdir()?;
+        let scratch = Scratch::new("coffer-bench-pull", &std::env::temp_dir())?;
         for round in 0..=rounds {
             eprintln!(
                 "bench: {} pulls, round {round} of {rounds}",

@@ -44,6 +44,8 @@ pub(crate) enum Tool {
 
 /// Re-pulls of which the fastest counts.
 const AGAIN: usize = 5;
+/// On a busy machine a pull takes minutes.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 impl Tool {
     pub(crate) const ALL: [Tool; 4] = [
@@ -85,11 +87,18 @@ impl Tool {
 fn coffer(bin: &Path, dir: &Path, hosts: &Path, name: &str) -> io::Result<Cost> {
     let config = format!("[registry]\nhost_dirs = [{:?}]\n", hosts.display());
     let mut daemon = Daemon::start_here(bin, &config, dir)?;
-    daemon.base.disable_cleanup(true);
+    daemon.base.keep();
     runtime()?.block_on(async {
-        let client = daemon.client().await?;
-        through_cri(daemon.pid(), client.images, name).await
+        // It serves then.
+        daemon.client().await?;
+        let images = images(&daemon.base.path().join("coffer.sock")).await?;
+        through_cri(daemon.pid(), images, name).await
     })
+}
+
+async fn images(socket: &Path) -> io::Result<ImageServiceClient<Channel>> {
+    let channel = system_tests::Client::channel_within(socket, PATIENCE).await;
+    Ok(ImageServiceClient::new(channel.map_err(io::Error::other)?))
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
@@ -197,8 +206,7 @@ conf_dir = {cni:?}
     runtime()?.block_on(async {
         let deadline = Instant::now() + Duration::from_secs(20);
         let images = loop {
-            if let Ok(channel) = system_tests::Client::channel(&dir.join("sock")).await {
-                let mut images = ImageServiceClient::new(channel);
+            if let Ok(mut images) = images(&dir.join("sock")).await {
                 // Its plugins come up one after the other.
                 if images
                     .list_images(cri_api::v1::ListImagesRequest::default())

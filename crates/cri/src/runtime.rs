@@ -77,6 +77,7 @@ impl Runtime {
             Ok::<_, Error>(Service::new(options, images, streaming))
         })
         .await?;
+        service.collect_what_is_freed();
         service.recover(wait).await?;
         Ok(Runtime {
             service,

@@ -11,11 +11,15 @@
 //! A crash between commit and delete leaves files without a record, which the next start removes.
 //! Who wants to build on something waits for a change under way ([`Reserved`]); who only wants to
 //! keep an image ([`Lease`]) does not wait for the disk: what is going is as good as gone.
+//!
+//! What a removal leaves because somebody works with it is noted; the last who lets go of it rings
+//! ([`Store::when_freed`]), so that it does not wait for the next removal.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt, fs,
     path::PathBuf,
+    sync::OnceLock,
 };
 
 use crate::{Error, Image, LayerId, Store, layout, recover, state::State, store::lock};
@@ -25,6 +29,18 @@ use crate::{Error, Image, LayerId, Store, layout, recover, state::State, store::
 pub(crate) struct Held {
     kept: Counts,
     going: Counts,
+    /// What the last removal would have taken, had nobody kept it.
+    left: HashSet<String>,
+}
+
+/// Called when what a removal had to leave is free.
+#[derive(Default)]
+pub(crate) struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell").finish_non_exhaustive()
+    }
 }
 
 impl Held {
@@ -42,13 +58,17 @@ impl Counts {
         *self.0.entry(key.to_owned()).or_default() += 1;
     }
 
-    fn down(&mut self, key: &str) {
-        if let Some(count) = self.0.get_mut(key) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(key);
-            }
+    /// Answers whether this was the last one.
+    fn down(&mut self, key: &str) -> bool {
+        let Some(count) = self.0.get_mut(key) else {
+            return false;
+        };
+        *count -= 1;
+        let last = *count == 0;
+        if last {
+            self.0.remove(key);
         }
+        last
     }
 }
 
@@ -163,6 +183,13 @@ impl Store {
         Ok(Pruned { images, bytes })
     }
 
+    /// Sets what is called, once for a store, when something is free that a removal had to leave for
+    /// a pull, an import, an export or a lease: [`gc`](Self::gc) takes it now. Whoever let go of it
+    /// waits for the call, so that it should only pass the word on.
+    pub fn when_freed(&self, call: impl Fn() + Send + Sync + 'static) {
+        let _first = self.freed.0.set(Box::new(call));
+    }
+
     /// Removes layers and blobs that no image and no container needs; returns the bytes freed.
     ///
     /// # Errors
@@ -188,7 +215,7 @@ impl Store {
                 let before: Vec<String> = state.images.keys().cloned().collect();
                 let mut held = lock(&self.held);
                 let result = edit(state, &held)?;
-                let mut leaving = decide(self, state, &held, in_use)?;
+                let mut leaving = decide(self, state, &mut held, in_use)?;
                 going.keys.append(&mut leaving.keys);
                 let images = before.into_iter();
                 going
@@ -241,7 +268,7 @@ struct Leaving {
 fn decide(
     store: &Store,
     state: &mut State,
-    held: &Held,
+    held: &mut Held,
     in_use: &dyn Fn(&LayerId) -> bool,
 ) -> Result<Leaving, Error> {
     let mut leaving = Leaving {
@@ -251,14 +278,17 @@ fn decide(
         bytes: 0,
     };
     let needed = state.needed_layers();
-    let goes = |chain: &str, dir: &str| {
-        !needed.contains(chain) && !held.keeps(chain) && !in_use(&LayerId::new(dir))
-    };
-    let layers = state.layers.iter();
-    leaving.keys = layers
-        .filter(|(chain, layer)| goes(chain, &layer.dir))
-        .map(|(chain, _)| chain.clone())
-        .collect();
+    let mut left = HashSet::new();
+    for (chain, layer) in &state.layers {
+        if needed.contains(chain.as_str()) {
+            continue;
+        }
+        if held.keeps(chain) {
+            left.insert(chain.clone());
+        } else if !in_use(&LayerId::new(&layer.dir)) {
+            leaving.keys.push(chain.clone());
+        }
+    }
     for chain in &leaving.keys {
         if let Some(layer) = state.layers.remove(chain) {
             leaving.bytes += layer.bytes;
@@ -267,11 +297,17 @@ fn decide(
     }
     let kept = state.needed_blobs();
     for (digest, size) in recover::blobs(store.layout())? {
-        if !kept.contains_key(digest.as_str()) && !held.keeps(&digest) {
+        if kept.contains_key(digest.as_str()) {
+            continue;
+        }
+        if held.keeps(&digest) {
+            left.insert(digest);
+        } else {
             leaving.bytes += size;
             leaving.files.push(store.layout().blob(&digest));
         }
     }
+    held.left = left;
     Ok(leaving)
 }
 
@@ -284,7 +320,9 @@ struct Going<'a> {
 impl Drop for Going<'_> {
     fn drop(&mut self) {
         let mut held = lock(&self.store.held);
-        self.keys.iter().for_each(|key| held.going.down(key));
+        for key in &self.keys {
+            held.going.down(key);
+        }
     }
 }
 
@@ -340,6 +378,13 @@ impl Drop for Reserved<'_> {
             return;
         }
         let mut table = lock(&self.store.held);
-        self.held.iter().for_each(|key| table.kept.down(key));
+        let mut freed = false;
+        for key in &self.held {
+            freed |= table.kept.down(key) && table.left.remove(key);
+        }
+        drop(table);
+        if freed && let Some(call) = self.store.freed.0.get() {
+            call();
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     Content, Error, FsInfo, Image, ImportOptions, Progress, PullOptions, Reference, Source,
-    collect::Held,
+    collect::{Bell, Held},
     database::{self, Database},
     export, import, index,
     layout::Layout,
@@ -30,6 +30,8 @@ pub struct Store {
     state: RwLock<Arc<State>>,
     /// What is kept from removal, and what is being removed: see `collect.rs`.
     pub(crate) held: Mutex<Held>,
+    /// Rung when what a removal had to leave is free.
+    pub(crate) freed: Bell,
     /// What pulls and imports are bringing.
     pub(crate) arrivals: import::Arrivals,
     findings: Vec<String>,
@@ -76,6 +78,7 @@ impl Store {
             writer: Mutex::new(opened.database),
             state: RwLock::new(Arc::new(state)),
             held: Mutex::default(),
+            freed: Bell::default(),
             arrivals: import::Arrivals::default(),
             findings,
         })

@@ -10,6 +10,7 @@
 mod support;
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -18,7 +19,7 @@ use image::{FetchErrorKind as Kind, Image};
 use registry::{Access, Content, Registry, Said};
 use support::{Node, kind, password};
 use testing::{
-    image::{Builder, Compression},
+    image::{Builder, Built, Compression},
     layer::Layer,
     registry::{Authority, Distribution, Server, Setup},
 };
@@ -252,4 +253,78 @@ fn proxies_of_the_environment_that_are_empty_count_for_none() {
     assert!(run("").success());
     // One that is said is asked: here nobody answers.
     assert!(!run("http://127.0.0.1:1").success());
+}
+
+/// A manifest whose first layer is one that registries need not hold, with addresses of its own.
+fn foreign(built: &Built, urls: &[String]) -> Vec<u8> {
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&data(built, &built.manifest)).unwrap();
+    let layer = &mut manifest["layers"][0];
+    layer["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip".into();
+    layer["urls"] = urls.into();
+    serde_json::to_vec(&manifest).unwrap()
+}
+
+fn data(built: &Built, digest: &str) -> Vec<u8> {
+    let name = format!("blobs/{}", digest.replace(':', "/"));
+    let found = built.blobs.iter().find(|(file, _)| *file == name);
+    found.unwrap().1.clone()
+}
+
+#[test]
+fn foreign_layers_come_from_the_registry_or_by_https_from_where_the_manifest_says() {
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let (authority, built) = (Authority::new().unwrap(), builder().build().unwrap());
+    let elsewhere = Server::start_tls(&authority).unwrap();
+    let server = Server::start().unwrap();
+    let layer = data(&built, &built.layers[0]);
+    elsewhere.put_blob(&layer);
+    for digest in built.layers.iter().skip(1).chain([&built.config]) {
+        server.put_blob(&data(&built, digest));
+    }
+    let at = |server: &Server| format!("{}/v2/x/blobs/{}", server.url(), built.layers[0]);
+    let put = |tag: &str, urls: &[String]| {
+        server.put_manifest("lib/app", tag, kind, foreign(&built, urls))
+    };
+
+    // The system's authorities count; here they are those of a file.
+    let dir = tempfile::tempdir().unwrap();
+    let roots = dir.path().join("roots.pem");
+    std::fs::write(&roots, authority.pem()).unwrap();
+    let name = put("https", &[at(&elsewhere)]);
+    let child = |roots: &Path| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "child", "--nocapture"])
+            .env(NAME, &name)
+            .env("SSL_CERT_FILE", roots)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    let (done, said) = child(&roots);
+    assert!(done, "{said}");
+    assert_eq!(elsewhere.asked().len(), 1, "{:?}", elsewhere.asked());
+    let (done, said) = child(Path::new("/etc/ssl/certs/ca-certificates.crt"));
+    assert!(!done && said.contains(&elsewhere.url()), "{said}");
+
+    // In the clear never, whatever the manifest says.
+    let (node, plain) = (Node::new(), Server::start().unwrap());
+    node.knows(&server);
+    plain.put_blob(&layer);
+    let error = node.pull(&put("http", &[at(&plain)])).unwrap_err();
+    assert!(error.to_string().contains("no https address"), "{error}");
+    assert!(plain.seen().is_empty());
+    node.assert_empty();
+
+    // A registry that holds it is asked first.
+    elsewhere.forget();
+    server.put_blob(&layer);
+    let image = node.pull(&name).unwrap();
+    assert_eq!(image.id, built.config);
+    assert!(elsewhere.seen().is_empty());
 }

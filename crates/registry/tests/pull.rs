@@ -169,6 +169,71 @@ fn the_platform_is_chosen_from_an_index_and_a_digest_pins() {
 }
 
 #[test]
+fn a_list_of_docker_manifests_and_layers_that_hold_nothing_are_an_image() {
+    let (node, server) = (Node::new(), Server::start().unwrap());
+    node.knows(&server);
+    let docker = |kind: &str| format!("application/vnd.docker.{kind}");
+    let (kind, list) = (
+        docker("distribution.manifest.v2+json"),
+        docker("distribution.manifest.list.v2+json"),
+    );
+    let nothing = Layer::new;
+    let file = || Layer::new().file("a", 0o640, b"a");
+    let image = |architecture: &str| {
+        let builder = Builder::new("lib/app:1").platform("linux", architecture);
+        let layers = [nothing(), file(), nothing()];
+        let built = layers.into_iter().fold(builder, Builder::layer);
+        built.build().unwrap()
+    };
+    let own = testing::image::native_architecture();
+    let other = if own == "s390x" { "amd64" } else { "s390x" };
+    let entries: Vec<serde_json::Value> = [other, own]
+        .map(|architecture| {
+            let built = image(architecture);
+            let data = |digest: &str| {
+                let name = format!("blobs/{}", digest.replace(':', "/"));
+                let found = built.blobs.iter().find(|(file, _)| *file == name);
+                found.unwrap().1.clone()
+            };
+            for digest in built.layers.iter().chain([&built.config]) {
+                server.put_blob(&data(digest));
+            }
+            let mut manifest: serde_json::Value =
+                serde_json::from_slice(&data(&built.manifest)).unwrap();
+            manifest["mediaType"] = kind.clone().into();
+            manifest["config"]["mediaType"] = docker("container.image.v1+json").into();
+            for layer in manifest["layers"].as_array_mut().unwrap() {
+                layer["mediaType"] = docker("image.rootfs.diff.tar.gzip").into();
+            }
+            let manifest = serde_json::to_vec(&manifest).unwrap();
+            let (digest, size) = (testing::image::digest(&manifest), manifest.len());
+            server.put_manifest("lib/app", architecture, &kind, manifest);
+            serde_json::json!({
+                "mediaType": kind,
+                "digest": digest,
+                "size": size,
+                "platform": { "os": "linux", "architecture": architecture },
+            })
+        })
+        .into();
+    let index = serde_json::json!({ "schemaVersion": 2, "mediaType": list, "manifests": entries });
+    let index = serde_json::to_vec(&index).unwrap();
+    let name = server.put_manifest("lib/app", "1", &list, index);
+    let pulled = node.pull(&name).unwrap();
+    assert_eq!(pulled.id, image(own).config);
+    let names: Vec<Vec<std::ffi::OsString>> = pulled
+        .layers
+        .iter()
+        .map(|layer| fs::read_dir(layer).unwrap())
+        .map(|entries| {
+            let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+            entries.map(name).collect()
+        })
+        .collect();
+    assert_eq!(names, [vec![], vec![std::ffi::OsString::from("a")], vec![]]);
+}
+
+#[test]
 fn what_breaks_is_resumed_where_it_broke() {
     let (node, server) = (Node::new(), Server::start().unwrap());
     node.knows(&server);

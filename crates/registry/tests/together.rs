@@ -288,16 +288,34 @@ fn what_a_removal_left_for_a_pull_goes_when_that_has_failed() {
         .server
         .fault(&two.layers[1], 100, Fault::Slow { rate: 10 });
     let first = scene.pull(0, &go).unwrap();
+    let (ring, rung) = std::sync::mpsc::channel();
+    scene.node.store.when_freed(move || ring.send(()).unwrap());
     let second = thread::scope(|scope| {
         let second = scope.spawn(|| scene.pull(1, &stop));
         scene.until_fetched(&two.layers[1]);
         // The second builds on the base: it stays.
         assert!(scene.node.store.remove(&first.id, &nobody).unwrap());
         assert!(!scene.node.store.gc(&nobody).is_ok_and(|freed| freed > 0));
+        assert!(rung.try_recv().is_err(), "nothing is free yet");
         stop.store(true, Ordering::Relaxed);
         second.join().unwrap()
     });
     assert!(matches!(second, Err(Error::Cancelled)), "{second:?}");
+    // The end of the pull has told of it.
+    rung.try_recv().unwrap();
+    assert!(scene.node.store.gc(&nobody).unwrap() > 0);
+    scene.node.assert_empty();
+    // Who lets go of what no removal wanted rings nobody.
+    assert!(scene.node.store.lease(&first.id).unwrap().is_none());
+    scene.pull(0, &go).unwrap();
+    drop(scene.node.store.lease(&first.id).unwrap().unwrap());
+    assert!(rung.try_recv().is_err());
+    // The same of a lease, with which a container is made.
+    let lease = scene.node.store.lease(&first.id).unwrap().unwrap();
+    assert!(scene.node.store.remove(&first.id, &nobody).unwrap());
+    assert!(rung.try_recv().is_err());
+    drop(lease);
+    rung.try_recv().unwrap();
     assert!(scene.node.store.gc(&nobody).unwrap() > 0);
     scene.node.assert_empty();
 }

@@ -127,14 +127,16 @@ impl Service {
         self.journal.step(id, "the pod's agent");
         let sandbox = pod.sandbox().await?;
         self.journal.step(id, "its image and document");
+        let image = self.hold_image(id, &config.image.image).await?;
         undo.push("hold on layers", {
-            let (service, id) = (self.clone(), id.clone());
+            let (service, id, image) = (self.clone(), id.clone(), image.id.clone());
             async move {
                 service.drop_layers(&id);
+                // Its image may have been removed meanwhile.
+                service.collect_behind(&image);
                 Ok(())
             }
         });
-        let image = self.hold_image(id, &config.image.image).await?;
         let draft = {
             let (service, pod, id) = (self.clone(), Arc::clone(pod), id.clone());
             blocking(move || service.draft(&pod, id, config, &image)).await?

@@ -72,7 +72,7 @@ impl Service {
 
     /// Removes layers that only the container that has just gone stood on: those of an image that
     /// was removed before it. Nobody waits for that.
-    fn collect_behind(&self, image: &str) {
+    pub(super) fn collect_behind(&self, image: &str) {
         let (service, image) = (self.clone(), image.to_owned());
         tokio::spawn(async move {
             if matches!(service.image_status(&image).await, Ok(None))

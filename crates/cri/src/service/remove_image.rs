@@ -1,5 +1,9 @@
 //! RemoveImage. Layers that a container stands on stay until it is removed.
 
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
 use super::Service;
 use crate::{error::Error, events::Action, task::blocking};
 
@@ -24,6 +28,20 @@ impl Service {
             .await
         })
         .await
+    }
+
+    /// From here on, what a removal had to leave for a pull, an import, an export or a container that
+    /// was being made goes when that has ended. Needs a tokio runtime.
+    pub(crate) fn collect_what_is_freed(&self) {
+        let (inner, handle) = (Arc::downgrade(&self.inner), Handle::current());
+        self.images.when_freed(move || {
+            let Some(inner) = inner.upgrade() else { return };
+            handle.spawn(async move {
+                if let Err(error) = (Service { inner }).collect_layers().await {
+                    tracing::warn!(error = error.chain(), "layers that nobody needs stay");
+                }
+            });
+        });
     }
 
     /// Removes layers that nobody needs any more, after the last container on them has gone.

@@ -241,14 +241,29 @@ fn one(
     let shared = claim.is_none();
     let blob = match (claim, content) {
         (Some(claim), content) => {
-            let (made, blob) = match content {
+            let made = match content {
                 Content::File(file) => {
                     let blob = File::open(&file).map_err(Error::io("open", &file))?;
-                    (unpack_one(job, layer, board, blob, &tick, &|| ()), None)
+                    unpack_one(job, layer, board, blob, &tick, &Turns::NONE)
                 }
                 Content::Arriving(from, blob) => {
-                    let made = unpack_one(job, layer, board, *from, &tick, &|| blob.claim.let_go());
-                    (made, Some(blob))
+                    let blob = Mutex::new(Some(blob));
+                    let turns = Turns {
+                        waits: &|| {
+                            if let Some(blob) = &*lock(&blob) {
+                                blob.claim.let_go();
+                            }
+                        },
+                        // Before the layer is done: who finds that need not fetch this.
+                        whole: &|| {
+                            let blob = lock(&blob).take();
+                            let kept = blob.map(|blob| blob.arrived(layer, board, brought));
+                            if let Some(Err(error)) = kept {
+                                lock(&failure).get_or_insert(error);
+                            }
+                        },
+                    };
+                    unpack_one(job, layer, board, *from, &tick, &turns)
                 }
             };
             // What came over the network explains best why nothing could be made of it.
@@ -256,10 +271,6 @@ fn one(
                 return Err(error);
             }
             let made = Arc::new(made?);
-            // The blob first: who finds the layer need not fetch it.
-            if let Some(blob) = blob {
-                blob.arrived(layer, board, brought)?;
-            }
             claim.done(&made);
             let tree = made.tree();
             lock(brought).layers.push(made);
@@ -363,14 +374,28 @@ fn content<'a>(
     }
 }
 
-/// `waits` is called before this waits for layers below.
+/// What others that want the same blob are told of while a layer is made.
+struct Turns<'a> {
+    /// Layers below are waited for now.
+    waits: &'a (dyn Fn() + Sync),
+    /// The blob was read to its end.
+    whole: &'a (dyn Fn() + Sync),
+}
+
+impl Turns<'_> {
+    const NONE: Turns<'static> = Turns {
+        waits: &|| (),
+        whole: &|| (),
+    };
+}
+
 fn unpack_one(
     job: &Job<'_>,
     layer: &Layer,
     board: &Board<'_>,
     blob: impl Read + Send,
     tick: &(dyn Fn(u64) + Sync),
-    waits: &(dyn Fn() + Sync),
+    turns: &Turns<'_>,
 ) -> Result<Made, Error> {
     let place = Passing::new(job.layout.passing("new"));
     let path = place.path();
@@ -391,7 +416,7 @@ fn unpack_one(
     let below = || match board.look(&below) {
         Some(paths) => Ok(paths),
         None => {
-            waits();
+            (turns.waits)();
             board.wait(&below)
         }
     };
@@ -404,7 +429,7 @@ fn unpack_one(
         let (producer, pipe) = pipe(job.cancel, &tick);
         scope.spawn(|| producer.run(blob, job.limits, &consumed, &may_go_on));
         let mut lower = || below().map(Stack);
-        let mut pipe = unpack::unpack(pipe, &diff, &mut lower, job.limits)?;
+        let mut pipe = unpack::unpack(pipe, &diff, &mut lower, job.limits, turns.whole)?;
         Ok(pipe.digest())
     })
     .map_err(|error: unpack::Error| failed(layer, error.sorted()))?;
@@ -488,22 +513,21 @@ impl Board<'_> {
 
 /// Bytes allocated and inodes below `dir`, hard links counted once.
 fn usage(dir: &Path) -> std::io::Result<(u64, u64)> {
-    let (mut bytes, mut inodes) = (0, 0);
+    let meta = fs::symlink_metadata(dir)?;
+    let (mut bytes, mut inodes) = (meta.blocks() * 512, 1);
     let mut linked = HashSet::new();
     let mut todo = vec![dir.to_owned()];
     while let Some(dir) = todo.pop() {
-        let meta = fs::symlink_metadata(&dir)?;
-        bytes += meta.blocks() * 512;
-        inodes += 1;
         for entry in fs::read_dir(&dir)? {
             let entry = entry?;
             let meta = entry.metadata()?;
             if meta.is_dir() {
                 todo.push(entry.path());
-            } else if meta.nlink() == 1 || linked.insert(meta.ino()) {
-                bytes += meta.blocks() * 512;
-                inodes += 1;
+            } else if meta.nlink() > 1 && !linked.insert(meta.ino()) {
+                continue;
             }
+            bytes += meta.blocks() * 512;
+            inodes += 1;
         }
     }
     Ok((bytes, inodes))

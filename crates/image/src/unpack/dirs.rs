@@ -238,27 +238,23 @@ impl<'a> Tree<'a> {
                 place::whiteout(&root, &name)?;
             }
         }
-        let times = std::mem::take(&mut self.times);
-        for (path, time) in times {
-            let (dir, name) = if path.is_empty() {
-                (self.root.fd.try_clone(), b".".as_slice())
-            } else {
-                let slash = path.iter().rposition(|&b| b == b'/');
-                let (parent, name) = path.split_at(slash.map_or(0, |at| at + 1));
-                let flags = OFlags::PATH | OFlags::DIRECTORY;
-                let dir = if parent.is_empty() {
-                    self.root.fd.try_clone()
-                } else {
-                    open_beneath(&self.root.fd, parent, flags).map_err(Into::into)
-                };
-                (dir, name)
+        // Sorted, so that most have the parent of the one before.
+        let mut open: Option<(Vec<u8>, OwnedFd)> = None;
+        for (path, time) in std::mem::take(&mut self.times) {
+            let slash = path.iter().rposition(|&b| b == b'/');
+            let (parent, name) = path.split_at(slash.map_or(0, |at| at + 1));
+            let name = if path.is_empty() { b"." } else { name };
+            let dir = match &open {
+                _ if parent.is_empty() => &self.root.fd,
+                Some((known, dir)) if known == parent => dir,
+                _ => {
+                    let flags = OFlags::PATH | OFlags::DIRECTORY;
+                    let dir = open_beneath(&self.root.fd, parent, flags)
+                        .map_err(Error::io("open the directory of", &path))?;
+                    &open.insert((parent.to_vec(), dir)).1
+                }
             };
-            let dir = dir.map_err(|source| Error::Io {
-                act: "open the directory of",
-                entry: crate::tar::show(&path),
-                source,
-            })?;
-            set_times(&dir, name, time).map_err(Error::io("set the times of", &path))?;
+            set_times(dir, name, time).map_err(Error::io("set the times of", &path))?;
         }
         Ok(())
     }

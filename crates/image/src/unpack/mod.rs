@@ -104,11 +104,13 @@ impl Error {
 pub(crate) type Lower<'a> = &'a mut dyn FnMut() -> Result<Stack, Error>;
 
 /// Unpacks the tar in `src` into the empty directory `diff`; gives the source back, read to its end.
+/// `whole` is called there: what is left to do then may have to wait for the layers below.
 pub(crate) fn unpack<R: BufRead>(
     src: R,
     diff: &Path,
     lower: Lower<'_>,
     limits: &Limits,
+    whole: &dyn Fn(),
 ) -> Result<R, Error> {
     let mut reader = tar::Reader::new(src, limits.header_bytes);
     let mut tree = Tree::open(diff, lower)?;
@@ -123,8 +125,10 @@ pub(crate) fn unpack<R: BufRead>(
         }
         apply(&mut tree, &mut reader, &entry, limits)?;
     }
+    let src = reader.drain()?;
+    whole();
     tree.finish()?;
-    Ok(reader.drain()?)
+    Ok(src)
 }
 
 fn apply<R: BufRead>(

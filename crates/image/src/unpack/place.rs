@@ -31,7 +31,7 @@ pub(super) fn root(tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Error> {
     let root = tree.root();
     tree.root_is_explicit();
     tree.moded(entry.mode);
-    attributes(&root, b".", entry)?;
+    attributes(&root, b".", entry, false)?;
     tree.set_time(Vec::new(), time(entry))
 }
 
@@ -42,18 +42,22 @@ pub(super) fn directory(
     entry: &Entry,
 ) -> Result<(), Error> {
     let path = dir.join(name);
-    match mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)) {
-        Ok(()) => tree.made(),
-        Err(Errno::EXIST) if is_directory(dir, name) => {}
+    let new = match mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)) {
+        Ok(()) => {
+            tree.made();
+            true
+        }
+        Err(Errno::EXIST) if is_directory(dir, name) => false,
         Err(Errno::EXIST) => {
             // It replaces a file or a whiteout, which hid the lower layers' directory: so does it.
             remove(tree, dir, name)?;
             mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)).map_err(Error::io("make", &path))?;
             set_opaque(dir, name).map_err(Error::io("make opaque", &path))?;
+            true
         }
         Err(error) => return Err(Error::io("make", &path)(error)),
-    }
-    attributes(dir, name, entry)?;
+    };
+    attributes(dir, name, entry, new && !tree.gives_groups())?;
     tree.moded(entry.mode);
     tree.set_time(path, time(entry))
 }
@@ -217,15 +221,7 @@ pub(super) fn symlink(
     retried(tree, dir, name, |dir| {
         symlinkat(entry.link.as_slice(), &dir.fd, name)
     })?;
-    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-    chownat(
-        &dir.fd,
-        name,
-        Some(uid),
-        Some(gid),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .map_err(Error::io("set the owner of", &entry.path))?;
+    owner(dir, name, entry, !tree.gives_groups())?;
     xattr::set(entry, &dir.proc_path(name))?;
     set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))
 }
@@ -251,7 +247,7 @@ pub(super) fn node(
     retried(tree, dir, name, |dir| {
         mknodat(&dir.fd, name, kind, Mode::from_raw_mode(0o600), device)
     })?;
-    attributes(dir, name, entry)?;
+    attributes(dir, name, entry, !tree.gives_groups())?;
     set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))
 }
 
@@ -281,7 +277,11 @@ fn set_opaque(dir: &Dir, name: &[u8]) -> Result<(), Errno> {
     lsetxattr(dir.proc_path(name), OPAQUE, b"y", XattrFlags::empty())
 }
 
-fn attributes(dir: &Dir, name: &[u8], entry: &Entry) -> Result<(), Error> {
+/// `roots`: it was just made and belongs to root, as most that images hold: a call less for each.
+fn owner(dir: &Dir, name: &[u8], entry: &Entry, roots: bool) -> Result<(), Error> {
+    if roots && (entry.uid, entry.gid) == (0, 0) {
+        return Ok(());
+    }
     let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
     chownat(
         &dir.fd,
@@ -290,7 +290,11 @@ fn attributes(dir: &Dir, name: &[u8], entry: &Entry) -> Result<(), Error> {
         Some(gid),
         AtFlags::SYMLINK_NOFOLLOW,
     )
-    .map_err(Error::io("set the owner of", &entry.path))?;
+    .map_err(Error::io("set the owner of", &entry.path))
+}
+
+fn attributes(dir: &Dir, name: &[u8], entry: &Entry, roots: bool) -> Result<(), Error> {
+    owner(dir, name, entry, roots)?;
     // Follows links, but what was just made is none.
     chmodat(
         &dir.fd,
