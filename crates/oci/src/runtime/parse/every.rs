@@ -35,7 +35,8 @@ pub(super) fn others<T: DeserializeOwned>(text: &[u8], first: &str) -> Vec<Probl
             break;
         }
         let text = document.to_string();
-        let Err(error) = serde_json::from_str::<T>(&text) else {
+        // From a slice as in `parse`: the readers of a text and of bytes would be two programs' worth.
+        let Err(error) = serde_json::from_slice::<T>(text.as_bytes()) else {
             break;
         };
         let reason = error.to_string();
