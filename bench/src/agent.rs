@@ -62,6 +62,8 @@ impl Agent {
             .arg("--state")
             .arg(at("state"))
             .args(["--log-level", "warn"])
+            // As the daemon starts it.
+            .env("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
