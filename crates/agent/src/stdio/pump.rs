@@ -10,15 +10,14 @@
 //!          <---answer------|        |  ends when the streams have ended and the exit was told,
 //!                                      or at Stop
 //! ```
-//! Buffers exist only while data flows, and for [`QUIET`] after it: a quiet container costs a thread's
-//! stack and no more.
+//! Buffers exist only while data flows: a quiet container costs a thread's stack and no more.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
@@ -34,12 +33,6 @@ const WRITE: usize = 128 * 1024;
 /// Most bytes taken from one stream after the exit, however fast a background child writes on: more
 /// than a pipe of the largest size that an unprivileged program may set.
 const DRAIN: usize = 2 * 1024 * 1024;
-/// Without output for this long, the buffers are given back. At once would be at every pause of a program
-/// that writes slower than the pump reads, and new pages cost more than what is done with them.
-const QUIET: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
 
 /// What the agent asks of the pump.
 #[derive(Debug)]
@@ -208,12 +201,6 @@ struct Buffers {
     records: Vec<u8>,
 }
 
-impl Buffers {
-    fn any(&self) -> bool {
-        self.read.capacity() + self.records.capacity() > 0
-    }
-}
-
 #[derive(Debug)]
 struct State {
     shared: Arc<Shared>,
@@ -257,7 +244,7 @@ impl State {
         }
     }
 
-    /// Which of wake, stdout and stderr is ready. Before it sleeps for long it gives the buffers back.
+    /// Which of wake, stdout and stderr is ready. Before it sleeps it gives the buffers back.
     fn wait(&self, buffers: &mut Buffers) -> Option<[bool; 3]> {
         let wake = self.shared.wake.as_fd();
         let mut fds = [wake; 3].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty()));
@@ -267,9 +254,16 @@ impl State {
                 fds[slot] = PollFd::from_borrowed_fd(source.fd.as_fd(), PollFlags::IN);
             }
         }
+        let now = rustix::event::Timespec::default();
         loop {
-            match poll(&mut fds, buffers.any().then_some(&QUIET)) {
-                Ok(0) => *buffers = Buffers::default(),
+            let ready = match poll(&mut fds, Some(&now)) {
+                Ok(0) => {
+                    *buffers = Buffers::default();
+                    poll(&mut fds, None)
+                }
+                other => other,
+            };
+            match ready {
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
                 Err(e) => {
