@@ -1,6 +1,10 @@
 //! What a container's log may take, from the daemon's configuration to the file that a kubelet rotates: a size,
 //! a rate, the disk. None of them holds the container, and the log says what is missing.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
