@@ -1,5 +1,4 @@
-//! How coffer-agent is linked for release. Its file is in every guest's image, and the relocations are pages of
-//! each agent's own.
+//! How coffer-agent is linked for release: its file is in every guest's image.
 //!
 //! | | KiB less |
 //! |---|---|
