@@ -63,7 +63,10 @@ impl Agent {
             .arg(at("state"))
             .args(["--log-level", "warn"])
             // As the daemon starts it.
-            .env("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=0")
+            .env(
+                "GLIBC_TUNABLES",
+                "glibc.pthread.stack_cache_size=0:glibc.malloc.tcache_count=0",
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
