@@ -31,23 +31,23 @@ const EXECS: usize = 200;
 const LOGGED: usize = 256 << 20;
 const LINE: usize = 128;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// An agent of our own; ends with this value.
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     base: tempfile::TempDir,
     agent: AgentServiceClient,
-    own: SandboxClient,
+    pub(crate) own: SandboxClient,
     health: HealthClient,
 }
 
-fn soon() -> Context {
+pub(crate) fn soon() -> Context {
     with_duration(Duration::from_secs(60))
 }
 
 impl Agent {
-    async fn start(bin: &Path, rootfs: &Path) -> Result<Agent> {
+    pub(crate) async fn start(bin: &Path, rootfs: &Path) -> Result<Agent> {
         let base = tempfile::Builder::new()
             .prefix("coffer-bench-agent")
             .tempdir()?;
@@ -62,6 +62,11 @@ impl Agent {
             .arg("--state")
             .arg(at("state"))
             .args(["--log-level", "warn"])
+            // As the daemon starts it.
+            .env(
+                "GLIBC_TUNABLES",
+                "glibc.pthread.stack_cache_size=0:glibc.malloc.tcache_count=0",
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -101,12 +106,12 @@ impl Agent {
         name.to_string_lossy().replace('.', "")
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// A container of the daemon's kind: an overlay, with a log file or without.
-    async fn create(&self, id: &str, script: &str, log: Option<&Path>) -> Result<()> {
+    pub(crate) async fn create(&self, id: &str, script: &str, log: Option<&Path>) -> Result<()> {
         let mut spec = testing::bundle::spec(&["sh", "-c", script]);
         if let Some(fields) = spec.as_object_mut() {
             fields.remove("hostname");
@@ -137,7 +142,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn start_container(&self, id: &str) -> Result<()> {
+    pub(crate) async fn start_container(&self, id: &str) -> Result<()> {
         let request = grpc::StartContainerRequest {
             container_id: id.into(),
         };
@@ -180,7 +185,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn remove(&self, id: &str) -> Result<()> {
+    pub(crate) async fn remove(&self, id: &str) -> Result<()> {
         let request = grpc::RemoveContainerRequest {
             container_id: id.into(),
             timeout: 30,
@@ -190,7 +195,7 @@ impl Agent {
     }
 
     /// A field in KiB of `smaps_rollup`.
-    fn memory(&self, field: &str) -> io::Result<u64> {
+    pub(crate) fn memory(&self, field: &str) -> io::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()))?;
         let line = text.lines().find(|line| line.starts_with(field));
         let number = line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok());
@@ -211,12 +216,12 @@ impl Agent {
         ))
     }
 
-    fn count(&self, what: &str) -> io::Result<usize> {
+    pub(crate) fn count(&self, what: &str) -> io::Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/{what}", self.pid()))?.count())
     }
 
     /// Threads of the pool end after half a second, and with them their memory.
-    async fn settle(&self, tasks: usize) -> Result<()> {
+    pub(crate) async fn settle(&self, tasks: usize) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.count("task")? > tasks && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -224,7 +229,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn end(mut self) -> Result<()> {
+    pub(crate) async fn end(mut self) -> Result<()> {
         let request = grpc::DestroySandboxRequest {};
         self.agent.destroy_sandbox(soon(), &request).await?;
         self.child.wait()?;

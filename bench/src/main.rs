@@ -7,6 +7,7 @@
 //! bench seccomp                  a profile compiled, and from the cache
 //! bench oci                      coffer-oci against crun, runc, youki and the kernel's own cost
 //! bench agent                    coffer-agent over its socket: calls, logs, what 20 of them hold
+//! bench soak                     an agent's descriptors, tasks and memory over --execs processes; not among "all"
 //! bench cri                      a pod through CRI; memory with 20 pods; sizes of the programs
 //! bench cli                      what a person waits for: run, exec, ps, against podman
 //! bench pull                     an image pulled and unpacked: against containerd, podman, skopeo with
@@ -16,6 +17,7 @@
 //!   --coffer-oci PATH            another coffer-oci
 //!   --youki PATH                 compare with youki too
 //!   --rounds N                   default: 50
+//!   --execs N                    processes of the soak, default: 1000000
 //! ```
 //!
 //! Nothing here asserts a speed: machines are shared. Programs run in shuffled alternation and
@@ -36,6 +38,7 @@ mod oci_size;
 mod pull;
 mod scratch;
 mod seccomp;
+mod soak;
 mod stats;
 mod table;
 
@@ -63,6 +66,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
     let mut coffer_oci = None;
     let mut youki = None;
     let mut rounds = 50;
+    let mut execs = 1_000_000;
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -70,6 +74,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
             Long("bin") => bin = args.value()?.into(),
             Long("coffer-oci") => coffer_oci = Some(PathBuf::from(args.value()?)),
             Long("youki") => youki = Some(PathBuf::from(args.value()?)),
+            Long("execs") => execs = args.value()?.parse()?,
             Long("rounds") => rounds = args.value()?.parse()?,
             _ => return Err(arg.unexpected().into()),
         }
@@ -86,6 +91,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
         "oci" => oci::report_privately(&coffer_oci, youki.as_deref(), rounds)?,
         cli::STAGE => cli::stage(&bin, rounds)?,
         "agent" => agent::report(&bin, rounds)?,
+        "soak" => soak::report(&bin, execs)?,
         "cri" => cri::report(&bin, rounds)?,
         "cli" => cli::report(&bin, rounds)?,
         pull::STAGE => pull::stage(&bin, rounds, words.get(1..).unwrap_or_default())?,
@@ -102,7 +108,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
             out
         }
         other => {
-            let reason = "try launch, join, seccomp, oci, agent, cri, cli or pull";
+            let reason = "try launch, join, seccomp, oci, agent, soak, cri, cli or pull";
             return Err(format!("there is no benchmark {other:?}; {reason}").into());
         }
     })

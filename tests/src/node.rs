@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use testing::leaks::Snapshot;
 
-use crate::{Client, procs};
+use crate::Client;
 
 /// A private instance: its directories, its cgroup name, and its daemon while one runs.
 #[derive(Debug)]
@@ -391,36 +391,20 @@ impl Drop for Node {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for _ in 0..50 {
-            let mut left = procs::in_cgroup(&format!("/{}/", self.cgroup_root));
-            left.extend(procs::in_cgroup(&format!("/{}-agents/", self.cgroup_root)));
-            if left.is_empty() {
-                break;
-            }
-            for pid in left.keys().filter_map(|pid| Pid::from_raw(*pid)) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        testing::guard::unmount_below(&self.base);
+        // Frozen ones are thawed, so that they die.
+        for name in [
+            self.cgroup_root.clone(),
+            format!("{}-agents", self.cgroup_root),
+        ] {
+            drop(testing::guard::Cgroup::new(name));
         }
         testing::guard::unmount_below(&self.base);
-        for mount in testing::guard::cgroup_mounts() {
-            remove_cgroups(&mount.join(&self.cgroup_root));
-            remove_cgroups(&mount.join(format!("{}-agents", self.cgroup_root)));
-        }
         if std::thread::panicking() && std::env::var_os("COFFER_TEST_KEEP").is_some() {
             let kept = self.keep.take().map(tempfile::TempDir::keep);
             eprintln!("kept {kept:?}");
         }
     }
-}
-
-fn remove_cgroups(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_cgroups(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(directory);
 }
 
 impl Node {

@@ -18,6 +18,7 @@ use crate::pod_reaper::PodReaper;
 use crate::policy::Policy;
 use crate::ports::Ports;
 use crate::reaper::{Busy, Reaper};
+use crate::rest::Rest;
 use crate::storage::Mounts;
 use crate::table::Table;
 
@@ -58,6 +59,7 @@ pub(crate) struct Agent {
     pub(crate) state: StateDir,
     pub(crate) table: Arc<Table>,
     pub(crate) reaper: Arc<Reaper>,
+    pub(crate) rest: Rest,
     pub(crate) oom: OomQueue,
     pub(crate) mounts: Arc<Mounts>,
     pub(crate) machine: Machine,
@@ -97,6 +99,7 @@ impl Agent {
             slow: Arc::new(Semaphore::new(SLOW)),
             table: Arc::default(),
             reaper: Arc::default(),
+            rest: Rest::default(),
             oom: OomQueue::default(),
             done: Notify::new(),
             pod: Mutex::new(PodState::None),
@@ -213,8 +216,7 @@ impl Agent {
     ) -> Result<T, Error> {
         let busy = self.reaper.busy();
         let done = Self::blocking(move || work(&busy)).await;
-        // Specs, plans and filters are large and gone: a quiet agent keeps no memory for them.
-        sys::malloc::trim();
+        self.rest.stirred();
         done
     }
 }

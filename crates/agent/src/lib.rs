@@ -34,6 +34,7 @@ mod policy;
 mod ports;
 mod process;
 mod reaper;
+mod rest;
 mod rootfs;
 mod rpc;
 mod serve;

@@ -61,6 +61,8 @@ async fn serve(
         signal(SignalKind::interrupt())?,
     );
     let reaper = tokio::spawn(Arc::clone(&agent.reaper).run());
+    let resting = Arc::clone(&agent);
+    tokio::spawn(async move { resting.rest.run().await });
     let listener = connection::Listener::new(listener)?;
     if let Some(port) = passfd_port {
         let streams = connection::Listener::new(listen::Listener::Vsock {

@@ -10,7 +10,7 @@ use agent_api::grpc;
 use agent_api::sandbox;
 use agent_api::ttrpc::context::with_duration;
 use agent_api::ttrpc::{Code, Error};
-use common::{Pod, process, soon};
+use common::{Pod, soon};
 
 /// The code of an answer; None: it went well.
 fn code<T>(answer: Result<T, Error>) -> Option<Code> {
@@ -52,9 +52,7 @@ async fn every_call_may_be_given_up_at_any_time() {
         );
         let exec = sandbox::ExecProcessRequest {
             container_id: id.clone(),
-            exec_id: "e".into(),
-            process_json: process(&["sh", "-c", "exit 7"]),
-            ..Default::default()
+            ..common::exec("e", &["sh", "-c", "exit 7"])
         };
         drop(calls.own.exec_process(hasty(), &exec).await);
         let again = code(calls.own.exec_process(soon(), &exec).await);

@@ -12,7 +12,7 @@ use std::fs;
 use agent_api::grpc;
 use agent_api::sandbox::{self, State};
 use agent_api::ttrpc::Code;
-use common::{Pod, process, soon, status};
+use common::{Pod, soon, status};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -49,47 +49,6 @@ async fn a_container_lives_and_is_recorded_before_anyone_is_told() {
     assert!(!pod.state("c1").exists());
     calls.remove("c1").await;
     calls.remove("never-was").await;
-    pod.destroy(calls).await;
-}
-
-#[tokio::test]
-async fn exit_codes_are_128_plus_the_signal() {
-    let (pod, calls) = Pod::sandbox().await;
-    for (n, (script, code)) in [
-        ("exit 0", 0),
-        ("exit 255", 255),
-        ("sleep 100 & exec sleep 100", 128 + 9),
-        ("trap 'exit 5' TERM; while :; do sleep 0.02; done", 5),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let id = format!("c{n}");
-        calls
-            .run(&pod.container(&id, &["sh", "-c", script], |_| {}))
-            .await;
-        match code {
-            // A first process without a handler never sees SIGTERM: it is killed instead.
-            137 => calls.signal(&id, &id, libc::SIGTERM).await.unwrap(),
-            5 => {
-                common::until("the trap", async || {
-                    let status = fs::read_to_string(format!(
-                        "/proc/{}/status",
-                        calls.state(&id).await.unwrap().pid
-                    ));
-                    status.unwrap().lines().any(|l| {
-                        l.strip_prefix("SigCgt:").is_some_and(|m| {
-                            u64::from_str_radix(m.trim(), 16).unwrap() & (1 << 14) != 0
-                        })
-                    })
-                })
-                .await;
-                calls.signal(&id, &id, libc::SIGTERM).await.unwrap();
-            }
-            _ => {}
-        }
-        assert_eq!(calls.wait(&id).await.exit_code, code, "{script}");
-    }
     pod.destroy(calls).await;
 }
 
@@ -137,174 +96,12 @@ async fn a_missing_program_fails_the_create_and_leaves_nothing() {
     calls
         .run(&pod.container("c1", &["sleep", "100"], |_| {}))
         .await;
-    let exec = sandbox::ExecProcessRequest {
-        container_id: "c1".into(),
-        exec_id: "e1".into(),
-        process_json: process(&["no-such-program"]),
-        stdin: false,
-        ends_with_connection: false,
-    };
+    let exec = common::exec("e1", &["no-such-program"]);
     let (code, text) = status(calls.own.exec_process(soon(), &exec).await);
     assert_eq!(code, Code::NOT_FOUND, "{text}");
     assert!(
         text.contains("executable file not found in $PATH"),
         "{text}"
-    );
-    pod.destroy(calls).await;
-}
-
-#[tokio::test]
-async fn what_does_not_exist_is_not_found() {
-    let (pod, calls) = Pod::sandbox().await;
-    let (none, exec) = ("none".to_owned(), "e".to_owned());
-    let start = grpc::StartContainerRequest {
-        container_id: none.clone(),
-    };
-    assert_eq!(
-        status(calls.agent.start_container(soon(), &start).await).0,
-        Code::NOT_FOUND
-    );
-    let wait = grpc::WaitProcessRequest {
-        container_id: none.clone(),
-        exec_id: exec,
-    };
-    assert_eq!(
-        status(calls.agent.wait_process(soon(), &wait).await).0,
-        Code::NOT_FOUND
-    );
-    assert_eq!(
-        status(calls.signal("none", "none", 9).await).0,
-        Code::NOT_FOUND
-    );
-    let stats = grpc::StatsContainerRequest {
-        container_id: none.clone(),
-    };
-    assert_eq!(
-        status(calls.agent.stats_container(soon(), &stats).await).0,
-        Code::NOT_FOUND
-    );
-    let collect = sandbox::ExecCollectRequest {
-        container_id: none,
-        process_json: process(&["true"]),
-        ..Default::default()
-    };
-    assert_eq!(status(calls.collect(&collect).await).0, Code::NOT_FOUND);
-    calls
-        .run(&pod.container("c1", &["sleep", "100"], |_| {}))
-        .await;
-    assert_eq!(
-        status(calls.signal("c1", "none", 9).await).0,
-        Code::NOT_FOUND
-    );
-    assert_eq!(
-        status(calls.signal("c1", "c1", 77).await).0,
-        Code::INVALID_ARGUMENT
-    );
-    for bad in ["", "..", "a/b", "-\u{7f}"] {
-        let mut request = pod.container("x", &["true"], |_| {});
-        request.id = bad.into();
-        let (code, text) = status(calls.own.create_container(soon(), &request).await);
-        assert_eq!(code, Code::INVALID_ARGUMENT, "{text}");
-    }
-    pod.destroy(calls).await;
-}
-
-#[tokio::test]
-async fn nothing_is_no_exec_id() {
-    let (pod, calls) = Pod::sandbox().await;
-    let mut request = pod.container("c1", &["cat"], |_| {});
-    (request.log, request.stdin) = (None, true);
-    calls.run(&request).await;
-    let id = || "c1".to_owned();
-    let agent = &calls.agent;
-    let wait = grpc::WaitProcessRequest {
-        container_id: id(),
-        ..Default::default()
-    };
-    let read = grpc::ReadStreamRequest {
-        container_id: id(),
-        ..Default::default()
-    };
-    let write = grpc::WriteStreamRequest {
-        container_id: id(),
-        data: b"x".to_vec(),
-        ..Default::default()
-    };
-    let close = grpc::CloseStdinRequest {
-        container_id: id(),
-        ..Default::default()
-    };
-    let resize = grpc::TtyWinResizeRequest {
-        container_id: id(),
-        ..Default::default()
-    };
-    for (code, said) in [
-        status(agent.wait_process(soon(), &wait).await),
-        status(agent.read_stdout(soon(), &read).await),
-        status(agent.read_stderr(soon(), &read).await),
-        status(agent.write_stdin(soon(), &write).await),
-        status(agent.close_stdin(soon(), &close).await),
-        status(agent.tty_win_resize(soon(), &resize).await),
-    ] {
-        assert_eq!(code, Code::INVALID_ARGUMENT, "{said}");
-        assert!(said.contains("exec_id"), "{said}");
-    }
-    pod.destroy(calls).await;
-}
-
-#[tokio::test]
-async fn a_container_that_waits_for_its_start_can_be_paused() {
-    let (pod, calls) = Pod::sandbox().await;
-    calls
-        .create(&pod.container("c1", &["sleep", "100"], |_| {}))
-        .await;
-    let pause = grpc::PauseContainerRequest {
-        container_id: "c1".into(),
-    };
-    calls.agent.pause_container(soon(), &pause).await.unwrap();
-    assert_eq!(calls.state("c1").await.unwrap().state(), State::Paused);
-    let start = grpc::StartContainerRequest {
-        container_id: "c1".into(),
-    };
-    let (code, said) = status(calls.agent.start_container(soon(), &start).await);
-    assert_eq!(code, Code::FAILED_PRECONDITION);
-    assert!(said.contains("paused"), "{said}");
-    let resume = grpc::ResumeContainerRequest {
-        container_id: "c1".into(),
-    };
-    calls.agent.resume_container(soon(), &resume).await.unwrap();
-    let again = calls.agent.resume_container(soon(), &resume).await;
-    assert_eq!(status(again).0, Code::FAILED_PRECONDITION);
-    assert_eq!(calls.state("c1").await.unwrap().state(), State::Created);
-    calls.start("c1").await;
-    assert_eq!(calls.state("c1").await.unwrap().state(), State::Running);
-    pod.destroy(calls).await;
-}
-
-#[tokio::test]
-async fn a_signal_for_all_reaches_descendants() {
-    let (pod, calls) = Pod::sandbox().await;
-    let script = "trap : TERM; sleep 100 & wait; wait; echo gone; while :; do sleep 0.02; done";
-    calls
-        .run(&pod.container("c1", &["sh", "-c", script], |_| {}))
-        .await;
-    common::until("the child", async || {
-        calls.sh("c1", "ps").await.1.contains("sleep 100")
-    })
-    .await;
-    calls.signal("c1", "", libc::SIGTERM).await.unwrap();
-    common::until("its end", async || {
-        pod.log("c1").iter().any(|l| l.contains("gone"))
-    })
-    .await;
-    assert_eq!(calls.state("c1").await.unwrap().state(), State::Running);
-    calls.signal("c1", "", libc::SIGKILL).await.unwrap();
-    assert_eq!(calls.wait("c1").await.exit_code, 137);
-    // Ended: SIGKILL to all is done already, anything else has nobody to go to.
-    calls.signal("c1", "", libc::SIGKILL).await.unwrap();
-    assert_eq!(
-        status(calls.signal("c1", "c1", libc::SIGTERM).await).0,
-        Code::NOT_FOUND
     );
     pod.destroy(calls).await;
 }

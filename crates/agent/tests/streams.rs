@@ -41,23 +41,6 @@ async fn read_all(calls: &Calls, id: &str) -> Vec<u8> {
     }
 }
 
-async fn write(calls: &Calls, id: &str, data: &[u8]) -> u32 {
-    let request = grpc::WriteStreamRequest {
-        container_id: id.into(),
-        exec_id: id.into(),
-        data: data.to_vec(),
-    };
-    calls.agent.write_stdin(soon(), &request).await.unwrap().len
-}
-
-async fn close(calls: &Calls, id: &str) {
-    let request = grpc::CloseStdinRequest {
-        container_id: id.into(),
-        exec_id: id.into(),
-    };
-    calls.agent.close_stdin(soon(), &request).await.unwrap();
-}
-
 #[tokio::test]
 async fn the_log_is_complete_when_the_exit_is_told() {
     let (pod, calls) = Pod::sandbox().await;
@@ -178,39 +161,6 @@ async fn a_background_child_holds_up_neither_the_exit_nor_the_end_of_output() {
 }
 
 #[tokio::test]
-async fn stdin_is_written_and_closed() {
-    let (pod, calls) = Pod::sandbox().await;
-    let mut request = pod.container("c1", &["cat"], |_| {});
-    (request.log, request.stdin) = (None, true);
-    calls.run(&request).await;
-    assert_eq!(write(&calls, "c1", b"one ").await, 4);
-    assert_eq!(read(&calls, "c1", 2).await, b"on");
-    let big = vec![b'x'; 200_000];
-    // More than the pipes hold: the write goes on while the output is read.
-    let (written, mut echoed) = tokio::join!(write(&calls, "c1", &big), async {
-        let mut all = Vec::new();
-        while all.len() < big.len() + 2 {
-            all.extend(read(&calls, "c1", 1 << 20).await);
-        }
-        all
-    });
-    assert_eq!(written, 200_000);
-    assert_eq!(echoed.split_off(2), big);
-    close(&calls, "c1").await;
-    close(&calls, "c1").await;
-    assert_eq!(read_all(&calls, "c1").await, b"");
-    assert_eq!(calls.wait("c1").await.exit_code, 0);
-    let late = grpc::WriteStreamRequest {
-        container_id: "c1".into(),
-        exec_id: "c1".into(),
-        data: b"x".to_vec(),
-    };
-    let late = calls.agent.write_stdin(soon(), &late).await;
-    assert_eq!(status(late).0, Code::FAILED_PRECONDITION);
-    pod.destroy(calls).await;
-}
-
-#[tokio::test]
 async fn without_stdin_a_process_reads_the_end() {
     let (pod, calls) = Pod::sandbox().await;
     calls
@@ -218,54 +168,6 @@ async fn without_stdin_a_process_reads_the_end() {
         .await;
     calls.wait("c1").await;
     assert_eq!(pod.log("c1"), ["stdout F end"]);
-    pod.destroy(calls).await;
-}
-
-#[tokio::test]
-async fn a_terminal_has_a_size_and_a_line_discipline() {
-    let (pod, calls) = Pod::sandbox().await;
-    let script = "stty size; while read line; do echo got $line; stty size; done; echo end";
-    let mut request = pod.container("c1", &["sh", "-c", script], |spec| {
-        spec["process"]["terminal"] = json!(true);
-        spec["process"]["consoleSize"] = json!({ "height": 33, "width": 77 });
-    });
-    (request.log, request.stdin) = (None, true);
-    calls.run(&request).await;
-    let mut seen = String::new();
-    let mut expect = async |text: &str| {
-        while !seen.contains(text) {
-            let data = read(&calls, "c1", 4096).await;
-            assert!(!data.is_empty(), "ended before {text:?}: {seen:?}");
-            seen.push_str(&String::from_utf8(data).unwrap());
-        }
-    };
-    expect("33 77\r\n").await;
-    let resize = grpc::TtyWinResizeRequest {
-        container_id: "c1".into(),
-        exec_id: "c1".into(),
-        row: 50,
-        column: 132,
-    };
-    calls.agent.tty_win_resize(soon(), &resize).await.unwrap();
-    write(&calls, "c1", b"hello\n").await;
-    expect("got hello\r\n50 132\r\n").await;
-    // A terminal's input ends by ^D, and its output goes on.
-    close(&calls, "c1").await;
-    expect("end\r\n").await;
-    assert_eq!(read_all(&calls, "c1").await, b"");
-    assert_eq!(calls.wait("c1").await.exit_code, 0);
-    calls
-        .run(&pod.container("plain", &["sleep", "100"], |_| {}))
-        .await;
-    let resize = grpc::TtyWinResizeRequest {
-        container_id: "plain".into(),
-        exec_id: "plain".into(),
-        row: 1,
-        column: 1,
-    };
-    let (code, text) = status(calls.agent.tty_win_resize(soon(), &resize).await);
-    assert_eq!(code, Code::FAILED_PRECONDITION);
-    assert!(text.contains("no tty"), "{text}");
     pod.destroy(calls).await;
 }
 

@@ -48,11 +48,8 @@ async fn read_all(calls: &Calls, id: &str, view: u64) -> (Vec<u8>, Vec<u8>, u64)
 
 fn exec(name: &str, script: &str, ends_with_connection: bool) -> sandbox::ExecProcessRequest {
     sandbox::ExecProcessRequest {
-        container_id: "c1".into(),
-        exec_id: name.into(),
-        process_json: process(&["sh", "-c", script]),
-        stdin: false,
         ends_with_connection,
+        ..common::exec(name, &["sh", "-c", script])
     }
 }
 

@@ -4,12 +4,19 @@
 //! 1  the agent's process      by its record (pid and start time); without one, by its arguments
 //! 2  the agent's cgroup       /coffer-agents/<pod>
 //! 3  the containers' cgroups  ours: all of /coffer/<pod>; a kubelet's: <cgroup_parent>/<container>
-//! 4  the cgroups removed, and the agent's socket and record
+//! 4  the cgroups removed
+//! 5  storages unmounted that a client of the agent's own interface declared, the last mounted first
+//! 6  the agent's socket and record
 //! ```
 //! The agent goes first: alive, it would start or report things meanwhile. Each step is tried even
 //! if one before it failed; the first error is the answer.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{ffi::OsStr, fs, io, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
+
+use rustix::{
+    io::Errno,
+    mount::{UnmountFlags, unmount},
+};
 
 use crate::{Error, LostPod, Settings, cgroup, process, record};
 
@@ -18,8 +25,11 @@ const DEATH: Duration = Duration::from_secs(10);
 /// How long an empty cgroup may stay busy.
 const REMOVAL: Duration = Duration::from_secs(2);
 
+/// The agent's list of mount points in its state directory, oldest first, a NUL behind each.
+const STORAGES: &str = "storages";
+
 /// Ends by force what a lost agent left behind: the agent's process if it still lives, every
-/// process in the pod's cgroups, the cgroups, the socket and the record. Can be repeated; a pod of
+/// process in the pod's cgroups, the cgroups, its storages, the socket and the record. Can be repeated; a pod of
 /// which nothing is left is success. Blocks for as long as processes take to die, milliseconds
 /// mostly and seconds at most: call it from a thread that may block.
 ///
@@ -30,10 +40,11 @@ pub fn kill_pod(settings: &Settings, pod: &LostPod) -> Result<(), Error> {
     let agent = kill_agent(&pod.dir);
     sys::failpoint!("sandbox.kill.cgroups.before");
     let cgroups = kill_cgroups(settings, pod);
+    let storages = unmount_storages(&process::state_dir(&pod.dir));
     sys::failpoint!("sandbox.kill.files.before");
     let files = [process::SOCKET, record::FILE].map(|name| unlink(&pod.dir.join(name)));
     let [socket, record] = files;
-    agent.and(cgroups).and(socket).and(record)
+    agent.and(cgroups).and(storages).and(socket).and(record)
 }
 
 fn kill_agent(dir: &Path) -> Result<(), Error> {
@@ -87,6 +98,35 @@ fn names(settings: &Settings, pod: &LostPod) -> Result<Vec<cgroup::Name>, Error>
     }
     names.push(ours);
     Ok(names)
+}
+
+/// Detached, so that one that is busy, or whose server does not answer, holds nothing up.
+fn unmount_storages(dir: &Path) -> Result<(), Error> {
+    let failed = |path: &Path, source| Error::Cleanup {
+        path: path.to_owned(),
+        source,
+    };
+    let list = dir.join(STORAGES);
+    let points = match fs::read(&list) {
+        Ok(points) => points,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(failed(&list, e)),
+    };
+    let mut ended = Ok(());
+    for point in points.split(|byte| *byte == 0).rev() {
+        let point = Path::new(OsStr::from_bytes(point));
+        if !point.is_absolute() {
+            continue;
+        }
+        match unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            // The directory was made for it unless there is something in it.
+            Ok(()) => drop(fs::remove_dir(point)),
+            // It was listed before it was mounted, or is gone already.
+            Err(Errno::INVAL | Errno::NOENT) => {}
+            Err(e) => ended = ended.and(Err(failed(point, e.into()))),
+        }
+    }
+    ended.and_then(|()| unlink(&list))
 }
 
 fn unlink(path: &Path) -> Result<(), Error> {

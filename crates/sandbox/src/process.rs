@@ -40,6 +40,9 @@ use crate::{Error, Settings};
 pub(crate) const SOCKET: &str = "agent.sock";
 pub(crate) const LOG: &str = "agent.log";
 const CONTAINERS: &str = "containers";
+/// An agent at rest keeps nothing of a burst of calls: neither the stacks of threads that have ended, 20 KiB
+/// for each there ever was at a time, nor freed blocks in the threads' own caches, each of which holds a page.
+const TUNABLES: &str = "glibc.pthread.stack_cache_size=0:glibc.malloc.tcache_count=0";
 
 /// Told once, when the agent's process has ended: how, as far as it is known.
 pub(crate) type Gone = watch::Receiver<Option<String>>;
@@ -128,6 +131,7 @@ pub(crate) fn spawn(
             "PATH",
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         )
+        .env("GLIBC_TUNABLES", TUNABLES)
         // Holds no directory of the host.
         .current_dir("/")
         .stdin(Stdio::from(socket))

@@ -174,6 +174,33 @@ fn paused_containers_die() {
 }
 
 #[test]
+fn storages_that_the_agent_has_listed_are_unmounted() {
+    use rustix::mount::{MountFlags, mount};
+    let pod = Pod::new("");
+    let at = |name: &str| pod.lost.dir.join(name);
+    let (below, above, kept) = (at("volume"), at("volume/in/it"), at("kept"));
+    let mounted = |path: &Path| {
+        fs::create_dir_all(path).unwrap();
+        mount("tmpfs", path, "tmpfs", MountFlags::empty(), None).unwrap();
+        guard::Mount::new(path)
+    };
+    let mounts = [mounted(&below), mounted(&above), mounted(&kept)];
+    // One was listed and never mounted.
+    let listed = [&below, &above, &at("never")].map(|path| format!("{}\0", path.display()));
+    let list = at("containers/storages");
+    fs::create_dir(at("containers")).unwrap();
+    fs::write(&list, listed.concat()).unwrap();
+    pod.kill();
+    let left = fs::read_to_string("/proc/self/mounts").unwrap();
+    let ours = pod.lost.dir.to_str().unwrap();
+    let left: Vec<_> = left.lines().filter(|line| line.contains(ours)).collect();
+    assert!(left.len() == 1 && left[0].contains("/kept "), "{left:?}");
+    assert!(!below.exists() && !list.exists());
+    drop(mounts);
+    pod.kill();
+}
+
+#[test]
 fn a_kubelets_cgroup_and_its_neighbours_stay() {
     let pod = Pod::new("pod7");
     let parent = pod.lost.cgroup_parent.clone();

@@ -206,7 +206,7 @@ impl Drop for Cgroup {
                 let mut tree = Vec::new();
                 collect_dirs(&dir, &mut tree);
                 for leaf in tree.iter().rev() {
-                    let _ = fs::write(leaf.join("freezer.state"), "THAWED");
+                    thaw(leaf);
                     for pid in pids(leaf) {
                         drop(Process::new(pid));
                     }
@@ -232,6 +232,12 @@ pub fn cgroup_mounts() -> Vec<PathBuf> {
             matches!(fields.next()?, "cgroup" | "cgroup2").then(|| PathBuf::from(path))
         })
         .collect()
+}
+
+/// A frozen process does not die of a signal; v1 and v2.
+fn thaw(cgroup: &Path) {
+    let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
+    let _ = fs::write(cgroup.join("cgroup.freeze"), "0");
 }
 
 fn pids(cgroup: &Path) -> Vec<i32> {

@@ -250,10 +250,30 @@ async fn a_container_gets_disks_as_devices_swap_and_layers() {
         path: format!("/dev/{name}"),
     };
     world.agent.add_swap_path(soon(), &by_name).await.unwrap();
-    let swaps = world.look("grep -c ^/dev/vd /agent/swaps").await;
-    assert_eq!(swaps, "2\n");
-    let again = world.agent.add_swap_path(soon(), &by_name).await;
-    assert_eq!(status(again).0, Code::INTERNAL);
+    let swaps = world.look("grep ^/dev/vd /agent/swaps").await;
+    let sizes: Vec<_> = swaps
+        .lines()
+        .map(|line| line.split_whitespace().nth(2).unwrap())
+        .collect();
+    // All of the disk but the page that says what it is.
+    assert_eq!(sizes, ["16380"; 2], "{swaps}");
+    assert!(swaps.contains(&by_name.path), "{swaps}");
+    let add = async |path: &str| {
+        let request = grpc::AddSwapPathRequest { path: path.into() };
+        status(world.agent.add_swap_path(soon(), &request).await)
+    };
+    let (code, said) = add(&by_name.path).await;
+    assert_eq!(code, Code::INTERNAL);
+    assert!(said.contains(&name) && said.contains("busy"), "{said}");
+    // Neither is swapped on: no disk, and one that holds something else.
+    assert_eq!(add("/dev/null").await.0, Code::INVALID_ARGUMENT);
+    let disk = world.look("grep -l raw $W/sys/block/*/serial").await;
+    let disk = disk.trim().rsplit('/').nth(1).unwrap().to_owned();
+    let (code, said) = add(&format!("/dev/{disk}")).await;
+    assert_eq!(code, Code::INTERNAL);
+    assert!(said.contains(&disk), "{said}");
+    let after = world.look("grep ^/dev/vd /agent/swaps").await;
+    assert_eq!(after.lines().count(), 2, "{after}");
     // A disk of a SCSI host.
     let image = images.ext4("scsi", 16);
     qmp.plug_scsi("scsi", SCSI, (1, 0), &image).unwrap();

@@ -40,6 +40,7 @@ pub(crate) fn process(agent: &Arc<Agent>, process: Arc<Process>) {
             finished_at_ns: clock::now_ns(),
             oom_killed: false,
         });
+        agent.rest.stirred();
     });
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn container(agent: &Arc<Agent>, container: Arc<Container>, oom: Opti
         sys::failpoint!("agent.exit.record.after");
         container.exited(exit.clone());
         init.publish(exit);
+        agent.rest.stirred();
     });
 }
 

@@ -12,12 +12,21 @@ use crate::clock::RFC3339_LEN;
 
 /// Longest content of one record, bytes.
 pub(crate) const PART: usize = 16 * 1024;
+/// Length of what a record begins with: time, stream and tag.
+const HEAD: usize = RFC3339_LEN + " stdout F ".len();
 
 /// Which stream a record came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     Stdout,
     Stderr,
+}
+
+/// Whether a record ends its line.
+#[derive(Debug, Clone, Copy)]
+enum Tag {
+    Full,
+    Part,
 }
 
 /// Turns one stream's bytes into records.
@@ -42,10 +51,18 @@ impl Lines {
 
     /// Appends the records that `data` completes to `out`.
     pub(crate) fn push(&mut self, mut data: &[u8], at: &[u8; RFC3339_LEN], out: &mut Vec<u8>) {
+        let whole = self.head(Tag::Full, at);
         while let Some(end) = memchr::memchr(b'\n', data) {
-            let tail = self.parts(&data[..end], at, out);
-            self.record(b'F', tail, at, out);
-            data = &data[end + 1..];
+            let (line, rest) = data.split_at(end + 1);
+            data = rest;
+            // Most lines: one that came whole brings the record's newline along.
+            if self.partial.is_empty() && end <= PART {
+                out.extend_from_slice(&whole);
+                out.extend_from_slice(line);
+                continue;
+            }
+            let tail = self.parts(&line[..end], at, out);
+            self.record(Tag::Full, tail, at, out);
         }
         let tail = self.parts(data, at, out);
         self.partial.extend_from_slice(tail);
@@ -54,7 +71,7 @@ impl Lines {
     /// Appends what is begun and not ended as a part.
     pub(crate) fn flush(&mut self, at: &[u8; RFC3339_LEN], out: &mut Vec<u8>) {
         if !self.partial.is_empty() {
-            self.record(b'P', &[], at, out);
+            self.record(Tag::Part, &[], at, out);
             self.partial = Vec::new();
         }
     }
@@ -69,24 +86,32 @@ impl Lines {
     ) -> &'a [u8] {
         while self.partial.len() + data.len() > PART {
             let (head, rest) = data.split_at(PART - self.partial.len());
-            self.record(b'P', head, at, out);
+            self.record(Tag::Part, head, at, out);
             data = rest;
         }
         data
     }
 
     /// Emits what is begun, followed by `tail`, as one record; nothing is begun afterwards.
-    fn record(&mut self, tag: u8, tail: &[u8], at: &[u8; RFC3339_LEN], out: &mut Vec<u8>) {
-        out.extend_from_slice(at);
-        out.extend_from_slice(match self.stream {
-            Stream::Stdout => b" stdout ",
-            Stream::Stderr => b" stderr ",
-        });
-        out.extend_from_slice(&[tag, b' ']);
+    fn record(&mut self, tag: Tag, tail: &[u8], at: &[u8; RFC3339_LEN], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head(tag, at));
         out.extend_from_slice(&self.partial);
         out.extend_from_slice(tail);
         out.push(b'\n');
         self.partial.clear();
+    }
+
+    /// What a record begins with.
+    fn head(&self, tag: Tag, at: &[u8; RFC3339_LEN]) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        head[..RFC3339_LEN].copy_from_slice(at);
+        head[RFC3339_LEN..].copy_from_slice(match (self.stream, tag) {
+            (Stream::Stdout, Tag::Full) => b" stdout F ",
+            (Stream::Stdout, Tag::Part) => b" stdout P ",
+            (Stream::Stderr, Tag::Full) => b" stderr F ",
+            (Stream::Stderr, Tag::Part) => b" stderr P ",
+        });
+        head
     }
 }
 

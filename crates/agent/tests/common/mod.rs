@@ -383,6 +383,16 @@ pub(crate) fn process(args: &[&str]) -> Vec<u8> {
     serde_json::to_vec(&process).unwrap()
 }
 
+/// An exec of `args` in c1.
+pub(crate) fn exec(name: &str, args: &[&str]) -> sandbox::ExecProcessRequest {
+    sandbox::ExecProcessRequest {
+        container_id: "c1".into(),
+        exec_id: name.into(),
+        process_json: process(args),
+        ..Default::default()
+    }
+}
+
 /// The status of a call that fails.
 #[track_caller]
 pub(crate) fn status<T: std::fmt::Debug>(result: Result<T, Error>) -> (Code, String) {

@@ -125,7 +125,7 @@ pub(crate) async fn what_does_not_exist_is_not_found(world: &World) {
     let wrong = world.signal("c1", "c1", 77).await;
     assert_eq!(status(wrong).0, Code::INVALID_ARGUMENT);
     world.remove("c1").await;
-    for bad in ["", "..", "a/b"] {
+    for bad in ["", "..", "a/b", "-\u{7f}"] {
         let mut request = world.request("x", &["true"]);
         request.container_id = bad.into();
         assert_eq!(
@@ -133,6 +133,112 @@ pub(crate) async fn what_does_not_exist_is_not_found(world: &World) {
             Code::INVALID_ARGUMENT
         );
     }
+}
+
+pub(crate) async fn nothing_is_no_exec_id(world: &World) {
+    world.start("c1", &["cat"]).await;
+    let id = || "c1".to_owned();
+    let agent = &world.agent;
+    let wait = grpc::WaitProcessRequest {
+        container_id: id(),
+        ..Default::default()
+    };
+    let read = grpc::ReadStreamRequest {
+        container_id: id(),
+        ..Default::default()
+    };
+    let write = grpc::WriteStreamRequest {
+        container_id: id(),
+        data: b"x".to_vec(),
+        ..Default::default()
+    };
+    let close = grpc::CloseStdinRequest {
+        container_id: id(),
+        ..Default::default()
+    };
+    let resize = grpc::TtyWinResizeRequest {
+        container_id: id(),
+        ..Default::default()
+    };
+    for (code, said) in [
+        status(agent.wait_process(soon(), &wait).await),
+        status(agent.read_stdout(soon(), &read).await),
+        status(agent.read_stderr(soon(), &read).await),
+        status(agent.write_stdin(soon(), &write).await),
+        status(agent.close_stdin(soon(), &close).await),
+        status(agent.tty_win_resize(soon(), &resize).await),
+        status(world.try_exec("c1", "", process(&["true"])).await),
+    ] {
+        assert_eq!(code, Code::INVALID_ARGUMENT, "{said}");
+        assert!(said.contains("exec_id"), "{said}");
+    }
+    world.remove("c1").await;
+}
+
+pub(crate) async fn an_execs_code_is_read_once(world: &World) {
+    world.start("c1", &["sleep", "100"]).await;
+    let sleeping = process(&["sh", "-c", "echo ready; exec sleep 100"]);
+    world.try_exec("c1", "e1", sleeping.clone()).await.unwrap();
+    let duplicate = world.try_exec("c1", "e1", sleeping).await;
+    assert_eq!(status(duplicate).0, Code::ALREADY_EXISTS);
+    assert_eq!(world.read("c1", "e1", 100).await, b"ready\n");
+    // Two wait when it ends: both hear of it.
+    let (one, two, ended) = tokio::join!(
+        world.wait("c1", "e1"),
+        world.wait("c1", "e1"),
+        world.signal("c1", "e1", 15)
+    );
+    ended.unwrap();
+    assert_eq!((one, two), (143, 143));
+    let wait = grpc::WaitProcessRequest {
+        container_id: "c1".into(),
+        exec_id: "e1".into(),
+    };
+    let again = world.agent.wait_process(soon(), &wait).await;
+    assert_eq!(status(again).0, Code::NOT_FOUND);
+    // The name is free again.
+    let process = process(&["sh", "-c", "exit 4"]);
+    world.try_exec("c1", "e1", process).await.unwrap();
+    assert_eq!(world.wait("c1", "e1").await, 4);
+    world.remove("c1").await;
+}
+
+pub(crate) async fn a_container_that_waits_for_its_start(world: &World) {
+    let start = grpc::StartContainerRequest {
+        container_id: "c1".into(),
+    };
+    let start = async || world.agent.start_container(soon(), &start).await;
+    // It can be paused, and is what it was before when it is resumed.
+    world
+        .create(&world.request("c1", &["sh", "-c", "exit 3"]))
+        .await
+        .unwrap();
+    let id = || "c1".to_owned();
+    let pause = grpc::PauseContainerRequest { container_id: id() };
+    world.agent.pause_container(soon(), &pause).await.unwrap();
+    let (code, said) = status(start().await);
+    assert_eq!(code, Code::FAILED_PRECONDITION);
+    assert!(said.contains("paused"), "{said}");
+    let resume = grpc::ResumeContainerRequest { container_id: id() };
+    world.agent.resume_container(soon(), &resume).await.unwrap();
+    let again = world.agent.resume_container(soon(), &resume).await;
+    assert_eq!(status(again).0, Code::FAILED_PRECONDITION);
+    start().await.unwrap();
+    assert_eq!(world.wait("c1", "c1").await, 3);
+    world.remove("c1").await;
+    // Killed, it has ended without having run.
+    let request = world.request("c1", &["sleep", "100"]);
+    world.create(&request).await.unwrap();
+    world.signal("c1", "c1", 9).await.unwrap();
+    assert_eq!(world.wait("c1", "c1").await, 137);
+    assert_eq!(status(start().await).0, Code::FAILED_PRECONDITION);
+    world.remove("c1").await;
+    // Removed, its name is free.
+    world.create(&request).await.unwrap();
+    world.remove("c1").await;
+    world.start("c1", &["true"]).await;
+    assert_eq!(world.wait("c1", "c1").await, 0);
+    world.remove("c1").await;
 }
 
 pub(crate) async fn a_missing_program_leaves_nothing(world: &World) {

@@ -37,6 +37,9 @@ macro_rules! scenarios {
             containers::exit_codes_are_128_plus_the_signal
             containers::a_signal_for_all_reaches_descendants
             containers::what_does_not_exist_is_not_found
+            containers::nothing_is_no_exec_id
+            containers::an_execs_code_is_read_once
+            containers::a_container_that_waits_for_its_start
             containers::pause_update_and_figures
             containers::an_oom_kill_is_told
             containers::users_by_name_are_the_containers_own
@@ -45,10 +48,13 @@ macro_rules! scenarios {
             streams::stdin_is_written_and_closed
             streams::a_terminal_has_a_size_and_a_line_discipline
             streams::a_background_child_does_not_hold_the_end_of_output
+            streams::output_comes_whole_and_in_order
             storages::storages_are_shared_by_mount_point_and_unmounted_by_the_last
             storages::memory_backed_volumes_grow
             storages::an_overlay_gets_an_upper_layer_of_its_own
             storages::a_volume_tells_its_size
+            storages::a_storage_that_is_shared_outlives_its_users
+            storages::directories_have_a_mode_and_a_group
             machine::details_name_what_there_is
             machine::files_are_copied_below_one_directory_only
             machine::a_termination_log_is_read_after_the_end

@@ -49,6 +49,11 @@ pub(crate) async fn memory_backed_volumes_grow(world: &World) {
         let stats = world.agent.get_volume_stats(soon(), &request).await;
         stats.unwrap().usage[0].total
     };
+    update(&[], "ephemeral").await.unwrap();
+    assert!(
+        !world.mounted(&point).await,
+        "without options nothing is said"
+    );
     update(&["size=1m"], "ephemeral").await.unwrap();
     assert_eq!(size().await, 1 << 20);
     update(&["remount", "size=3m"], "ephemeral").await.unwrap();
@@ -107,4 +112,64 @@ pub(crate) async fn a_volume_tells_its_size(world: &World) {
     assert_eq!(status(ask("relative").await).0, Code::INVALID_ARGUMENT);
     let (_, said) = status(ask("/none/such").await);
     assert!(said.contains("/none/such"), "{said}");
+}
+
+pub(crate) async fn a_storage_that_is_shared_outlives_its_users(world: &World) {
+    let tmpfs = |shared: bool, point: &str| grpc::Storage {
+        shared,
+        ..storage("ephemeral", "tmpfs", "tmpfs", point)
+    };
+    let script = "cat /data/* 2>/dev/null; echo $0 >>/data/f";
+    let run = async |id: &str, storage: grpc::Storage| {
+        let request = world.with(id, &["sh", "-c", script, id], &[storage]);
+        world.run(&request).await;
+        let seen = world.output(id, id).await;
+        assert_eq!(world.wait(id, id).await, 0);
+        seen
+    };
+    // Once one user has said so it holds, whatever the others say.
+    let kept = format!("{}/kept", world.dir);
+    assert_eq!(run("a1", tmpfs(true, &kept)).await, "");
+    world.remove("a1").await;
+    assert!(world.mounted(&kept).await);
+    assert_eq!(run("b1", tmpfs(false, &kept)).await, "a1\n");
+    world.remove("b1").await;
+    assert!(world.mounted(&kept).await);
+    assert_eq!(run("c1", tmpfs(true, &kept)).await, "a1\nb1\n");
+    world.remove("c1").await;
+    // A second user may say it, too.
+    let late = format!("{}/late", world.dir);
+    assert_eq!(run("a1", tmpfs(false, &late)).await, "");
+    assert_eq!(run("b1", tmpfs(true, &late)).await, "a1\n");
+    for id in ["a1", "b1"] {
+        world.remove(id).await;
+    }
+    assert!(world.mounted(&kept).await && world.mounted(&late).await);
+    // They go with the sandbox: who has the world looks at that.
+}
+
+pub(crate) async fn directories_have_a_mode_and_a_group(world: &World) {
+    let point = format!("{}/local", world.dir);
+    let local = grpc::Storage {
+        options: all(&["mode=0750"]),
+        fs_group: Some(grpc::FsGroup {
+            group_id: 777,
+            group_change_policy: 0,
+        }),
+        ..storage("local", "local", "local", &point)
+    };
+    let script = "echo x >/data/f; stat -c '%a %g' /data /data/f";
+    let request = world.with("c1", &["sh", "-c", script], &[local]);
+    world.run(&request).await;
+    let said = world.output("c1", "c1").await;
+    let mut lines = said.lines();
+    // Set-group-ID: what is made in it has the group.
+    assert_eq!(lines.next(), Some("2770 777"), "{said}");
+    assert!(lines.next().is_some_and(|f| f.ends_with(" 777")), "{said}");
+    assert_eq!(world.wait("c1", "c1").await, 0);
+    world.remove("c1").await;
+    // What is in it is its owner's, not the container's.
+    world
+        .look(&format!("rm $W{point}/f; rmdir $W{point}"))
+        .await;
 }

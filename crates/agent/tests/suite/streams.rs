@@ -89,3 +89,36 @@ pub(crate) async fn a_background_child_does_not_hold_the_end_of_output(world: &W
     assert_eq!(world.output("c1", "c1").await, "");
     world.remove("c1").await;
 }
+
+pub(crate) async fn output_comes_whole_and_in_order(world: &World) {
+    // More than the pipe holds: the process waits for the reader.
+    let script = "seq 1 20000; echo oops >&2; printf unfinished";
+    world.start("c1", &["sh", "-c", script]).await;
+    let mut all = Vec::new();
+    let mut largest = 0;
+    loop {
+        let data = world.read("c1", "c1", 50_000).await;
+        if data.is_empty() {
+            break;
+        }
+        largest = largest.max(data.len());
+        all.extend(data);
+    }
+    assert!(largest <= 50_000, "{largest}");
+    let expected: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+    assert!(
+        all == (expected + "unfinished").as_bytes(),
+        "the output is not what was written"
+    );
+    assert_eq!(world.errors("c1", "c1").await, "oops\n");
+    assert_eq!(world.wait("c1", "c1").await, 0);
+    // Of an exec, too, and what it wrote is there when its end has been waited for.
+    world.remove("c1").await;
+    world.start("c1", &["sleep", "100"]).await;
+    let exec = process(&["sh", "-c", "echo out; echo err >&2; exit 9"]);
+    world.try_exec("c1", "e1", exec).await.unwrap();
+    assert_eq!(world.output("c1", "e1").await, "out\n");
+    assert_eq!(world.errors("c1", "e1").await, "err\n");
+    assert_eq!(world.wait("c1", "e1").await, 9);
+    world.remove("c1").await;
+}
