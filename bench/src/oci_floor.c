@@ -106,7 +106,21 @@ static void node(const char *path, int minor, int major) {
   must(mknod(path, S_IFCHR | 0666, makedev(major, minor)), path);
 }
 
-static void confine(const char *filter) {
+static struct sock_fprog filter;
+
+/* While the host's files are there. */
+static void read_filter(const char *path) {
+  static struct sock_filter program[4096];
+  if (!strcmp(path, "-")) return;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  must(fd, path);
+  long n = read(fd, program, sizeof program);
+  must(n, path);
+  close(fd);
+  filter = (struct sock_fprog){(unsigned short)(n / (long)sizeof *program), program};
+}
+
+static void confine(void) {
   unsigned long keep = 1UL << CAP_AUDIT_WRITE | 1UL << CAP_KILL | 1UL << CAP_NET_BIND_SERVICE;
   for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
     if (!(keep >> cap & 1)) must(prctl(PR_CAPBSET_DROP, cap, 0, 0, 0), "bounding set");
@@ -118,15 +132,7 @@ static void confine(const char *filter) {
   /* The filter needs no_new_privs only. */
   must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
   must(syscall(SYS_capset, &head, data), "capset");
-  if (strcmp(filter, "-")) {
-    static struct sock_filter program[4096];
-    int fd = open(filter, O_RDONLY | O_CLOEXEC);
-    must(fd, filter);
-    long n = read(fd, program, sizeof program);
-    must(n, filter);
-    struct sock_fprog load = {(unsigned short)(n / (long)sizeof *program), program};
-    must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &load), "seccomp");
-  }
+  if (filter.len) must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter), "seccomp");
 }
 
 static void become_true(void) {
@@ -137,7 +143,7 @@ static void become_true(void) {
   must(-1, "execve");
 }
 
-static void container(const char *rootfs, const char *filter, int own_net, char **mounts) {
+static void container(const char *rootfs, int own_net, char **mounts) {
   for (int i = 0; i < count; i++) must(write(tasks[i], "0", 1), "tasks");
   must(unshare(CLONE_NEWCGROUP), "cgroup namespace");
   must(setsid(), "setsid");
@@ -191,7 +197,7 @@ static void container(const char *rootfs, const char *filter, int own_net, char 
   if (own_net) mask("/sys/firmware", 1);
   must(mount(0, "/", 0, MS_REMOUNT | MS_BIND | MS_RDONLY, 0), "read-only");
   umask(022);
-  confine(filter);
+  confine();
   become_true();
 }
 
@@ -209,10 +215,11 @@ static int finish(pid_t pid) {
 }
 
 static int run(char **args) {
-  const char *rootfs = args[0], *name = args[1], *filter = args[2], *net = args[4];
+  const char *rootfs = args[0], *name = args[1], *net = args[4];
   char **mounts = args + 5;
   int limits = !strcmp(args[3], "limits"), own_net = strcmp(net, "host") != 0;
   int parents[MOST];
+  read_filter(args[2]);
   for (; mounts[count] && count < MOST; count++) {
     parents[count] = open(mounts[count], O_DIRECTORY | O_PATH | O_CLOEXEC);
     must(parents[count], mounts[count]);
@@ -235,7 +242,7 @@ static int run(char **args) {
   pid_t pid = new_process(flags);
   if (pid == 0) {
     if (join >= 0) must(setns(join, CLONE_NEWNET), "setns");
-    container(rootfs, filter, own_net, mounts);
+    container(rootfs, own_net, mounts);
   }
   int code = finish(pid);
   for (int i = 0; i < count; i++) must(unlinkat(parents[i], name, AT_REMOVEDIR), "remove cgroup");
@@ -260,7 +267,7 @@ static int enter(char **args) {
     must(setns(pidfd, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS), "setns");
     must(setsid(), "setsid");
     must(syscall(SYS_keyctl, 1, "_ses.floor"), "keyctl");
-    confine("-");
+    confine();
     become_true();
   }
   return finish(pid);
