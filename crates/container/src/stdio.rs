@@ -15,18 +15,10 @@ use crate::{launch::Streams, plan, request::Stdio};
 /// The user of the process as the host counts; `None` for one that the document does not map.
 pub(crate) fn owner(spec: &spec::Spec, user: &spec::User) -> Option<u32> {
     let linux = spec.linux.as_ref();
-    let of_its_own = linux.is_some_and(|l| {
-        l.namespaces
-            .iter()
-            .any(|n| n.type_ == spec::NamespaceType::User)
-    });
-    if !of_its_own {
-        return Some(user.uid);
+    match linux.filter(|l| l.namespace(spec::NamespaceType::User).is_some()) {
+        Some(linux) => plan::on_host(&linux.uid_mappings, user.uid, 1),
+        None => Some(user.uid),
     }
-    linux?.uid_mappings.iter().find_map(|map| {
-        let offset = user.uid.checked_sub(map.container_id)?;
-        (offset < map.size).then(|| map.host_id.checked_add(offset))?
-    })
 }
 
 /// The caller's streams as the plan and the sources want them, given to `owner`.

@@ -4,7 +4,7 @@ use init::{Fd, NO_FD, Step, Str, Sync};
 use oci::runtime::{self as spec, NamespaceType, Status};
 
 use super::{
-    Error, Gate, Options, Plan, Propagation, Source, cgroup, devices, environment,
+    Error, Gate, Options, Plan, Propagation, Source, devices, environment,
     hooks::{self, HookList, HookOutput},
     mounts::{self, Context},
     namespaces::{self, Namespaces},
@@ -240,13 +240,7 @@ fn filesystem(
         spec,
         propagation,
     };
-    for (index, mount) in spec.mounts.iter().enumerate() {
-        if cgroup::is_cgroup(mount) {
-            cgroup::push(plan, &context, index, mount)?;
-        } else {
-            mounts::push(plan, &context, index, mount)?;
-        }
-    }
+    mounts::push_all(plan, &context)?;
     devices::push(plan, facts, spec, in_user, propagation, made)?;
     process.streams(plan, !devices::dev_is_bound(spec))?;
     if let Some(h) = &spec.hooks {

@@ -48,9 +48,7 @@ pub(crate) fn add(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result
         spec,
         propagation,
     };
-    for (index, mount) in spec.mounts.iter().enumerate() {
-        mounts::push(&mut plan, &context, index, mount)?;
-    }
+    mounts::push_all(&mut plan, &context)?;
     mounts::make_read_only(&mut plan, spec)?;
     Ok(plan)
 }

@@ -40,7 +40,7 @@ pub use error::Error;
 pub use exec::{Join, exec};
 pub(crate) use hooks::{HookList, only as hooks_only};
 pub use namespaces::IdMaps;
-pub(crate) use namespaces::flag as namespace_flag;
+pub(crate) use namespaces::{flag as namespace_flag, on_host};
 pub use options::MOUNT_OPTIONS;
 pub(crate) use text::describe;
 

@@ -6,7 +6,7 @@ use init::{Attr, Existing, List, Step, Str, Target};
 use oci::runtime as spec;
 
 use super::{
-    Error, IdMap, IdMaps, Options, Plan, Propagation, Tree, id_maps,
+    Error, IdMap, IdMaps, Options, Plan, Propagation, Tree, cgroup, id_maps,
     options::{MS_REC, MS_SHARED, MS_SLAVE, MountOptions, NODEV, NOEXEC, NOSUID, RDONLY},
     tree,
 };
@@ -51,8 +51,20 @@ pub(super) fn rooted(spec: &spec::Spec) -> Option<(spec::Spec, Vec<String>)> {
     Some((rooted, notes))
 }
 
+/// Steps of all mounts, in their order.
+pub(super) fn push_all(plan: &mut Plan, context: &Context<'_>) -> Result<(), Error> {
+    for (index, mount) in context.spec.mounts.iter().enumerate() {
+        if cgroup::is_cgroup(mount) {
+            cgroup::push(plan, context, index, mount)?;
+        } else {
+            push(plan, context, index, mount)?;
+        }
+    }
+    Ok(())
+}
+
 /// Steps of `mounts[index]`.
-pub(super) fn push(
+fn push(
     plan: &mut Plan,
     context: &Context<'_>,
     index: usize,

@@ -39,7 +39,7 @@ impl IdMaps {
 }
 
 /// The host's number of `count` ids from `id` on, if one extent maps them all.
-pub(super) fn on_host(maps: &[spec::LinuxIdMapping], id: u32, count: u32) -> Option<u32> {
+pub(crate) fn on_host(maps: &[spec::LinuxIdMapping], id: u32, count: u32) -> Option<u32> {
     maps.iter().find_map(|map| {
         let offset = id.checked_sub(map.container_id)?;
         let end = u64::from(offset) + u64::from(count);
