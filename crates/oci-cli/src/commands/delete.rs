@@ -62,7 +62,8 @@ fn remove_cgroup(dir: &StateDir) -> Result<(), Error> {
     }
 }
 
-fn remove(live: &Live, force: bool) -> Result<(), Error> {
+/// Removes a container whose state directory is locked.
+pub(super) fn remove(live: &Live, force: bool) -> Result<(), Error> {
     let gentle = matches!(live.status, Status::Stopped | Status::Created);
     if !gentle && !force {
         return Err(Error::NotStopped {

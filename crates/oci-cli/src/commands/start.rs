@@ -2,6 +2,7 @@
 
 use oci::runtime::Status;
 
+use super::delete;
 use crate::args::Global;
 use crate::error::Error;
 use crate::status::Live;
@@ -25,16 +26,12 @@ pub(crate) fn command(global: &Global, id: &str) -> Result<i32, Error> {
         Err(error) => {
             // A poststart hook that fails ends the container and all that was made of it (1.2).
             if matches!(error, container::Error::Hook(_)) {
-                let _ = remove(&live);
+                let _ = live
+                    .dir
+                    .lock()
+                    .and_then(|_lock| delete::remove(&live, true));
             }
             Err(Error::core("start", &live.dir.id)(error))
         }
     }
-}
-
-fn remove(live: &Live) -> Result<(), Error> {
-    let _lock = live.dir.lock()?;
-    let destroyed = container::destroy(&live.as_ref());
-    live.dir.remove()?;
-    destroyed.map_err(Error::core("remove", &live.dir.id))
 }
