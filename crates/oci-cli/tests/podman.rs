@@ -135,6 +135,12 @@ impl Drop for Podman {
         let _ = self.call(&["rm", "--all", "--force", "--time", "0"]);
         unmount_below(self.dir.path());
         drop(testing::guard::Cgroup::new(self.cgroup_parent()));
+        // For controllers that are not mounted podman makes plain directories of its name.
+        let places = std::fs::read_dir("/sys/fs/cgroup");
+        for place in places.into_iter().flatten().flatten() {
+            let name = format!("{}cgroup", self.prefix);
+            let _ = std::fs::remove_dir_all(place.path().join(name));
+        }
         if !std::thread::panicking() {
             let left: Vec<_> = std::fs::read_dir(self.dir.path().join("state"))
                 .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect())
