@@ -254,18 +254,23 @@ impl Drop for Agent {
 /// # Errors
 /// An agent that does not serve, or a call that fails.
 pub(crate) fn report(bin: &Path, rounds: usize) -> Result<String> {
+    with_rootfs(async |rootfs| {
+        let mut out = calls(bin, rootfs, rounds).await?;
+        out += &log(bin, rootfs).await?;
+        out += &held(bin, rootfs).await?;
+        Ok(out)
+    })
+}
+
+/// Runs `work` on this thread, with a root filesystem for its containers.
+pub(crate) fn with_rootfs(work: impl AsyncFnOnce(&Path) -> Result<String>) -> Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let scratch = tempfile::tempdir()?;
     let rootfs = scratch.path().join("rootfs");
     testing::rootfs::busybox(&rootfs)?;
-    runtime.block_on(async {
-        let mut out = calls(bin, &rootfs, rounds).await?;
-        out += &log(bin, &rootfs).await?;
-        out += &held(bin, &rootfs).await?;
-        Ok(out)
-    })
+    runtime.block_on(work(&rootfs))
 }
 
 /// Times the calls, one after the other, and many execs at once.

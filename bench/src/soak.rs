@@ -12,7 +12,7 @@ use std::time::Instant;
 use agent_api::sandbox::{self, exec_collect_event::Event};
 use serde_json::json;
 
-use crate::agent::{Agent, Result, soon};
+use crate::agent::{Agent, Result, soon, with_rootfs};
 use crate::table::markdown;
 
 /// Processes at the same time.
@@ -25,13 +25,7 @@ const ROWS: usize = 10;
 /// # Errors
 /// An agent that does not serve, or a process that ends otherwise than it should.
 pub(crate) fn report(bin: &Path, execs: usize) -> Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let scratch = tempfile::tempdir()?;
-    let rootfs = scratch.path().join("rootfs");
-    testing::rootfs::busybox(&rootfs)?;
-    runtime.block_on(soak(bin, &rootfs, execs))
+    with_rootfs(async |rootfs| soak(bin, rootfs, execs).await)
 }
 
 async fn soak(bin: &Path, rootfs: &Path, execs: usize) -> Result<String> {
