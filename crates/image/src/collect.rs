@@ -10,7 +10,8 @@
 //! ```
 //! A crash between commit and delete leaves files without a record, which the next start removes.
 //! Who wants to build on something waits for a change under way ([`Reserved`]); who only wants to
-//! keep an image ([`Lease`]) does not wait for the disk: what is going is as good as gone.
+//! keep an image ([`Lease`]) waits for one that takes this image: until the database holds it the image
+//! can still be seen, and a failed removal leaves it.
 //!
 //! What a removal leaves because somebody works with it is noted; the last who lets go of it rings
 //! ([`Store::when_freed`]), so that it does not wait for the next removal.
@@ -19,7 +20,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt, fs,
     path::PathBuf,
-    sync::OnceLock,
+    sync::{OnceLock, PoisonError},
 };
 
 use crate::{Error, Image, LayerId, Store, layout, recover, state::State, store::lock};
@@ -101,29 +102,35 @@ pub struct Pruned {
 
 impl Store {
     /// Keeps an image, found as by [`get`](Self::get), from removal until the lease is dropped: for
-    /// a caller that is about to put it to use. `None` if there is none, or it is just being removed.
+    /// a caller that is about to put it to use. `None` if there is none. Waits for the end of a removal
+    /// of this very image.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub fn lease(&self, name_or_id: &str) -> Result<Option<Lease<'_>>, Error> {
         let mut held = self.reserve();
         let mut table = lock(&self.held);
-        let state = self.state();
-        let Some(id) = state.find(name_or_id)? else {
-            return Ok(None);
-        };
-        let chain = state.images.get(id).map_or(&[][..], |image| &image.chain);
-        let mut keys = chain.iter().map(String::as_str).chain([id]);
-        if keys.clone().any(|key| table.going.0.contains_key(key)) {
-            return Ok(None);
+        loop {
+            let state = self.state();
+            let Some(id) = state.find(name_or_id)? else {
+                return Ok(None);
+            };
+            let chain = state.images.get(id).map_or(&[][..], |image| &image.chain);
+            let keys = chain.iter().map(String::as_str).chain([id]);
+            if keys.clone().any(|key| table.going.0.contains_key(key)) {
+                // Others still see the image: `None` before them would contradict what they are told.
+                let settled = self.settled.wait(table);
+                table = settled.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            keys.for_each(|key| {
+                table.kept.up(key);
+                held.held.push(key.to_owned());
+            });
+            drop(table);
+            let image = state.image(id, self.layout());
+            return Ok(image.map(|image| Lease { image, _held: held }));
         }
-        keys.by_ref().for_each(|key| {
-            table.kept.up(key);
-            held.held.push(key.to_owned());
-        });
-        drop(table);
-        let image = state.image(id, self.layout());
-        Ok(image.map(|image| Lease { image, _held: held }))
     }
 
     /// Removes an image (by id or digest: with all its names; by tag: only that name while others
@@ -323,6 +330,8 @@ impl Drop for Going<'_> {
         for key in &self.keys {
             held.going.down(key);
         }
+        drop(held);
+        self.store.settled.notify_all();
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     fmt,
     io::{Read, Write},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
 
 use crate::{
@@ -30,6 +30,8 @@ pub struct Store {
     state: RwLock<Arc<State>>,
     /// What is kept from removal, and what is being removed: see `collect.rs`.
     pub(crate) held: Mutex<Held>,
+    /// Rung when a removal has ended.
+    pub(crate) settled: Condvar,
     /// Rung when what a removal had to leave is free.
     pub(crate) freed: Bell,
     /// What pulls and imports are bringing.
@@ -78,6 +80,7 @@ impl Store {
             writer: Mutex::new(opened.database),
             state: RwLock::new(Arc::new(state)),
             held: Mutex::default(),
+            settled: Condvar::new(),
             freed: Bell::default(),
             arrivals: import::Arrivals::default(),
             findings,

@@ -250,6 +250,50 @@ fn pulls_removals_and_containers_at_once_fit_one_order() {
     }
 }
 
+/// A removal is seen by all at once: whoever was told that the image is gone is not shown it again.
+#[test]
+fn nobody_sees_an_image_again_that_could_not_be_leased() {
+    let f = fixture();
+    let images = images();
+    // Odd while a pull may bring the image.
+    let pulls = AtomicU64::new(0);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut gone = 0_u64;
+            while !ended.load(Ordering::SeqCst) {
+                let before = pulls.load(Ordering::SeqCst);
+                if f.store.lease(NAMES[0]).unwrap().is_some() {
+                    continue;
+                }
+                let shown = f.store.get(NAMES[0]).unwrap().is_some();
+                if before.is_multiple_of(2) && pulls.load(Ordering::SeqCst) == before {
+                    assert!(!shown, "it was gone, and no pull has brought it since");
+                    gone += 1;
+                }
+            }
+            gone
+        });
+        for _ in 0..30 {
+            let (reference, cancel) = (NAMES[0].parse().unwrap(), AtomicBool::new(false));
+            pulls.fetch_add(1, Ordering::SeqCst);
+            f.store
+                .pull(
+                    &reference,
+                    &Memory(&images[0]),
+                    &PullOptions::default(),
+                    &|_| (),
+                    &cancel,
+                )
+                .unwrap();
+            pulls.fetch_add(1, Ordering::SeqCst);
+            assert!(f.store.remove(NAMES[0], &|_| false).unwrap());
+        }
+        ended.store(true, Ordering::SeqCst);
+        assert!(watch.join().unwrap() > 0, "nobody looked in time");
+    });
+}
+
 #[test]
 fn a_lease_keeps_an_image_whole_and_a_prune_leaves_what_is_kept() {
     let f = fixture();

@@ -142,7 +142,7 @@ pub(super) fn known(
     if named(&state, &id, &manifest) {
         return Ok(state.image(&id, store.layout()));
     }
-    let known = store.change(
+    store.change(
         |state| {
             // A removal may have been faster.
             let Some((id, manifest)) = fits(state) else {
@@ -153,11 +153,11 @@ pub(super) fn known(
             for id in moved {
                 state.tidy(&id);
             }
-            Ok(Some(id))
+            // Told as it is now: a removal may follow at once.
+            Ok(state.image(&id, store.layout()))
         },
         |_| (),
-    )?;
-    Ok(known.and_then(|id| store.state().image(&id, store.layout())))
+    )
 }
 
 /// Gives an image one more name.
