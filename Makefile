@@ -14,7 +14,7 @@ TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
 # Root tests wait more than they compute.
 NEXTEST := cargo nextest run --workspace $(FAILPOINTS)
 
-.PHONY: help setup setup-build build demo guest vm test lint unit system bench fuzz measure deny clean
+.PHONY: help setup setup-build build build-oci demo guest vm test lint unit system bench fuzz measure deny clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,13 +25,15 @@ setup: ## Install what building and testing need (Debian 12, root; only what is 
 setup-build:
 	@scripts/setup.sh build
 
-build: setup-build ## Release binaries coffer, coffer-agent and coffer-oci in ./bin
+build: setup-build build-oci ## Release binaries coffer, coffer-agent and coffer-oci in ./bin
 	cargo build --release --locked -p coffer
 	cargo build --release --locked -p agent
-	cargo build --profile oci --locked -p oci-cli --config crates/oci-cli/release.toml
 	@install -D -t bin $(TARGET_DIR)/$(TRIPLE)/release/coffer \
 	  $(TARGET_DIR)/$(TRIPLE)/release/coffer-agent $(TARGET_DIR)/$(TRIPLE)/oci/coffer-oci
 	@ls -l bin | awk 'NR > 1 { printf "  bin/%-14s %5.1f MiB\n", $$9, $$5 / 1048576 }'
+
+build-oci: setup-build
+	cargo build --profile oci --locked -p oci-cli --config crates/oci-cli/release.toml
 
 demo: build ## A pod from a real image that lives through a SIGKILL of its daemon
 	@scripts/setup.sh demo
@@ -52,6 +54,9 @@ test: setup lint guest ## Lints, unit tests, goldens, root tests, whole-system t
 	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked -E 'not package(vm-tests)'
 # Emulated machines keep both processors of a small one busy: not beside tests that wait for something.
 	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked -E 'package(vm-tests)'
+# As it is shipped: another start, no unwinding, other code.
+	$(MAKE) build-oci
+	COFFER_OCI=$(TARGET_DIR)/$(TRIPLE)/oci/coffer-oci $(NEXTEST) --locked -E 'package(oci-cli) and kind(test)'
 
 lint: setup ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check

@@ -81,7 +81,7 @@ fn exec_gives_the_same() {
 fn ignored_signals_of_the_caller_stay_with_the_caller() {
     let (oci, bundle) = (Oci::new(), sleeper());
     let id = oci.start("ignored", &bundle);
-    let program = common::PROGRAM;
+    let program = common::program();
     let root = oci.root().display().to_string();
     let line = format!(
         "trap '' HUP INT PIPE USR1; exec {program} --root {root} exec {id} grep SigIgn /proc/self/status"

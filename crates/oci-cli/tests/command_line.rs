@@ -6,7 +6,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
-use common::{Oci, PROGRAM, sleeper};
+use common::{Oci, program, sleeper};
 use testing::bundle::Bundle;
 
 fn path(bundle: &Bundle) -> &str {
@@ -20,7 +20,7 @@ fn text(output: &Output) -> String {
 
 /// What a shell offers for each line.
 fn offered(shell: &str, line: &str) -> Vec<String> {
-    let source = format!("{PROGRAM} completion {shell}");
+    let source = format!("{} completion {shell}", program());
     let program = match shell {
         "bash" => format!(
             "source <({source}); COMP_WORDS=({line} ''); [[ '{line}' == *[a-z] ]] && unset 'COMP_WORDS[-1]'; \
@@ -54,9 +54,10 @@ fn shells_complete_commands_and_options() {
             assert_eq!(found, wanted, "{shell}: {line}");
         }
     }
+    let program = program();
     // zsh completes in its line editor only: the script must at least be one that it takes.
     let line = format!(
-        "autoload -U compinit; compinit -D; source <({PROGRAM} completion zsh); \
+        "autoload -U compinit; compinit -D; source <({program} completion zsh); \
                         whence -w _coffer_oci"
     );
     let output = Command::new("zsh")
@@ -69,7 +70,7 @@ fn shells_complete_commands_and_options() {
 
 #[test]
 fn the_manual_page_is_one() {
-    let page = text(&Command::new(PROGRAM).arg("man").output().expect("starts"));
+    let page = text(&Command::new(program()).arg("man").output().expect("starts"));
     for macro_line in page.lines().filter(|line| line.starts_with('.')) {
         let known = [".TH", ".SH", ".SS", ".TP", ".B"];
         let name = macro_line.split(' ').next().unwrap_or_default();

@@ -8,7 +8,7 @@ mod common;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Output, Stdio};
 
-use common::{PROGRAM, eventually, finish};
+use common::{eventually, finish, program};
 use tempfile::TempDir;
 use testing::leaks::Snapshot;
 
@@ -94,7 +94,7 @@ impl Containerd {
     fn run(&self, options: &[&str], id: &str, args: &[&str]) -> Output {
         let below = |name: &str| self.dir.path().join(name).display().to_string();
         let (root, rootfs) = (below("runc"), below("rootfs"));
-        let mut words = vec!["run", "--runc-binary", PROGRAM, "--runc-root", &root];
+        let mut words = vec!["run", "--runc-binary", program(), "--runc-root", &root];
         words.extend(options);
         words.extend(["--rootfs", &rootfs, id]);
         words.extend(args);

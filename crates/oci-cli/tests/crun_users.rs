@@ -429,7 +429,7 @@ fn supplementary_groups_are_kept_when_asked_for() {
         });
         let line = format!(
             "exec setpriv --groups 11,12 {} --root {} run -b {} {}",
-            common::PROGRAM,
+            common::program(),
             oci.root().display(),
             path(&bundle),
             oci.id(name)
@@ -574,7 +574,7 @@ fn help_begins_with_the_usage_that_crun_writes() {
         ("update", "update [OPTION]... CONTAINER"),
         ("mounts", "mounts [add|remove] CONTAINER FILE"),
     ] {
-        let mut command = Command::new(common::PROGRAM);
+        let mut command = Command::new(common::program());
         let output = command.args([verb, "--help"]).stdin(Stdio::null()).output();
         let text = String::from_utf8(output.expect("starts").stdout).expect("UTF-8");
         let usage = format!("Usage: coffer-oci [OPTION...] {words}");

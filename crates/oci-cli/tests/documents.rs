@@ -144,7 +144,7 @@ fn features_version_and_help() {
 fn under_another_name_it_speaks_of_itself_by_that() {
     let oci = Oci::new();
     let link = oci.dir().join("runc");
-    std::os::unix::fs::symlink(common::PROGRAM, &link).expect("a link");
+    std::os::unix::fs::symlink(common::program(), &link).expect("a link");
     let says = |words: &[&str]| {
         let output = std::process::Command::new(&link).args(words).output();
         let output = output.expect("starts");

@@ -5,7 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use common::{Oci, PROGRAM, finish, script, sleeper};
+use common::{Oci, finish, program, script, sleeper};
 use testing::bundle::Bundle;
 
 fn path(bundle: &Bundle) -> &str {
@@ -74,9 +74,10 @@ fn descriptors_are_preserved_when_asked_for() {
     let file = oci.dir().join("file");
     std::fs::write(&file, "text\n").expect("writes");
     let (file, root) = (file.display().to_string(), oci.root().display().to_string());
+    let program = program();
     let run = |prefix: &str, options: &str| {
         let line = format!(
-            "exec {prefix} {PROGRAM} --root {root} run {options} -b {} {} 3<{file}",
+            "exec {prefix} {program} --root {root} run {options} -b {} {} 3<{file}",
             path(&bundle),
             oci.id("fds")
         );

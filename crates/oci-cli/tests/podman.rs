@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{PROGRAM, eventually};
+use common::{eventually, program};
 use tempfile::TempDir;
 use testing::leaks::Snapshot;
 
@@ -39,7 +39,8 @@ impl Podman {
         // said by a script.
         let state = podman.dir.path().join("state");
         let script = format!(
-            "#!/bin/sh\nexec {PROGRAM} --root {} \"$@\"\n",
+            "#!/bin/sh\nexec {} --root {} \"$@\"\n",
+            program(),
             state.display()
         );
         std::fs::write(podman.runtime(), script).expect("the script");

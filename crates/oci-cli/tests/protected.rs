@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::{Oci, PATIENCE, PROGRAM};
+use common::{Oci, PATIENCE, program};
 use serde_json::json;
 use testing::bundle::Bundle;
 
 /// A copy of the program that anybody may write to: what keeps a container away is not its mode.
 fn copy(oci: &Oci) -> PathBuf {
     let copy = oci.dir().join("coffer-oci");
-    fs::copy(PROGRAM, &copy).expect("copies");
+    fs::copy(program(), &copy).expect("copies");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o777)).expect("chmod");
     copy
 }

@@ -6,12 +6,12 @@
 //! here instead, by the linker's `-e coffer_entry`:
 //!
 //! ```text
-//!  kernel ─► coffer_entry ─► is a word of the command line one of NAMES? ──no──► _start, as ever
+//!  kernel ─► coffer_entry ─► is a word of the command line one of NAMES? ──no──► own_start, or _start
 //!                                 │ yes
-//!                            /proc/self/exe is on a read-only mount? ──yes──► _start
+//!                            /proc/self/exe is on a read-only mount? ──yes──► own_start, or _start
 //!                                 │ no
 //!                            open_tree(CLONE), mount_setattr(RDONLY), execveat ─► coffer_entry …
-//!                                 └ one of them fails ──► _start
+//!                                 └ one of them fails ──► own_start, or _start
 //! ```
 //! This only saves time. A command that must be protected calls `protect`, which looks for itself and
 //! does what failed here, or says why it can't be done.
@@ -38,6 +38,8 @@ const CLONE: i32 = 1;
 
 #[cfg(target_arch = "x86_64")]
 global_asm!(
+    // Of its own, to be left out where nothing begins here.
+    ".pushsection .text.coffer_entry, \"ax\", @progbits",
     ".globl coffer_entry",
     ".type coffer_entry, @function",
     "coffer_entry:",
@@ -45,11 +47,15 @@ global_asm!(
     "xor ebp, ebp",
     "mov rdi, rsp",
     "call {first}",
+    "mov rdi, rsp",
+    "call {begin}",
     // As the kernel gives it: no function to call at exit.
     "xor edx, edx",
     "jmp _start",
     ".size coffer_entry, . - coffer_entry",
+    ".popsection",
     first = sym first,
+    begin = sym crate::own_start::begin,
 );
 
 // For `char *__dcgettext(domain, message, category)`, by the linker's `--defsym`: the message as it is. libc

@@ -18,6 +18,8 @@ pub mod malloc;
 pub mod mount;
 pub mod netlink;
 pub mod overlay;
+#[cfg(target_arch = "x86_64")]
+mod own_start;
 pub mod pidfd;
 pub mod probe;
 pub mod process;

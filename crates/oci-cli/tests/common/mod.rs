@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,15 @@ use tempfile::TempDir;
 use testing::bundle::Bundle;
 use testing::leaks::Snapshot;
 
-/// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_coffer-oci");
+/// The program under test: `COFFER_OCI`, which `make test` sets for the release build; else that of these
+/// tests' own build.
+pub(crate) fn program() -> &'static str {
+    static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+        let named = std::env::var("COFFER_OCI");
+        named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_coffer-oci").to_owned())
+    });
+    &PROGRAM
+}
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -64,7 +72,7 @@ impl Oci {
     }
 
     pub(crate) fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         command
             .arg("--root")
             .arg(self.root())
