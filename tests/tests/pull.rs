@@ -132,8 +132,9 @@ async fn each_failure_has_its_code_and_no_secret_is_logged() {
         (format!("{host}/lib/none:1"), Code::NotFound, "404"),
         (
             "127.0.0.1:1/lib/x:1".to_owned(),
-            Code::Unavailable,
-            "127.0.0.1:1",
+            // How a kubelet knows it, to tell people that the registry is unavailable.
+            Code::Unknown,
+            "RegistryUnavailable: resolve 127.0.0.1:1",
         ),
         ("UPPER".to_owned(), Code::InvalidArgument, "lower case"),
         (String::new(), Code::InvalidArgument, "image"),
