@@ -190,6 +190,8 @@ async fn a_host_network_pod_sees_the_hosts_interfaces() {
     let status = client.pod_status(&pod).await.unwrap();
     let options = status.linux.unwrap().namespaces.unwrap().options.unwrap();
     assert_eq!(options.network(), v1::NamespaceMode::Node);
+    // Told, and empty: a kubelet warns of a pod without.
+    assert_eq!(status.network, Some(v1::PodSandboxNetworkStatus::default()));
     node.finish().await;
 }
 

@@ -105,10 +105,7 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
         metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
         state: to_wire::pod_phase(view.phase),
         created_at: facts.created_at_ns,
-        // On the host's network the address is the client's to tell.
-        network: (view.phase == PodPhase::Ready
-            && facts.config.security.namespaces.network != NamespaceMode::Node)
-            .then(|| network(&view.pod)),
+        network: Some(network(view)),
         linux: Some(wire::LinuxPodSandboxStatus {
             namespaces: Some(wire::Namespace {
                 options: Some(to_wire::namespaces(&facts.config.security.namespaces)),
@@ -120,8 +117,15 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
     }
 }
 
-fn network(pod: &Pod) -> wire::PodSandboxNetworkStatus {
-    let mut addresses = pod.addresses().into_iter().map(|ip| ip.to_string());
+/// Always told, as clients warn of a pod without: empty where there is no address, and on the host's
+/// network, whose addresses are the client's to tell.
+fn network(view: &PodView) -> wire::PodSandboxNetworkStatus {
+    let own = view.pod.facts().config.security.namespaces.network != NamespaceMode::Node;
+    let addresses = match view.phase {
+        PodPhase::Ready if own => view.pod.addresses(),
+        _ => Vec::new(),
+    };
+    let mut addresses = addresses.into_iter().map(|ip| ip.to_string());
     wire::PodSandboxNetworkStatus {
         ip: addresses.next().unwrap_or_default(),
         additional_ips: addresses.map(|ip| wire::PodIp { ip }).collect(),

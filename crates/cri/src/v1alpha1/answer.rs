@@ -62,9 +62,7 @@ pub(super) fn pod_status(view: &PodView) -> wire::PodSandboxStatusResponse {
             metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
             state: Some(to_wire::pod_phase(view.phase)),
             created_at: Some(facts.created_at_ns),
-            // No address: the host's is the client's to tell.
-            network: (view.phase == PodPhase::Ready && namespaces.network != NamespaceMode::Node)
-                .then(|| network(&view.pod)),
+            network: Some(network(view)),
             linux: Some(wire::LinuxPodSandboxStatus {
                 namespaces: Some(wire::Namespace {
                     network: netns(view),
@@ -77,10 +75,15 @@ pub(super) fn pod_status(view: &PodView) -> wire::PodSandboxStatusResponse {
     }
 }
 
-/// The first address: this version knows one.
-fn network(pod: &Pod) -> wire::PodSandboxNetworkStatus {
+/// The first address: this version knows one. None on the host's network, whose addresses are the
+/// client's to tell.
+fn network(view: &PodView) -> wire::PodSandboxNetworkStatus {
+    let own = view.pod.facts().config.security.namespaces.network != NamespaceMode::Node;
+    let address = || view.pod.addresses().first().map(ToString::to_string);
     wire::PodSandboxNetworkStatus {
-        ip: pod.addresses().first().map(ToString::to_string),
+        ip: (view.phase == PodPhase::Ready && own)
+            .then(address)
+            .flatten(),
     }
 }
 
