@@ -57,6 +57,13 @@ pub(super) fn status(view: StatusView) -> wire::StatusResponse {
                 let mut map = to_wire::info(Some(info.clone()));
                 map.insert("stateDir".to_owned(), text("stateDir"));
                 map.insert("rootDir".to_owned(), text("rootDir"));
+                // What suites and tools that know containerd's look for.
+                let config = json!({
+                    "stateDir": info["stateDir"],
+                    "rootDir": info["rootDir"],
+                    "maxContainerLogLineSize": info["maxContainerLogLineSize"],
+                });
+                map.insert("config".to_owned(), config.to_string());
                 map
             }
             None => BTreeMap::new(),
