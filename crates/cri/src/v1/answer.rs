@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{convert::to_wire, signal};
 use crate::{
-    domain::{NamespaceMode, PodPhase},
+    domain::{Mount, NamespaceMode, PodPhase},
     events::{Change, Moment},
     service::{ContainerView, FsUsage, PodView, StatsView, StatusView},
     state::{Container, ContainerFacts, Pod},
@@ -213,7 +213,7 @@ fn container_status(view: &ContainerView) -> wire::ContainerStatus {
         message: exit.map(|exit| exit.message.clone()).unwrap_or_default(),
         labels: facts.config.labels.clone(),
         annotations: facts.config.annotations.clone(),
-        mounts: facts.config.mounts.iter().map(to_wire::mount).collect(),
+        mounts: mounts(facts),
         log_path: facts.log_path.to_string_lossy().into_owned(),
         resources: view
             .container
@@ -232,6 +232,16 @@ fn container_status(view: &ContainerView) -> wire::ContainerStatus {
         }),
         stop_signal: signal::name(facts.stop_signal).into(),
     }
+}
+
+/// The mounts as they were asked for, those of images with what they have come to.
+fn mounts(facts: &ContainerFacts) -> Vec<wire::Mount> {
+    let mut volumes = facts.volumes.iter();
+    let told = |mount: &Mount| {
+        let volume = mount.image.as_ref().and_then(|_| volumes.next());
+        to_wire::mount(mount, volume.map(|image| image.id.as_str()))
+    };
+    facts.config.mounts.iter().map(told).collect()
 }
 
 pub(super) fn stats(view: &StatsView) -> wire::ContainerStats {
