@@ -512,6 +512,14 @@ async fn an_image_is_a_volume() {
     }
     assert_eq!(told, said);
 
+    // A prune of all that no container uses leaves it.
+    let pruned = node.coffer(&["image", "prune", "-a", "-f"]);
+    assert!(pruned.status.success(), "{pruned:?}");
+    let mut again = configs::shell("again", &image, "true");
+    again.mounts = vec![of_image(&models, "", "/all")];
+    let kept = client.create(&pod, &pod_config, &again).await.unwrap();
+    client.remove(&kept).await.unwrap();
+
     // What it shows outlives the image and the daemon, and goes with the container.
     let request = v1::RemoveImageRequest {
         image: Some(v1::ImageSpec {
