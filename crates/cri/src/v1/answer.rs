@@ -112,7 +112,7 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
         metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
         state: to_wire::pod_phase(view.phase),
         created_at: facts.created_at_ns,
-        network: Some(network(view)),
+        network: network(view),
         linux: Some(wire::LinuxPodSandboxStatus {
             namespaces: Some(wire::Namespace {
                 options: Some(to_wire::namespaces(&facts.config.security.namespaces)),
@@ -124,19 +124,19 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
     }
 }
 
-/// Always told, as clients warn of a pod without: empty where there is no address, and on the host's
-/// network, whose addresses are the client's to tell.
-fn network(view: &PodView) -> wire::PodSandboxNetworkStatus {
+/// Empty on the host's network, whose addresses are the client's to tell, and of a pod that has ended:
+/// a kubelet warns of a pod without. One that has loopback alone is without: of an empty address in a
+/// network of its own a kubelet thinks that it was lost, and makes the pod again and again.
+fn network(view: &PodView) -> Option<wire::PodSandboxNetworkStatus> {
     let own = view.pod.facts().config.security.namespaces.network != NamespaceMode::Node;
-    let addresses = match view.phase {
-        PodPhase::Ready if own => view.pod.addresses(),
-        _ => Vec::new(),
-    };
-    let mut addresses = addresses.into_iter().map(|ip| ip.to_string());
-    wire::PodSandboxNetworkStatus {
-        ip: addresses.next().unwrap_or_default(),
-        additional_ips: addresses.map(|ip| wire::PodIp { ip }).collect(),
+    if !own || view.phase != PodPhase::Ready {
+        return Some(wire::PodSandboxNetworkStatus::default());
     }
+    let mut addresses = view.pod.addresses().into_iter().map(|ip| ip.to_string());
+    Some(wire::PodSandboxNetworkStatus {
+        ip: addresses.next()?,
+        additional_ips: addresses.map(|ip| wire::PodIp { ip }).collect(),
+    })
 }
 
 /// A change as CRI's subscribers hear it.
