@@ -477,9 +477,13 @@ async fn an_image_is_a_volume() {
             .file("models/run", 0o755, b"#!/bin/sh\necho runs\n"),
         Layer::new()
             .whiteout("models/old")
-            .file("models/new", 0o644, b"new"),
+            .file("models/new", 0o644, b"new")
+            .file("odd,a:b\\c/file", 0o644, b"odd"),
     ];
+    // More layers than fsconfig takes in one string.
+    let many = (0..10).map(|n| Layer::new().file(&format!("many/{n}"), 0o644, b""));
     own.into_iter()
+        .chain(many)
         .fold(image::Builder::new("models:1"), image::Builder::layer)
         .oci_archive(&path)
         .unwrap();
@@ -496,18 +500,21 @@ async fn an_image_is_a_volume() {
         of_image(&models, "models", "/part"),
         of_image(&models, "models/new", "/part-file"),
         of_image(&image, "bin", "/tools"),
+        of_image(&models, "odd,a:b\\c", "/odd"),
     ];
     let id = client.create(&pod, &pod_config, &config).await.unwrap();
     client.start(&id).await.unwrap();
-    let look = "ls /all /all/models /part; cat /part-file; /part/run; /tools/busybox true && echo runs; \
-                touch /all/x /part/x 2>&1 | grep -c Read-only; echo x >/part-file || true";
+    let look = "ls /all/many | wc -l; ls /all /all/models /part; cat /part-file; /part/run; /tools/busybox true && echo runs; \
+                touch /all/x /part/x 2>&1 | grep -c Read-only; echo x >/part-file; cat /odd/file";
     let (_, seen) = client.exec(&id, &["sh", "-c", look]).await.unwrap();
-    let expected =
-        "/all:\nmodels\n\n/all/models:\nnew\nrun\n\n/part:\nnew\nrun\nnewruns\nruns\n2\n";
+    let expected = "10\n/all:\nmany\nmodels\nodd,a:b\\c\n\n/all/models:\nnew\nrun\n\n/part:\nnew\nrun\nnewruns\nruns\n2\nodd";
     assert_eq!(seen, expected);
     let told = client.status(&id).await.unwrap().mounts;
     let mut said = config.mounts.clone();
-    for (mount, image) in said.iter_mut().zip([&models, &models, &models, &image]) {
+    for (mount, image) in said
+        .iter_mut()
+        .zip([&models, &models, &models, &image, &models])
+    {
         mount.image.as_mut().unwrap().image_ref.clone_from(image);
     }
     assert_eq!(told, said);
@@ -540,7 +547,7 @@ async fn an_image_is_a_volume() {
     let refused = client.create(&pod, &pod_config, &late).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
     client.remove(&id).await.unwrap();
-    let gone = || fs::read_dir(node.root().join("layers")).unwrap().count() + 2 == held;
+    let gone = || fs::read_dir(node.root().join("layers")).unwrap().count() + 12 == held;
     for tries in 0.. {
         if gone() {
             break;
