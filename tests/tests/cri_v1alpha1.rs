@@ -248,7 +248,7 @@ async fn a_pod_lives_its_whole_life() {
     let told = runtime.pod_sandbox_status(request.clone()).await.unwrap();
     let told = told.into_inner().status.unwrap();
     assert_eq!(told.state(), wire::PodSandboxState::SandboxNotready);
-    assert_eq!(told.network, None);
+    assert_eq!(told.network.unwrap().ip, None);
     assert_eq!(told.linux.unwrap().namespaces.unwrap().network, None);
     let remove = wire::RemovePodSandboxRequest {
         pod_sandbox_id: Some(pod_id),

@@ -8,6 +8,7 @@
 use std::{fs, time::Duration};
 
 use cri_api::v1;
+use serde_json::Value;
 use system_tests::{Node, configs, procs};
 use tonic::Code;
 
@@ -190,6 +191,8 @@ async fn a_host_network_pod_sees_the_hosts_interfaces() {
     let status = client.pod_status(&pod).await.unwrap();
     let options = status.linux.unwrap().namespaces.unwrap().options.unwrap();
     assert_eq!(options.network(), v1::NamespaceMode::Node);
+    // Told, and empty: a kubelet warns of a pod without.
+    assert_eq!(status.network, Some(v1::PodSandboxNetworkStatus::default()));
     node.finish().await;
 }
 
@@ -471,6 +474,41 @@ async fn the_daemon_says_what_a_kubelet_asks_first() {
         "{:?}",
         status.info
     );
+    let config: Value = serde_json::from_str(&status.info["config"]).unwrap();
+    assert_eq!(config["stateDir"], state);
+    assert_eq!(config["maxContainerLogLineSize"], 16384);
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn verbose_status_has_what_tools_look_for_under_the_names_that_they_know() {
+    let (node, image) = Node::with_image().await;
+    let client = node.client().await;
+    let pod_config = configs::pod("looked-at", &node.logs());
+    let config = configs::shell("main", &image, configs::FOREVER);
+    let (pod, id) = client.run(&pod_config, &config).await.unwrap();
+    let mut runtime = client.runtime.clone();
+    let request = v1::ContainerStatusRequest {
+        container_id: id.clone(),
+        verbose: true,
+    };
+    let answer = runtime.container_status(request).await.unwrap();
+    let info: Value = serde_json::from_str(&answer.into_inner().info["info"]).unwrap();
+    assert!(info["pid"].as_i64().is_some_and(|pid| pid > 1), "{info}");
+    assert_eq!(info["sandboxID"], pod);
+    let document = &info["runtimeSpec"];
+    assert_eq!(document["process"]["args"][0], "/bin/sh");
+    let mounts = document["mounts"].as_array().unwrap();
+    assert!(mounts.iter().any(|m| m["destination"] == "/etc/hosts"));
+    let request = v1::PodSandboxStatusRequest {
+        pod_sandbox_id: pod.clone(),
+        verbose: true,
+    };
+    let answer = runtime.pod_sandbox_status(request).await.unwrap();
+    let info: Value = serde_json::from_str(&answer.into_inner().info["info"]).unwrap();
+    let network = &info["runtimeSpec"]["linux"]["namespaces"][0];
+    assert_eq!(network["type"], "network");
+    assert_eq!(network["path"], info["netns"]);
     node.finish().await;
 }
 

@@ -132,8 +132,9 @@ async fn each_failure_has_its_code_and_no_secret_is_logged() {
         (format!("{host}/lib/none:1"), Code::NotFound, "404"),
         (
             "127.0.0.1:1/lib/x:1".to_owned(),
-            Code::Unavailable,
-            "127.0.0.1:1",
+            // How a kubelet knows it, to tell people that the registry is unavailable.
+            Code::Unknown,
+            "RegistryUnavailable: resolve 127.0.0.1:1",
         ),
         ("UPPER".to_owned(), Code::InvalidArgument, "lower case"),
         (String::new(), Code::InvalidArgument, "image"),
@@ -173,6 +174,35 @@ async fn each_failure_has_its_code_and_no_secret_is_logged() {
     let log = node.daemon_log();
     assert!(!log.contains("canary"), "{log}");
     assert!(!log.contains("token-0"), "{log}");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn cri_removes_an_image_with_all_its_names_and_a_person_one_name() {
+    let node = Node::started().await;
+    let server = node.registry();
+    let built = built();
+    let names = [("lib/a", "1"), ("lib/a", "2"), ("lib/b", "1")]
+        .map(|(repository, tag)| server.put(repository, tag, &built));
+    for name in &names {
+        pull(&node, name, None).await.unwrap();
+    }
+    let rmi = node.coffer(&["rmi", &names[0]]);
+    assert!(rmi.status.success(), "{rmi:?}");
+    assert!(status(&node, &names[0]).await.is_none());
+    assert_eq!(
+        status(&node, &names[1]).await.unwrap().repo_tags,
+        names[1..]
+    );
+    let client = node.client().await;
+    let request = v1::RemoveImageRequest {
+        image: spec(&names[1]),
+    };
+    client.images.clone().remove_image(request).await.unwrap();
+    for name in &names {
+        assert!(status(&node, name).await.is_none(), "{name}");
+    }
+    assert_no_image(&node);
     node.finish().await;
 }
 

@@ -451,6 +451,131 @@ async fn mounts_of_every_kind() {
     node.finish().await;
 }
 
+/// A volume that shows the image, or what is at `sub_path` of it.
+fn of_image(image: &str, sub_path: &str, to: &str) -> v1::Mount {
+    v1::Mount {
+        container_path: to.to_owned(),
+        readonly: true,
+        image: Some(v1::ImageSpec {
+            image: image.to_owned(),
+            user_specified_image: "models:1".to_owned(),
+            ..Default::default()
+        }),
+        image_sub_path: sub_path.to_owned(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_a_volume() {
+    let (mut node, image) = Node::with_image().await;
+    let path = node.base.join("models.tar");
+    let own = [
+        Layer::new()
+            .dir("models", 0o755)
+            .file("models/old", 0o644, b"old")
+            .file("models/run", 0o755, b"#!/bin/sh\necho runs\n"),
+        Layer::new()
+            .whiteout("models/old")
+            .file("models/new", 0o644, b"new")
+            .file("odd,a:b\\c/file", 0o644, b"odd"),
+    ];
+    // More layers than fsconfig takes in one string.
+    let many = (0..10).map(|n| Layer::new().file(&format!("many/{n}"), 0o644, b""));
+    own.into_iter()
+        .chain(many)
+        .fold(image::Builder::new("models:1"), image::Builder::layer)
+        .oci_archive(&path)
+        .unwrap();
+    let client = node.client().await;
+    let models = client.import("", &fs::read(&path).unwrap()).await.unwrap();
+    let models = models[0].id.clone();
+    let pod_config = configs::pod("volumes", &node.logs());
+    let pod = client.run_pod(&pod_config).await.unwrap();
+
+    let mut config = configs::shell("main", &image, configs::FOREVER);
+    security(&mut config).run_as_user = int(0);
+    config.mounts = vec![
+        of_image(&models, "", "/all"),
+        of_image(&models, "models", "/part"),
+        of_image(&models, "models/new", "/part-file"),
+        of_image(&image, "bin", "/tools"),
+        of_image(&models, "odd,a:b\\c", "/odd"),
+    ];
+    let id = client.create(&pod, &pod_config, &config).await.unwrap();
+    client.start(&id).await.unwrap();
+    let look = "ls /all/many | wc -l; ls /all /all/models /part; cat /part-file; /part/run; /tools/busybox true && echo runs; \
+                touch /all/x /part/x 2>&1 | grep -c Read-only; echo x >/part-file; cat /odd/file";
+    let (_, seen) = client.exec(&id, &["sh", "-c", look]).await.unwrap();
+    let expected = "10\n/all:\nmany\nmodels\nodd,a:b\\c\n\n/all/models:\nnew\nrun\n\n/part:\nnew\nrun\nnewruns\nruns\n2\nodd";
+    assert_eq!(seen, expected);
+    let told = client.status(&id).await.unwrap().mounts;
+    let mut said = config.mounts.clone();
+    for (mount, image) in said
+        .iter_mut()
+        .zip([&models, &models, &models, &image, &models])
+    {
+        mount.image.as_mut().unwrap().image_ref.clone_from(image);
+    }
+    assert_eq!(told, said);
+
+    // A prune of all that no container uses leaves it.
+    let pruned = node.coffer(&["image", "prune", "-a", "-f"]);
+    assert!(pruned.status.success(), "{pruned:?}");
+    let mut again = configs::shell("again", &image, "true");
+    again.mounts = vec![of_image(&models, "", "/all")];
+    let kept = client.create(&pod, &pod_config, &again).await.unwrap();
+    client.remove(&kept).await.unwrap();
+
+    // What it shows outlives the image and the daemon, and goes with the container.
+    let request = v1::RemoveImageRequest {
+        image: Some(v1::ImageSpec {
+            image: models.clone(),
+            ..Default::default()
+        }),
+    };
+    client.images.clone().remove_image(request).await.unwrap();
+    let layers = || fs::read_dir(node.root().join("layers")).unwrap().count();
+    let held = layers();
+    node.kill();
+    node.start().await;
+    let client = node.client().await;
+    let (_, seen) = client.exec(&id, &["cat", "/part/new"]).await.unwrap();
+    assert_eq!(seen, "new");
+    let mut late = configs::shell("late", &image, "true");
+    late.mounts = vec![of_image(&models, "", "/all")];
+    let refused = client.create(&pod, &pod_config, &late).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
+    client.remove(&id).await.unwrap();
+    let gone = || fs::read_dir(node.root().join("layers")).unwrap().count() + 12 == held;
+    for tries in 0.. {
+        if gone() {
+            break;
+        }
+        assert!(tries < 500, "the volume's layers are left behind");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+
+    for (mount, field) in [
+        (of_image(&image, "none", "/x"), "image_sub_path"),
+        (of_image(&image, "../etc", "/x"), "image_sub_path"),
+        (
+            v1::Mount {
+                readonly: false,
+                ..of_image(&image, "", "/x")
+            },
+            "readonly",
+        ),
+    ] {
+        let mut config = configs::shell("wrong", &image, "true");
+        config.mounts = vec![mount];
+        let refused = client.create(&pod, &pod_config, &config).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert!(refused.message().contains(field), "{refused:?}");
+    }
+    node.finish().await;
+}
+
 #[tokio::test]
 async fn a_container_out_of_memory_says_so() {
     let (node, image) = Node::with_image().await;

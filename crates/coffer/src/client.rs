@@ -349,16 +349,6 @@ impl Daemon {
         }))
     }
 
-    pub(crate) async fn remove_image(&self, name: &str) -> Result<(), Error> {
-        let request = v1::RemoveImageRequest {
-            image: image_spec(name),
-        };
-        let answer = self.images_service().remove_image(limited(request)).await;
-        answer
-            .map(drop)
-            .map_err(of(&format!("remove image {name}")))
-    }
-
     pub(crate) async fn run_pod(&self, new: &NewPod) -> Result<String, Error> {
         let request = v1::RunPodSandboxRequest {
             config: Some(convert_launch::pod_config(new)),

@@ -124,7 +124,7 @@ impl Service {
                 && record.facts.id == id
                 && record.facts.pod == *pod
             {
-                self.use_layers(&id, &record.facts.image.layers);
+                self.use_layers(&id, record.facts.stacks());
                 self.containers.load(Arc::new(Container::updated(
                     record.facts,
                     dir,

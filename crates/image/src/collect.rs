@@ -133,13 +133,32 @@ impl Store {
         }
     }
 
-    /// Removes an image (by id or digest: with all its names; by tag: only that name while others
-    /// have a tag). `Ok(false)` if there is none. Layers that `in_use` names stay until
-    /// [`gc`](Self::gc).
+    /// Removes an image with all its names, whichever way it is named. `Ok(false)` if there is none.
+    /// Layers that `in_use` names stay until [`gc`](Self::gc).
     ///
     /// # Errors
     /// As [`get`](Self::get), or the database or disk fails.
     pub fn remove(
+        &self,
+        name_or_id: &str,
+        in_use: &dyn Fn(&LayerId) -> bool,
+    ) -> Result<bool, Error> {
+        let (removed, _) = self.shrink(in_use, &mut |state, _| {
+            let found = state.find(name_or_id)?.map(str::to_owned);
+            if let Some(id) = &found {
+                state.forget(id);
+            }
+            Ok(found.is_some())
+        })?;
+        Ok(removed)
+    }
+
+    /// Takes a tag away, and the image with the last of its tags; an id or a digest takes the image
+    /// with all its names. `Ok(false)` if there is none. Layers as in [`remove`](Self::remove).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), or the database or disk fails.
+    pub fn untag(
         &self,
         name_or_id: &str,
         in_use: &dyn Fn(&LayerId) -> bool,

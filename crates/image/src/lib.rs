@@ -58,7 +58,7 @@ pub use error::Error;
 pub use export::Content;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, qualify};
-pub use rootfs::{FileKind, rootfs_kind, rootfs_read};
+pub use rootfs::{FileKind, Part, rootfs_kind, rootfs_part, rootfs_read};
 pub use source::{Document, FetchError, FetchErrorKind, Remote, Source, Stopped};
 pub use store::Store;
 pub use types::{

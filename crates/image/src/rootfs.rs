@@ -1,6 +1,6 @@
-//! Single files of an image's root filesystem, read without mounting it.
+//! Single files and parts of an image's root filesystem, found without mounting it.
 
-use std::{fs::File, io::Read, path::PathBuf};
+use std::{ffi::OsStr, fs::File, io::Read, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
@@ -74,5 +74,40 @@ pub fn rootfs_kind(layers: &[PathBuf], path: &str) -> Result<Option<FileKind>, E
         Node::Directory { .. } => FileKind::Directory,
         Node::File { .. } => FileKind::File,
         Node::Symlink(_) | Node::Special => FileKind::Special,
+    }))
+}
+
+/// A part of a root filesystem, as it lies on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The layers' directories that overlayfs merges into the part, topmost first.
+    Directory(Vec<PathBuf>),
+    /// A regular file.
+    File(PathBuf),
+}
+
+/// Where the directory or file `path` of a stack of layer directories lies; links are followed within
+/// the root. `None` if there is none. An empty path is the root.
+///
+/// # Errors
+/// The path cannot be walked, or is neither a directory nor a regular file.
+pub fn rootfs_part(layers: &[PathBuf], path: &str) -> Result<Option<Part>, Error> {
+    let fail = |problem: String| Error::Rootfs {
+        path: path.to_owned(),
+        problem,
+    };
+    let resolved = Stack(layers.to_vec()).resolve(path.as_bytes());
+    let resolved = resolved.map_err(|errno| fail(std::io::Error::from(errno).to_string()))?;
+    Ok(Some(match resolved {
+        None => return Ok(None),
+        Some((Node::Directory { layers: from, .. }, path)) => {
+            let below = |at: usize| layers[at].join(OsStr::from_bytes(&path));
+            Part::Directory(from.into_iter().map(below).collect())
+        }
+        Some((Node::File { fd, .. }, _)) => {
+            let path = std::fs::read_link(fd_path(&fd));
+            Part::File(path.map_err(|error| fail(error.to_string()))?)
+        }
+        Some(_) => return Err(fail("it is neither a directory nor a regular file".into())),
     }))
 }

@@ -77,6 +77,11 @@ impl Stack {
 
     /// Resolves `path` as a process whose root this is would, the last component's link included.
     pub(crate) fn walk(&self, path: &[u8]) -> Result<Option<Node>, Errno> {
+        Ok(self.resolve(path)?.map(|(node, _)| node))
+    }
+
+    /// The same, and the path without links that it came to.
+    pub(crate) fn resolve(&self, path: &[u8]) -> Result<Option<(Node, Vec<u8>)>, Errno> {
         let mut todo: VecDeque<Vec<u8>> = components(path);
         let (mut done, mut links) = (Vec::<Vec<u8>>::new(), 0);
         let mut node = self.lookup(b"")?;
@@ -112,7 +117,7 @@ impl Stack {
                 node = next;
             }
         }
-        Ok(node)
+        Ok(node.map(|node| (node, done.join(&b'/'))))
     }
 
     /// Names in the merged root directory, whiteouts left out.

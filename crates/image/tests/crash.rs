@@ -69,7 +69,7 @@ fn child() {
     let store = Store::open(Path::new(&root)).unwrap();
     import(&store, "new").unwrap();
     pull(&store, "pulled").unwrap();
-    assert!(store.remove("a/app:old", &|_| false).unwrap());
+    assert!(store.untag("a/app:old", &|_| false).unwrap());
 }
 
 /// The same, where one of the three meets an error once: it leaves nothing, and works when tried
@@ -97,9 +97,7 @@ fn child_with_an_error() {
     };
     tried("import", &|| import(&store, "new"));
     tried("pull", &|| pull(&store, "pulled"));
-    tried("remove", &|| {
-        store.remove("a/app:old", &|_| false).map(drop)
-    });
+    tried("remove", &|| store.untag("a/app:old", &|_| false).map(drop));
     assert_eq!(failures, 1);
 }
 
@@ -188,7 +186,7 @@ fn check(root: &Path, what: &str) {
     // And it works on: what was under way can be done again.
     import(&store, "new").unwrap();
     pull(&store, "pulled").unwrap();
-    store.remove("a/app:old", &|_| false).unwrap();
+    store.untag("a/app:old", &|_| false).unwrap();
     assert_eq!(store.list().unwrap().len(), 2, "{what}");
 }
 
@@ -461,7 +459,7 @@ fn a_disk_that_fills_up_anywhere_leaves_nothing() {
         }
         fs::remove_file(&filler).unwrap();
         // The first of the two may have been done.
-        store.remove("a/app:new", &|_| false).unwrap();
+        store.untag("a/app:new", &|_| false).unwrap();
         assert_eq!(content(&root), before, "with {free} bytes");
         free += 8 << 10;
     }

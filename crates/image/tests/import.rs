@@ -245,13 +245,13 @@ fn layers_are_shared_and_unpacked_once() {
     assert_eq!(one.layers[1], two.layers[1]);
     assert_ne!(one.layers[0], two.layers[0]);
 
-    assert!(f.store.remove("a/one:1", &nobody).unwrap());
+    assert!(f.store.untag("a/one:1", &nobody).unwrap());
     assert!(!one.layers[0].exists());
     assert!(two.layers[1].exists());
-    assert!(f.store.remove("a/two:1", &nobody).unwrap());
+    assert!(f.store.untag("a/two:1", &nobody).unwrap());
     assert!(!two.layers[1].exists());
     assert!(
-        !f.store.remove("a/two:1", &nobody).unwrap(),
+        !f.store.untag("a/two:1", &nobody).unwrap(),
         "removing again is fine"
     );
 }
@@ -273,7 +273,7 @@ fn everything_is_gone_after_the_last_removal() {
         used.used_bytes > 2_000_000 && used.inodes_used > 250,
         "{used:?}"
     );
-    assert!(f.store.remove(&id, &nobody).unwrap());
+    assert!(f.store.untag(&id, &nobody).unwrap());
     let mut after = f.footprint();
     let mut empty = empty;
     // The derived index stays, listing nothing.
@@ -293,7 +293,7 @@ fn layers_in_use_stay_until_the_collection() {
         .remove(0);
     let used = LayerId::of_diff(&image.layers[0]).unwrap();
     let in_use = |layer: &LayerId| *layer == used;
-    assert!(f.store.remove(&image.id, &in_use).unwrap());
+    assert!(f.store.untag(&image.id, &in_use).unwrap());
     assert!(image.layers[0].exists());
     assert!(!image.layers[1].exists());
     assert_eq!(f.store.gc(&in_use).unwrap(), 0);
@@ -325,9 +325,9 @@ fn a_tag_moves_and_only_its_name_goes_when_another_is_left() {
     assert_eq!(old.repo_tags, ["docker.io/a/app:stable"]);
     f.import_as(&pack(&small("x/y:1").oci_files().unwrap()), "a/other:1")
         .unwrap();
-    assert!(f.store.remove("a/other:1", &nobody).unwrap());
+    assert!(f.store.untag("a/other:1", &nobody).unwrap());
     assert!(f.store.get("a/app:stable").unwrap().is_some());
-    assert!(f.store.remove("a/app:stable", &nobody).unwrap());
+    assert!(f.store.untag("a/app:stable", &nobody).unwrap());
     assert_eq!(f.store.get(&old.id).unwrap(), None);
 }
 
@@ -501,7 +501,7 @@ fn imports_and_removals_at_once_leave_whole_images() {
                         let read = rootfs_read(&image.layers, path, 100).unwrap();
                         assert_eq!(read, Some(data.into_bytes()));
                     }
-                    f.store.remove(&image.id, &nobody).unwrap();
+                    f.store.untag(&image.id, &nobody).unwrap();
                 }
             });
         }

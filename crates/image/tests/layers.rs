@@ -11,7 +11,7 @@ mod support;
 
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
-use image::{FileKind, Image, rootfs_kind, rootfs_read};
+use image::{FileKind, Image, Part, rootfs_kind, rootfs_part, rootfs_read};
 use rustix::mount::{MountFlags, mount};
 use support::{fixture, tree};
 use tar::EntryType;
@@ -353,6 +353,43 @@ fn a_file_is_read_through_the_stack_as_overlayfs_shows_it() {
     ] {
         assert_eq!(rootfs_kind(&image.layers, path).unwrap(), kind, "{path}");
     }
+}
+
+#[test]
+fn a_part_of_a_root_is_what_overlayfs_merges() {
+    let layers = [
+        Layer::new()
+            .dir("data", 0o755)
+            .file("data/old", 0o644, b"1")
+            .dir("data/sub", 0o755)
+            .file("data/sub/one", 0o644, b"1"),
+        Layer::new()
+            .opaque("data/sub")
+            .file("data/sub/two", 0o644, b"2")
+            .symlink("link", "/data/sub")
+            .symlink("out", "../../etc"),
+        Layer::new().whiteout("data/old"),
+    ];
+    let (_f, image) = import(&layers, Compression::Gzip);
+    let [top, middle, base] = image.layers.as_slice() else {
+        panic!("{:?}", image.layers);
+    };
+    let part = |path: &str| rootfs_part(&image.layers, path).unwrap();
+    let all = [top, middle, base].map(Clone::clone).to_vec();
+    assert_eq!(part(""), Some(Part::Directory(all)));
+    let data = [top, middle, base].map(|layer| layer.join("data"));
+    assert_eq!(part("data"), Some(Part::Directory(data.to_vec())));
+    // An opaque directory shows nothing of what is below, and a link is followed within the root.
+    let sub = Some(Part::Directory(vec![middle.join("data/sub")]));
+    assert_eq!(part("data/sub"), sub);
+    assert_eq!(part("link/."), sub);
+    let two = Some(Part::File(middle.join("data/sub/two")));
+    assert_eq!(part("link/two"), two);
+    for none in ["data/old", "data/sub/one", "none", "out"] {
+        assert_eq!(part(none), None, "{none}");
+    }
+    let error = rootfs_part(&image.layers, "link/two/x").unwrap_err();
+    assert!(error.to_string().contains("Not a directory"), "{error}");
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn pulls_removals_and_containers_at_once_fit_one_order() {
                 Act::Pull(number)
             }
             4 | 5 => Act::Remove {
-                there: f.store.remove(name, &in_use).unwrap(),
+                there: f.store.untag(name, &in_use).unwrap(),
             },
             6 => {
                 // Concerns only what has no tag, so no name.
@@ -237,7 +237,7 @@ fn pulls_removals_and_containers_at_once_fit_one_order() {
         assert!(linearizable(&history), "{name}: {history:#?}");
     }
     for image in f.store.list().unwrap() {
-        f.store.remove(&image.id, &in_use).unwrap();
+        f.store.untag(&image.id, &in_use).unwrap();
     }
     f.store.gc(&in_use).unwrap();
     assert_eq!(f.store.fs_info().unwrap().inodes_used, 0);
@@ -287,7 +287,7 @@ fn nobody_sees_an_image_again_that_could_not_be_leased() {
                 )
                 .unwrap();
             pulls.fetch_add(1, Ordering::SeqCst);
-            assert!(f.store.remove(NAMES[0], &|_| false).unwrap());
+            assert!(f.store.untag(NAMES[0], &|_| false).unwrap());
         }
         ended.store(true, Ordering::SeqCst);
         assert!(watch.join().unwrap() > 0, "nobody looked in time");
@@ -311,7 +311,7 @@ fn a_lease_keeps_an_image_whole_and_a_prune_leaves_what_is_kept() {
     let lease = f.store.lease("r/a:1").unwrap().unwrap();
     // Prune passes over what is leased; a removal takes the image, and its layers stay.
     assert_eq!(f.store.prune(&|_| true, &nobody).unwrap().images, []);
-    assert!(f.store.remove("r/a:1", &nobody).unwrap());
+    assert!(f.store.untag("r/a:1", &nobody).unwrap());
     assert!(f.store.get("r/a:1").unwrap().is_none());
     assert!(f.store.lease("r/a:1").unwrap().is_none());
     let read = rootfs_read(&first.layers, "etc/number", 10).unwrap();

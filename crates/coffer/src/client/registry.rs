@@ -157,6 +157,17 @@ impl Daemon {
         answer.map(drop).map_err(of(&format!("tag {image}")))
     }
 
+    /// Takes a tag away, and the image with the last of its tags; by id, the image.
+    pub(crate) async fn untag(&self, image: &str) -> Result<(), Error> {
+        let request = node::UntagImageRequest {
+            image: image.to_owned(),
+        };
+        let answer = self.transfers().untag_image(limited(request)).await;
+        answer
+            .map(drop)
+            .map_err(of(&format!("remove image {image}")))
+    }
+
     /// Removes images that nothing uses: those without a tag, or all.
     pub(crate) async fn prune_images(&self, all: bool) -> Result<Pruned, Error> {
         let request = node::PruneImagesRequest { all };

@@ -35,10 +35,10 @@ pub(crate) async fn run(args: Args, socket: &Path) -> Result<u8, Error> {
 }
 
 async fn remove(daemon: &Daemon, word: String, force: bool) -> Result<(), Error> {
-    // CRI's RemoveImage succeeds for what is not there; a person wants to know of the slip.
+    // The daemon takes what is not there for success; a person wants to know of the slip.
     if !force && daemon.image(&word).await?.is_none() {
         return Err(resolve::no_image(daemon, &word).await?);
     }
-    daemon.remove_image(&word).await?;
+    daemon.untag(&word).await?;
     out::line(&word)
 }

@@ -236,6 +236,14 @@ pub struct TagImageResponse {
     #[prost(message, optional, tag = "1")]
     pub image: ::core::option::Option<ImportedImage>,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UntagImageRequest {
+    /// Name or id of an image.
+    #[prost(string, tag = "1")]
+    pub image: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct UntagImageResponse {}
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct PruneImagesRequest {
     /// Also images that have a tag.
@@ -586,6 +594,31 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("coffer.v1.Node", "TagImage"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes a tag away, and the image with the last of its tags; an id or a digest takes the image with
+        /// all its names, as CRI's RemoveImage does at any name. What is not there is success.
+        pub async fn untag_image(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UntagImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UntagImageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic::codec::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/coffer.v1.Node/UntagImage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("coffer.v1.Node", "UntagImage"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Sends images as one OCI archive that docker reads too, in pieces. NOT_FOUND: one is not there,
         /// and nothing is sent.
         pub async fn export_images(
@@ -885,6 +918,15 @@ pub mod node_server {
             request: tonic::Request<super::TagImageRequest>,
         ) -> std::result::Result<
             tonic::Response<super::TagImageResponse>,
+            tonic::Status,
+        >;
+        /// Takes a tag away, and the image with the last of its tags; an id or a digest takes the image with
+        /// all its names, as CRI's RemoveImage does at any name. What is not there is success.
+        async fn untag_image(
+            &self,
+            request: tonic::Request<super::UntagImageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UntagImageResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the ExportImages method.
@@ -1224,6 +1266,49 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TagImageSvc(inner);
+                        let codec = tonic::codec::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/coffer.v1.Node/UntagImage" => {
+                    #[allow(non_camel_case_types)]
+                    struct UntagImageSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::UntagImageRequest>
+                    for UntagImageSvc<T> {
+                        type Response = super::UntagImageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UntagImageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::untag_image(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UntagImageSvc(inner);
                         let codec = tonic::codec::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

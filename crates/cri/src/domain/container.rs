@@ -90,13 +90,19 @@ pub struct ImageSpec {
     pub image_ref: String,
 }
 
-/// A mount of something of the host.
+/// A mount of something of the host, or of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where in the container.
     pub container_path: String,
-    /// What of the host.
+    /// What of the host; empty with an image.
     pub host_path: String,
+    /// The image whose content is mounted; `None`: something of the host's is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSpec>,
+    /// What of the image: a directory or file of its root filesystem; empty: all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image_sub_path: String,
     /// Read-only.
     pub readonly: bool,
     /// Read-only with all submounts; comes with `readonly`.

@@ -33,6 +33,7 @@ fn container(pod: &Pod) -> Arc<Container> {
             name: "busybox".into(),
             ..ImageFacts::default()
         },
+        volumes: Vec::new(),
         user: UserFacts::default(),
         log_path: PathBuf::new(),
         stop_signal: 15,

@@ -19,7 +19,8 @@ use cri_api::node::{
     ExportImagesResponse, ImportImageEvent, ImportImageRequest, PinImageRequest, PinImageResponse,
     PruneImagesRequest, PruneImagesResponse, PullImageEvent, PullImageRequest, PushImageEvent,
     PushImageRequest, SignalContainerRequest, SignalContainerResponse, TagImageRequest,
-    TagImageResponse, VerifyImageRequest, VerifyImageResponse,
+    TagImageResponse, UntagImageRequest, UntagImageResponse, VerifyImageRequest,
+    VerifyImageResponse,
     node_server::{self, NodeServer},
 };
 use tokio_stream::Stream;
@@ -74,6 +75,10 @@ impl node_server::Node for Node {
 
     async fn tag_image(&self, request: Request<TagImageRequest>) -> Answer<TagImageResponse> {
         names::tag(&self.0, request.into_inner()).await
+    }
+
+    async fn untag_image(&self, request: Request<UntagImageRequest>) -> Answer<UntagImageResponse> {
+        names::untag(&self.0, request.into_inner()).await
     }
 
     async fn export_images(

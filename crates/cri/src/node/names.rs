@@ -1,4 +1,4 @@
-//! PushImage, TagImage, ExportImages.
+//! PushImage, TagImage, UntagImage, ExportImages.
 
 use std::{
     sync::{
@@ -10,7 +10,8 @@ use std::{
 
 use cri_api::node::{
     ExportImagesRequest, ExportImagesResponse, LayerProgress, PushImageEvent, PushImageRequest,
-    TagImageRequest, TagImageResponse, push_image_event::Event,
+    TagImageRequest, TagImageResponse, UntagImageRequest, UntagImageResponse,
+    push_image_event::Event,
 };
 use registry::{Pushed, Said};
 use tokio::sync::mpsc;
@@ -35,6 +36,15 @@ pub(super) async fn tag(service: &Service, request: TagImageRequest) -> Answer<T
             image: Some(image_to_wire(image)),
         },
     )
+}
+
+pub(super) async fn untag(
+    service: &Service,
+    request: UntagImageRequest,
+) -> Answer<UntagImageResponse> {
+    status::told(service.untag_image(&request.image).await, |()| {
+        UntagImageResponse {}
+    })
 }
 
 pub(super) async fn export(

@@ -1,13 +1,15 @@
 //! ContainerStatus.
 
-use std::sync::Arc;
+use std::{fs, path::Path, sync::Arc};
 
 use serde_json::{Value, json};
 
 use super::Service;
 use crate::{
     error::Error,
+    layout::CONFIG,
     state::{Container, ContainerState},
+    task::blocking,
 };
 
 /// A container at a moment.
@@ -26,23 +28,38 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Ambiguous`].
-    pub(crate) fn container_status(&self, id: &str, verbose: bool) -> Result<ContainerView, Error> {
-        Ok(self.view(self.containers.resolve(id)?, verbose))
+    pub(crate) async fn container_status(
+        &self,
+        id: &str,
+        verbose: bool,
+    ) -> Result<ContainerView, Error> {
+        let mut view = ContainerView::now(self.containers.resolve(id)?);
+        if verbose {
+            let path = view.container.dir().join(CONFIG);
+            // What is being removed has none any more.
+            let document = blocking(move || Ok::<_, Error>(fs::read(path).unwrap_or_default()));
+            let document = serde_json::from_slice(&document.await?).unwrap_or_default();
+            let layer = self.layout.layer(view.container.id());
+            view.info = Some(info(&view.container, &view.state, document, &layer));
+        }
+        Ok(view)
     }
+}
 
+impl ContainerView {
     /// A container as it is now.
-    pub(crate) fn view(&self, container: Arc<Container>, verbose: bool) -> ContainerView {
-        let state = container.state();
-        let info = verbose.then(|| info(&container, &state, self.layout.layer(container.id())));
+    pub(crate) fn now(container: Arc<Container>) -> ContainerView {
         ContainerView {
+            state: container.state(),
             container,
-            state,
-            info,
+            info: None,
         }
     }
 }
 
-fn info(container: &Container, state: &ContainerState, layer: std::path::PathBuf) -> Value {
+/// The keys that tools read with crictl are named as other runtimes name them: `pid`, `sandboxID`,
+/// `runtimeSpec`, which is the document itself.
+fn info(container: &Container, state: &ContainerState, document: Value, layer: &Path) -> Value {
     let facts = container.facts();
     let pid = match state {
         ContainerState::Created { pid } | ContainerState::Running { pid, .. } => Some(*pid),
@@ -51,9 +68,10 @@ fn info(container: &Container, state: &ContainerState, layer: std::path::PathBuf
     json!({
         "state": state.name(),
         "pid": pid,
+        "sandboxID": facts.pod,
         "podSandboxId": facts.pod,
         "dir": container.dir(),
-        "runtimeSpec": container.dir().join(crate::layout::CONFIG),
+        "runtimeSpec": document,
         "writableLayer": layer,
         "layers": facts.image.layers,
         "config": facts.config,

@@ -16,12 +16,13 @@ use std::{
     sync::Arc,
 };
 
-use image::Image;
+use image::{Image, Part};
 use sys::atomic::Durability;
 
 use super::{Service, remove_container::remove_tree};
 use crate::{
-    domain::{ContainerConfig, ContainerKey, Id},
+    checks::invalid,
+    domain::{ContainerConfig, ContainerKey, Id, ImageSpec, Mount},
     error::Error,
     index::Object,
     inflight::Begin,
@@ -38,6 +39,8 @@ use crate::{
 };
 
 const SIGTERM: i32 = 15;
+/// An empty directory beside a container's writable layer, below the layers of its image volumes.
+const NOTHING: &str = "nothing";
 
 impl Service {
     /// Creates a container in a pod and answers its id. A repeated call joins the first one or gets
@@ -127,19 +130,22 @@ impl Service {
         self.journal.step(id, "the pod's agent");
         let sandbox = pod.sandbox().await?;
         self.journal.step(id, "its image and document");
-        let image = self.hold_image(id, &config.image.image).await?;
+        let images = self.hold_images(id, &config).await?;
         undo.push("hold on layers", {
-            let (service, id, image) = (self.clone(), id.clone(), image.id.clone());
+            let (service, id) = (self.clone(), id.clone());
+            let images: Vec<String> = images.iter().map(|image| image.id.clone()).collect();
             async move {
                 service.drop_layers(&id);
-                // Its image may have been removed meanwhile.
-                service.collect_behind(&image);
+                // They may have been removed meanwhile.
+                images
+                    .iter()
+                    .for_each(|image| service.collect_behind(image));
                 Ok(())
             }
         });
         let draft = {
             let (service, pod, id) = (self.clone(), Arc::clone(pod), id.clone());
-            blocking(move || service.draft(&pod, id, config, &image)).await?
+            blocking(move || service.draft(&pod, id, config, &images)).await?
         };
         let pid = self.pid_namespace(pod, draft.pid)?;
         let facts = draft.facts;
@@ -182,6 +188,7 @@ impl Service {
         blocking({
             let (dir, layer, json) = (dir.clone(), layer.clone(), draft.spec_json.clone());
             let top = facts.image.layers.first().cloned();
+            let volumes = !facts.volumes.is_empty();
             move || {
                 let path = dir.join(CONFIG);
                 sys::atomic::write(&path, &json, 0o600, Durability::Process)
@@ -189,6 +196,9 @@ impl Service {
                 make_dir(&layer, 0o700)?;
                 upper::make(&layer.join("upper"), top.as_deref())?;
                 make_dir(&layer.join("work"), 0o700)?;
+                if volumes {
+                    make_dir(&layer.join(NOTHING), 0o755)?;
+                }
                 logs.last()
                     .map_or(Ok(()), |parent| make_dirs(parent, 0o755))
             }
@@ -245,19 +255,32 @@ impl Service {
         Ok(())
     }
 
-    /// The image, held: its layers stay from here on.
-    async fn hold_image(&self, id: &Id, name: &str) -> Result<Image, Error> {
-        let (service, id, name) = (self.clone(), id.clone(), name.to_owned());
+    /// The image and those of its volumes, held: their layers stay from here on.
+    async fn hold_images(&self, id: &Id, config: &ContainerConfig) -> Result<Vec<Image>, Error> {
+        let volumes = config
+            .mounts
+            .iter()
+            .filter_map(|mount| mount.image.as_ref());
+        let names: Vec<String> = std::iter::once(&config.image)
+            .chain(volumes)
+            .map(|spec| spec.image.clone())
+            .collect();
+        let (service, id) = (self.clone(), id.clone());
         blocking(move || {
-            // Leased, it cannot go between the look and the note of its use.
-            let Some(lease) = service.images.lease(&service.image_word(&name)?)? else {
-                return Err(Error::ImageNotFound { name });
-            };
-            if service.verify_images {
-                service.check_image(lease.image())?;
+            // Leased, none can go between the look and the note of its use.
+            let mut leases = Vec::with_capacity(names.len());
+            for name in names {
+                let Some(lease) = service.images.lease(&service.image_word(&name)?)? else {
+                    return Err(Error::ImageNotFound { name });
+                };
+                if service.verify_images {
+                    service.check_image(lease.image())?;
+                }
+                leases.push(lease);
             }
-            service.use_layers(&id, &lease.image().layers);
-            Ok(lease.image().clone())
+            let stacks = leases.iter().map(|lease| lease.image().layers.as_slice());
+            service.use_layers(&id, stacks);
+            Ok(leases.iter().map(|lease| lease.image().clone()).collect())
         })
         .await
     }
@@ -268,8 +291,12 @@ impl Service {
         pod: &Pod,
         id: Id,
         config: ContainerConfig,
-        image: &Image,
+        images: &[Image],
     ) -> Result<Draft, Error> {
+        let Some((image, of_volumes)) = images.split_first() else {
+            let what = "no image is held".to_owned();
+            return Err(Error::Internal { what });
+        };
         let file = |path| match image::rootfs_read(&image.layers, path, image::user::FILE_MAX) {
             Ok(bytes) => Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) => Err(Error::from(error)),
@@ -302,11 +329,13 @@ impl Service {
             hosts_file: Some(&hosts),
             resolv_file: Some(&resolv),
         };
+        let volumes = volumes(&config, of_volumes, &self.layout.layer(&id).join(NOTHING))?;
         let input = ContainerInput {
             id: id.as_str(),
             config: &config,
             pod: &pod_input,
             image: &image_input,
+            volumes: &volumes,
             files: &files,
             node: &self.node,
         };
@@ -314,22 +343,23 @@ impl Service {
         let spec_json = serde_json::to_vec(&built.spec).map_err(|e| Error::Internal {
             what: format!("the document of {id}: {e}"),
         })?;
-        let reference = image.repo_digests.first().unwrap_or(&image.id).clone();
-        let name = image_name(&config, image);
+        let asked = config
+            .mounts
+            .iter()
+            .filter_map(|mount| mount.image.as_ref());
+        let volumes = asked.zip(of_volumes);
         Ok(Draft {
             spec_json,
             pid: built.facts.pid,
             facts: ContainerFacts {
                 id,
                 pod: facts.id.clone(),
-                config,
                 created_at_ns: now_ns(),
-                image: ImageFacts {
-                    id: image.id.clone(),
-                    name,
-                    reference,
-                    layers: image.layers.clone(),
-                },
+                image: image_facts(&config.image, image),
+                volumes: volumes
+                    .map(|(asked, image)| image_facts(asked, image))
+                    .collect(),
+                config,
                 user: UserFacts {
                     uid: built.facts.user.uid,
                     gid: built.facts.user.gid,
@@ -388,9 +418,38 @@ fn finished(container: &Container, config: &ContainerConfig) -> Option<Result<Id
     )
 }
 
+/// Where what the mounts of images show lies; `nothing` is an empty directory. Blocks.
+fn volumes(config: &ContainerConfig, images: &[Image], nothing: &Path) -> Result<Vec<Part>, Error> {
+    let mounts = config.mounts.iter().enumerate();
+    let of_images = mounts.filter(|(_, mount)| mount.image.is_some());
+    let part = |((at, mount), image): ((usize, &Mount), &Image)| {
+        let path = &mount.image_sub_path;
+        match image::rootfs_part(&image.layers, path)? {
+            Some(Part::Directory(mut lowers)) => {
+                lowers.push(nothing.to_owned());
+                Ok(Part::Directory(lowers))
+            }
+            Some(file) => Ok(file),
+            None => Err(invalid(
+                format!("mounts[{at}].image_sub_path"),
+                format!("the image has no {path:?}"),
+            )),
+        }
+    };
+    of_images.zip(images).map(part).collect()
+}
+
+fn image_facts(asked: &ImageSpec, image: &Image) -> ImageFacts {
+    ImageFacts {
+        id: image.id.clone(),
+        name: image_name(asked, image),
+        reference: image.repo_digests.first().unwrap_or(&image.id).clone(),
+        layers: image.layers.clone(),
+    }
+}
+
 /// What people call the image: a client that has resolved it asks by id.
-fn image_name(config: &ContainerConfig, image: &Image) -> String {
-    let asked = &config.image;
+fn image_name(asked: &ImageSpec, image: &Image) -> String {
     let hex = asked.image.strip_prefix("sha256:").unwrap_or(&asked.image);
     if !image.id.trim_start_matches("sha256:").starts_with(hex) {
         return asked.image.clone();

@@ -128,7 +128,7 @@ pub(crate) struct Inner {
     /// What is done just now and what has failed.
     pub(crate) journal: Journal,
     /// Layers that containers stand on, those that are being created included.
-    layer_uses: Mutex<HashMap<Id, Vec<LayerId>>>,
+    layer_uses: Mutex<HashMap<Id, Vec<Vec<LayerId>>>>,
     /// What writable layers weigh, and when that was looked at.
     layer_sizes: Mutex<HashMap<Id, stats::LayerSize>>,
 }
@@ -234,17 +234,22 @@ impl Inner {
         })
     }
 
-    /// Notes that a container stands on these layers.
-    pub(crate) fn use_layers(&self, container: &Id, layers: &[PathBuf]) {
-        let layers = layers
-            .iter()
-            .filter_map(|diff| LayerId::of_diff(diff))
-            .collect();
+    /// Notes that a container stands on these stacks of layers.
+    pub(crate) fn use_layers<'a>(
+        &self,
+        container: &Id,
+        stacks: impl Iterator<Item = &'a [PathBuf]>,
+    ) {
+        let ids = |layers: &[PathBuf]| {
+            let layers = layers.iter();
+            layers.filter_map(|diff| LayerId::of_diff(diff)).collect()
+        };
+        let stacks = stacks.map(ids).collect();
         let mut uses = self
             .layer_uses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        uses.insert(container.clone(), layers);
+        uses.insert(container.clone(), stacks);
     }
 
     /// Forgets what [`Inner::use_layers`] noted.
@@ -265,7 +270,7 @@ impl Inner {
             .layer_uses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        uses.values().any(|layers| layers.contains(layer))
+        uses.values().flatten().any(|used| used.contains(layer))
     }
 
     /// Whether a container stands on exactly these layers.
@@ -274,6 +279,6 @@ impl Inner {
             .layer_uses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        uses.values().any(|used| used == layers)
+        uses.values().flatten().any(|used| used == layers)
     }
 }

@@ -36,10 +36,7 @@ impl Service {
         let containers = self.containers_of(pod.id());
         Ok(PodView {
             phase: pod.phase(),
-            containers: containers
-                .into_iter()
-                .map(|c| self.view(c, false))
-                .collect(),
+            containers: containers.into_iter().map(ContainerView::now).collect(),
             at_ns: now_ns(),
             info: verbose.then(|| info(&pod)),
             pod,
@@ -54,6 +51,7 @@ fn info(pod: &Pod) -> Value {
         PodState::Stopping { reason } | PodState::Stopped { reason, .. } => Some(reason.word()),
         _ => None,
     };
+    let netns = (!facts.host_network()).then(|| pod.netns_path());
     let agent = match pod.agent() {
         Agent::Here(sandbox) => json!({
             "pid": sandbox.record().pid,
@@ -72,7 +70,14 @@ fn info(pod: &Pod) -> Value {
         "cgroupParent": facts.cgroup_parent,
         "addresses": pod.addresses(),
         "ports": pod.lease().map(|lease| lease.ports),
-        "netns": (!facts.host_network()).then(|| pod.netns_path()),
+        "netns": netns,
+        // There is no process and no document: this is where tools look for the network's file.
+        "runtimeSpec": {
+            "linux": {
+                "namespaces": netns.iter().map(|path| json!({ "type": "network", "path": path }))
+                    .collect::<Vec<_>>(),
+            },
+        },
         "agent": agent,
         "config": facts.config,
     })

@@ -66,7 +66,10 @@ impl Service {
         self.containers.remove(container.id());
         self.journal.forget(container.id());
         self.drop_layers(container.id());
-        self.collect_behind(&container.facts().image.id);
+        let facts = container.facts();
+        for image in std::iter::once(&facts.image).chain(&facts.volumes) {
+            self.collect_behind(&image.id);
+        }
         Ok(())
     }
 

@@ -11,6 +11,9 @@ use crate::{error::Error, task::blocking};
 /// How long a disk may take to show that it can be written.
 const PROBE: Duration = Duration::from_secs(2);
 
+/// Bytes at which agents split the lines of container logs.
+const LOG_LINE: usize = 16 << 10;
+
 /// One condition of the node's runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
@@ -123,6 +126,7 @@ impl Service {
             "pods": self.pods.all().len(),
             "containers": self.containers.all().len(),
             "operations": self.running_pods.len() + self.running_creates.len(),
+            "maxContainerLogLineSize": LOG_LINE,
             "acceptedWithoutEffect": crate::v1::ACCEPTED_WITHOUT_EFFECT
                 .iter()
                 .map(|(field, why)| json!({ "field": field, "why": why }))

@@ -7,11 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use image::Part;
+
 use super::*;
 use crate::domain::{
     Capabilities, ContainerConfig, ContainerMetadata, ContainerSecurity, Device, EnvValue, EnvVar,
-    HugepageLimit, Mount, NamespaceMode, Namespaces, PodConfig, PodSecurity, Propagation,
-    Resources, SecurityProfile,
+    HugepageLimit, ImageSpec, Mount, NamespaceMode, Namespaces, PodConfig, PodSecurity,
+    Propagation, Resources, SecurityProfile,
 };
 
 /// A host in tables.
@@ -79,6 +81,7 @@ struct Case {
     config: ContainerConfig,
     pod: PodConfig,
     image: ImageInput,
+    volumes: Vec<Part>,
     node: NodeSettings,
     facts: HostFacts,
     host: TableHost,
@@ -109,6 +112,7 @@ impl Case {
                 working_dir: "/www".to_owned(),
                 stop_signal: "SIGQUIT".to_owned(),
             },
+            volumes: Vec::new(),
             node: NodeSettings::default(),
             facts: HostFacts {
                 swap_accounting: true,
@@ -144,6 +148,7 @@ impl Case {
             config: &self.config,
             pod: &pod,
             image: &self.image,
+            volumes: &self.volumes,
             files: &files,
             node: &self.node,
         };
@@ -439,6 +444,87 @@ fn mounts_that_cannot_be_are_named() {
         case.config.mounts = vec![mount.clone()];
         let error = case.error();
         assert!(error.starts_with(expected), "{mount:?}: {error}");
+    }
+}
+
+fn of_image(container_path: &str, sub_path: &str) -> Mount {
+    Mount {
+        readonly: true,
+        image: Some(ImageSpec {
+            image: "models".to_owned(),
+            ..Default::default()
+        }),
+        image_sub_path: sub_path.to_owned(),
+        ..mount(container_path, "")
+    }
+}
+
+#[test]
+fn an_image_is_mounted_read_only() {
+    let mut case = Case::new();
+    case.config.mounts = vec![
+        mount("/host", "/x"),
+        of_image("/models", "a:b"),
+        of_image("/models/config", "config.json"),
+    ];
+    case.volumes = vec![
+        Part::Directory(vec![
+            "/l/2/diff/a:b".into(),
+            "/l/1,\\/diff".into(),
+            "/n".into(),
+        ]),
+        Part::File("/l/1/diff/config.json".into()),
+    ];
+    let mounts = case.build().unwrap().spec.mounts;
+    let [.., directory, file] = mounts.as_slice() else {
+        panic!("{mounts:?}");
+    };
+    assert_eq!(directory.destination, "/models");
+    assert_eq!(directory.type_.as_deref(), Some("overlay"));
+    assert_eq!(
+        directory.options,
+        ["ro", "nodev", r"lowerdir=/l/2/diff/a\:b:/l/1\,\\/diff:/n"]
+    );
+    assert_eq!(file.source.as_deref(), Some("/l/1/diff/config.json"));
+    assert_eq!(file.options, ["bind", "rprivate", "ro", "nodev"]);
+    case.volumes[0] = Part::Directory(vec!["/layer/of/an/image".into(); 300]);
+    let error = case.error();
+    assert!(
+        error.starts_with("mounts[1].image is not supported"),
+        "{error}"
+    );
+}
+
+#[test]
+fn mounts_of_images_that_cannot_be_are_named() {
+    let change = |change: fn(&mut Mount)| {
+        let mut mount = of_image("/models", "");
+        change(&mut mount);
+        mount
+    };
+    for (mount, field) in [
+        (change(|m| m.readonly = false), "readonly"),
+        (change(|m| m.host_path = "/x".to_owned()), "host_path"),
+        (
+            change(|m| m.propagation = Propagation::Bidirectional),
+            "propagation",
+        ),
+        (of_image("/models", "../x"), "image_sub_path"),
+        (of_image("/models", "/x"), "image_sub_path"),
+        (
+            Mount {
+                image_sub_path: "x".to_owned(),
+                ..mount("/data", "/x")
+            },
+            "image_sub_path",
+        ),
+    ] {
+        let mut case = Case::new();
+        case.volumes = vec![Part::Directory(vec!["/l".into(), "/n".into()])];
+        case.config.mounts = vec![mount.clone()];
+        let error = case.error();
+        let expected = format!("mounts[0].{field}: ");
+        assert!(error.starts_with(&expected), "{mount:?}: {error}");
     }
 }
 

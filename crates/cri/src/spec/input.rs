@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use image::Part;
 use oci::runtime::Rlimit;
 
 use crate::domain::{ContainerConfig, PodConfig};
@@ -17,6 +18,8 @@ pub struct ContainerInput<'a> {
     pub pod: &'a PodInput<'a>,
     /// Its image.
     pub image: &'a ImageInput,
+    /// What the mounts of images show, in the order of those mounts.
+    pub volumes: &'a [Part],
     /// Files of its root filesystem, for looking up users and groups.
     pub files: &'a RootfsFiles,
     /// What the node's operator has configured.

@@ -101,7 +101,7 @@ pub fn container(
     let pid = namespaces::pid(&security.namespaces, &input.pod.config.security.namespaces)?;
     let process = process::process(input, &user, facts)?;
     let bounding = process.capabilities.clone().unwrap_or_default().bounding;
-    let mounts = mounts::mounts(config, input.pod, facts, host)?;
+    let mounts = mounts::mounts(input, facts, host)?;
     let (devices, rules) = devices::devices(config, host)?;
     let mut resources = match &config.resources {
         Some(said) => resources::resources(said, facts)?,

@@ -5,12 +5,15 @@
 //! 2  /etc/hostname /etc/hosts /etc/resolv.conf /dev/shm    the pod's, unless the request does
 //! 3  the request's, shallow ones first                     so that none hides a deeper one
 //! ```
+//! Of the host's things they are binds; of an image, an overlay of its layers, with an empty directory at
+//! the bottom because one layer alone is no overlay. It ends with the container's mount namespace.
 
 use std::path::{Component, Path, PathBuf};
 
+use image::Part;
 use oci::runtime::Mount as OciMount;
 
-use super::{Host, HostFacts, PodInput, SpecError};
+use super::{ContainerInput, Host, HostFacts, PodInput, SpecError};
 use crate::domain::{ContainerConfig, Mount, Propagation};
 
 /// A request's mount, as it was resolved.
@@ -33,14 +36,16 @@ pub(super) struct Mounts {
 
 /// Puts the mounts together; asks the host about the request's.
 pub(super) fn mounts(
-    config: &ContainerConfig,
-    pod: &PodInput<'_>,
+    input: &ContainerInput<'_>,
     facts: &HostFacts,
     host: &dyn Host,
 ) -> Result<Mounts, SpecError> {
+    let (config, pod) = (input.config, input.pod);
+    let mut volumes = input.volumes.iter();
     let mut requested = Vec::new();
     for (index, mount) in config.mounts.iter().enumerate() {
-        requested.push(Requested::check(index, mount, facts)?);
+        let volume = mount.image.as_ref().and_then(|_| volumes.next());
+        requested.push(Requested::check(index, mount, volume, facts)?);
     }
     let taken = |destination: &str| {
         let destination = Path::new(destination);
@@ -61,7 +66,10 @@ pub(super) fn mounts(
     };
     requested.sort_by_key(|request| request.destination.components().count());
     for request in requested {
-        request.add(&mut all, host)?;
+        match request.volume {
+            Some(volume) => all.mounts.push(request.of_image(volume)?),
+            None => request.add(&mut all, host)?,
+        }
     }
     Ok(all)
 }
@@ -125,15 +133,68 @@ fn of_the_pod(config: &ContainerConfig, pod: &PodInput<'_>) -> Vec<OciMount> {
     .collect()
 }
 
+/// Most bytes of the names of an image volume's layers: a page of options, less the other words.
+const OPTIONS: usize = 4000;
+
+/// What is wrong with the mount of an image: the field, and a sentence.
+fn image_volume(said: &Mount) -> Result<(), (&'static str, String)> {
+    let sub_path = Path::new(&said.image_sub_path);
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !said.host_path.is_empty() {
+        return Err((
+            "host_path",
+            format!("is {:?}, and an image is named", said.host_path),
+        ));
+    }
+    if !said.readonly {
+        return Err((
+            "readonly",
+            "is not set: an image can't be written".to_owned(),
+        ));
+    }
+    if said.propagation != Propagation::Private {
+        return Err((
+            "propagation",
+            "is not PRIVATE: nothing is ever mounted in an image".to_owned(),
+        ));
+    }
+    if !sub_path.components().all(inside) {
+        let what = format!(
+            "{:?} is not a path below the image's root",
+            said.image_sub_path
+        );
+        return Err(("image_sub_path", what));
+    }
+    Ok(())
+}
+
+/// A path as overlayfs takes it in a list of layers.
+fn escaped(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if matches!(letter, '\\' | ':' | ',') {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text
+}
+
 /// A mount of the request whose words have been checked.
 struct Requested<'a> {
     index: usize,
     said: &'a Mount,
+    volume: Option<&'a Part>,
     destination: PathBuf,
 }
 
 impl<'a> Requested<'a> {
-    fn check(index: usize, said: &'a Mount, facts: &HostFacts) -> Result<Requested<'a>, SpecError> {
+    fn check(
+        index: usize,
+        said: &'a Mount,
+        volume: Option<&'a Part>,
+        facts: &HostFacts,
+    ) -> Result<Requested<'a>, SpecError> {
         let field = |name: &str| format!("mounts[{index}].{name}");
         let path = Path::new(&said.container_path);
         let destination: PathBuf = path.components().collect();
@@ -145,7 +206,12 @@ impl<'a> Requested<'a> {
             let what = format!("{:?} goes up by \"..\"", said.container_path);
             return Err(SpecError::invalid(field("container_path"), what));
         }
-        if !Path::new(&said.host_path).is_absolute() {
+        if said.image.is_some() {
+            image_volume(said).map_err(|(name, what)| SpecError::invalid(field(name), what))?;
+        } else if !said.image_sub_path.is_empty() {
+            let what = format!("is {:?}, and no image is named", said.image_sub_path);
+            return Err(SpecError::invalid(field("image_sub_path"), what));
+        } else if !Path::new(&said.host_path).is_absolute() {
             let what = format!("{:?} is not an absolute path", said.host_path);
             return Err(SpecError::invalid(field("host_path"), what));
         }
@@ -168,8 +234,46 @@ impl<'a> Requested<'a> {
         Ok(Requested {
             index,
             said,
+            volume,
             destination,
         })
+    }
+
+    /// The content of an image, read-only.
+    fn of_image(&self, volume: &Part) -> Result<OciMount, SpecError> {
+        let destination = self.destination.to_string_lossy();
+        let text = |path: &Path| {
+            path.to_str().map(str::to_owned).ok_or_else(|| {
+                let what = format!("{} is not UTF-8", path.display());
+                let field = format!("mounts[{}].image_sub_path", self.index);
+                SpecError::unsupported(field, what)
+            })
+        };
+        match volume {
+            Part::File(path) => {
+                let options = ["bind", "rprivate", "ro", "nodev"];
+                Ok(mount(&destination, "bind", &text(path)?, &options))
+            }
+            Part::Directory(lowers) => {
+                let lowers = lowers.iter().map(|lower| text(lower).map(|l| escaped(&l)));
+                let lowers = lowers.collect::<Result<Vec<_>, _>>()?.join(":");
+                if lowers.len() > OPTIONS {
+                    let field = format!("mounts[{}].image", self.index);
+                    let why = format!(
+                        "its layers' names have {} bytes, and mount(2) takes {OPTIONS}",
+                        lowers.len()
+                    );
+                    return Err(SpecError::unsupported(field, why));
+                }
+                let lowers = format!("lowerdir={lowers}");
+                Ok(mount(
+                    &destination,
+                    "overlay",
+                    "overlay",
+                    &["ro", "nodev", &lowers],
+                ))
+            }
+        }
     }
 
     fn add(self, all: &mut Mounts, host: &dyn Host) -> Result<(), SpecError> {

@@ -47,8 +47,10 @@ pub(super) fn seccomp(
     }
 }
 
-/// An absolute path is itself, as a kubelet sends it; any other is below the profile root.
+/// An absolute path is itself, as a kubelet sends it; any other is below the profile root. Clients that
+/// know the older form put its `localhost/` before the name, and other runtimes pass over it.
 fn place(name: &str, root: &Path) -> Result<PathBuf, SpecError> {
+    let name = name.strip_prefix("localhost/").unwrap_or(name);
     let path = Path::new(name);
     if name.is_empty() || path.components().any(|part| part == Component::ParentDir) {
         let what = format!("{name:?} is not a file below {}", root.display());
@@ -86,7 +88,16 @@ mod tests {
         let got = |name: &str| place(name, root);
         assert_eq!(got("p/web.json").unwrap(), root.join("p/web.json"));
         assert_eq!(got("/tmp/web.json").unwrap(), Path::new("/tmp/web.json"));
-        for bad in ["", "../web.json", "a/../../web.json", "/a/../b"] {
+        assert_eq!(got("localhost/web.json").unwrap(), root.join("web.json"));
+        assert_eq!(got("localhost//tmp/web").unwrap(), Path::new("/tmp/web"));
+        for bad in [
+            "",
+            "localhost/",
+            "localhost/../x",
+            "../web.json",
+            "a/../../web.json",
+            "/a/../b",
+        ] {
             let error = got(bad).unwrap_err().to_string();
             assert!(error.contains("localhost_ref"), "{error}");
         }

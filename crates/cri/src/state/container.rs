@@ -34,12 +34,23 @@ pub(crate) struct ContainerFacts {
     pub created_at_ns: i64,
     /// The image as it was then.
     pub image: ImageFacts,
+    /// The images of its volumes, in the order of those mounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<ImageFacts>,
     /// Who its first process is.
     pub user: UserFacts,
     /// Its log file; empty: none.
     pub log_path: PathBuf,
     /// Number of the signal that stops it.
     pub stop_signal: i32,
+}
+
+impl ContainerFacts {
+    /// Stacks of layers that it stands on: its root's, its volumes'.
+    pub(crate) fn stacks(&self) -> impl Iterator<Item = &[PathBuf]> {
+        let images = std::iter::once(&self.image).chain(&self.volumes);
+        images.map(|image| image.layers.as_slice())
+    }
 }
 
 /// The image of a container, as it was when the container was created.
@@ -316,6 +327,7 @@ mod tests {
             },
             created_at_ns: 1,
             image: ImageFacts::default(),
+            volumes: Vec::new(),
             user: UserFacts::default(),
             log_path: PathBuf::new(),
             stop_signal: 15,

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{convert::to_wire, signal};
 use crate::{
-    domain::{NamespaceMode, PodPhase},
+    domain::{Mount, NamespaceMode, PodPhase},
     events::{Change, Moment},
     service::{ContainerView, FsUsage, PodView, StatsView, StatusView},
     state::{Container, ContainerFacts, Pod},
@@ -57,6 +57,13 @@ pub(super) fn status(view: StatusView) -> wire::StatusResponse {
                 let mut map = to_wire::info(Some(info.clone()));
                 map.insert("stateDir".to_owned(), text("stateDir"));
                 map.insert("rootDir".to_owned(), text("rootDir"));
+                // What suites and tools that know containerd's look for.
+                let config = json!({
+                    "stateDir": info["stateDir"],
+                    "rootDir": info["rootDir"],
+                    "maxContainerLogLineSize": info["maxContainerLogLineSize"],
+                });
+                map.insert("config".to_owned(), config.to_string());
                 map
             }
             None => BTreeMap::new(),
@@ -105,10 +112,7 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
         metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
         state: to_wire::pod_phase(view.phase),
         created_at: facts.created_at_ns,
-        // On the host's network the address is the client's to tell.
-        network: (view.phase == PodPhase::Ready
-            && facts.config.security.namespaces.network != NamespaceMode::Node)
-            .then(|| network(&view.pod)),
+        network: network(view),
         linux: Some(wire::LinuxPodSandboxStatus {
             namespaces: Some(wire::Namespace {
                 options: Some(to_wire::namespaces(&facts.config.security.namespaces)),
@@ -120,12 +124,19 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
     }
 }
 
-fn network(pod: &Pod) -> wire::PodSandboxNetworkStatus {
-    let mut addresses = pod.addresses().into_iter().map(|ip| ip.to_string());
-    wire::PodSandboxNetworkStatus {
-        ip: addresses.next().unwrap_or_default(),
-        additional_ips: addresses.map(|ip| wire::PodIp { ip }).collect(),
+/// Empty on the host's network, whose addresses are the client's to tell, and of a pod that has ended:
+/// a kubelet warns of a pod without. One that has loopback alone is without: of an empty address in a
+/// network of its own a kubelet thinks that it was lost, and makes the pod again and again.
+fn network(view: &PodView) -> Option<wire::PodSandboxNetworkStatus> {
+    let own = view.pod.facts().config.security.namespaces.network != NamespaceMode::Node;
+    if !own || view.phase != PodPhase::Ready {
+        return Some(wire::PodSandboxNetworkStatus::default());
     }
+    let mut addresses = view.pod.addresses().into_iter().map(|ip| ip.to_string());
+    Some(wire::PodSandboxNetworkStatus {
+        ip: addresses.next()?,
+        additional_ips: addresses.map(|ip| wire::PodIp { ip }).collect(),
+    })
 }
 
 /// A change as CRI's subscribers hear it.
@@ -202,7 +213,7 @@ fn container_status(view: &ContainerView) -> wire::ContainerStatus {
         message: exit.map(|exit| exit.message.clone()).unwrap_or_default(),
         labels: facts.config.labels.clone(),
         annotations: facts.config.annotations.clone(),
-        mounts: facts.config.mounts.iter().map(to_wire::mount).collect(),
+        mounts: mounts(facts),
         log_path: facts.log_path.to_string_lossy().into_owned(),
         resources: view
             .container
@@ -221,6 +232,16 @@ fn container_status(view: &ContainerView) -> wire::ContainerStatus {
         }),
         stop_signal: signal::name(facts.stop_signal).into(),
     }
+}
+
+/// The mounts as they were asked for, those of images with what they have come to.
+fn mounts(facts: &ContainerFacts) -> Vec<wire::Mount> {
+    let mut volumes = facts.volumes.iter();
+    let told = |mount: &Mount| {
+        let volume = mount.image.as_ref().and_then(|_| volumes.next());
+        to_wire::mount(mount, volume.map(|image| image.id.as_str()))
+    };
+    facts.config.mounts.iter().map(told).collect()
 }
 
 pub(super) fn stats(view: &StatsView) -> wire::ContainerStats {

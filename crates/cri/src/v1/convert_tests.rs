@@ -161,7 +161,11 @@ fn a_container_keeps_all_that_was_said() {
     );
     assert_eq!(Some(to_wire::image_spec(&config.image)), said.image);
     assert_eq!(
-        config.mounts.iter().map(to_wire::mount).collect::<Vec<_>>(),
+        config
+            .mounts
+            .iter()
+            .map(|mount| to_wire::mount(mount, None))
+            .collect::<Vec<_>>(),
         said.mounts
     );
     assert_eq!(
@@ -259,7 +263,7 @@ fn what_cannot_be_done_is_named() {
             .security_context
             .get_or_insert_default()
     }
-    let containers: [Containers; 18] = [
+    let containers: [Containers; 17] = [
         ("config.metadata", |c| c.metadata = None),
         ("config.metadata.name", |c| {
             c.metadata.as_mut().unwrap().name.clear()
@@ -283,12 +287,6 @@ fn what_cannot_be_done_is_named() {
         }),
         ("config.mounts[0].uidMappings", |c| {
             c.mounts[0].uid_mappings.push(wire::IdMapping::default());
-        }),
-        ("config.mounts[0].image", |c| {
-            c.mounts[0].image = Some(wire::ImageSpec {
-                image: "x".into(),
-                ..Default::default()
-            });
         }),
         ("config.mounts[0].mount_options", |c| {
             c.mounts[0].mount_options.push("x".into())
@@ -328,8 +326,11 @@ fn what_cannot_be_done_is_named() {
         ("config.mounts[0].gidMappings", |c| {
             c.mounts[0].gid_mappings.push(wire::IdMapping::default());
         }),
-        ("config.mounts[0].image_sub_path", |c| {
-            c.mounts[0].image_sub_path = "x".into();
+        ("config.mounts[0].image.image", |c| {
+            c.mounts[0].image = Some(wire::ImageSpec {
+                user_specified_image: "x".into(),
+                ..Default::default()
+            });
         }),
     ];
     for (field, change) in containers {
@@ -338,6 +339,27 @@ fn what_cannot_be_done_is_named() {
         let error = container_config(Some(container)).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{field} ")), "{field}: {error}");
     }
+}
+
+#[test]
+fn an_image_volume_is_told_back_with_the_image_that_it_shows() {
+    let mut said = container();
+    said.mounts = vec![wire::Mount {
+        container_path: "/c".into(),
+        readonly: true,
+        image: Some(wire::ImageSpec {
+            image: "models".into(),
+            user_specified_image: "models:1".into(),
+            ..Default::default()
+        }),
+        image_sub_path: "a/b".into(),
+        ..Default::default()
+    }];
+    let config = container_config(Some(said.clone())).unwrap();
+    let mut told = to_wire::mount(&config.mounts[0], Some("sha256:1"));
+    let image_ref = std::mem::take(&mut told.image.as_mut().unwrap().image_ref);
+    assert_eq!(image_ref, "sha256:1");
+    assert_eq!(told, said.mounts[0]);
 }
 
 #[test]

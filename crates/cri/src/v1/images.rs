@@ -72,11 +72,11 @@ impl ImageService for Images {
     ) -> Answer<wire::PullImageResponse> {
         let request = request.into_inner();
         let pull = convert::pull(request).map_err(|e| status::from(&e))?;
-        told(self.0.pull_image(pull, None).await, |image| {
-            wire::PullImageResponse {
-                image_ref: image.id,
-            }
-        })
+        let pulled = self.0.pull_image(pull, None).await;
+        let image = pulled.map_err(|e| status::of_pull(&e))?;
+        Ok(Response::new(wire::PullImageResponse {
+            image_ref: image.id,
+        }))
     }
 
     async fn remove_image(

@@ -195,7 +195,7 @@ impl RuntimeService for Runtime {
         let view = self
             .0
             .container_status(&request.container_id, request.verbose);
-        told(view, answer::container_status_response)
+        told(view.await, answer::container_status_response)
     }
 
     async fn update_container_resources(

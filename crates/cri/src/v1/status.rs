@@ -28,6 +28,16 @@ pub(crate) fn from(error: &Error) -> Status {
     Status::new(code(error.code()), message)
 }
 
+/// The status of a pull that failed. A kubelet tells people that the registry is unavailable when an
+/// error of code UNKNOWN begins with this word, and of no other error.
+pub(crate) fn of_pull(error: &Error) -> Status {
+    let status = from(error);
+    match error.code() {
+        Code::Unavailable => Status::unknown(format!("RegistryUnavailable: {}", status.message())),
+        _ => status,
+    }
+}
+
 fn code(code: Code) -> Grpc {
     match code {
         Code::InvalidArgument => Grpc::InvalidArgument,

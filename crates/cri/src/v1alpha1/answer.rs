@@ -62,9 +62,7 @@ pub(super) fn pod_status(view: &PodView) -> wire::PodSandboxStatusResponse {
             metadata: Some(to_wire::pod_metadata(&facts.config.metadata)),
             state: Some(to_wire::pod_phase(view.phase)),
             created_at: Some(facts.created_at_ns),
-            // No address: the host's is the client's to tell.
-            network: (view.phase == PodPhase::Ready && namespaces.network != NamespaceMode::Node)
-                .then(|| network(&view.pod)),
+            network: network(view),
             linux: Some(wire::LinuxPodSandboxStatus {
                 namespaces: Some(wire::Namespace {
                     network: netns(view),
@@ -77,11 +75,14 @@ pub(super) fn pod_status(view: &PodView) -> wire::PodSandboxStatusResponse {
     }
 }
 
-/// The first address: this version knows one.
-fn network(pod: &Pod) -> wire::PodSandboxNetworkStatus {
-    wire::PodSandboxNetworkStatus {
-        ip: pod.addresses().first().map(ToString::to_string),
+/// The first address: this version knows one. Told and absent as in v1.
+fn network(view: &PodView) -> Option<wire::PodSandboxNetworkStatus> {
+    let own = view.pod.facts().config.security.namespaces.network != NamespaceMode::Node;
+    if !own || view.phase != PodPhase::Ready {
+        return Some(wire::PodSandboxNetworkStatus::default());
     }
+    let address = view.pod.addresses().first()?.to_string();
+    Some(wire::PodSandboxNetworkStatus { ip: Some(address) })
 }
 
 /// The file that is the pod's network namespace, while there is one: the pin of its own, or the

@@ -206,8 +206,8 @@ fn mount(mount: wire::Mount) -> Mount {
         selinux_relabel: mount.selinux_relabel(),
         container_path: mount.container_path.unwrap_or_default(),
         host_path: mount.host_path.unwrap_or_default(),
-        recursive_read_only: false,
         propagation: Propagation::Private,
+        ..Mount::default()
     }
 }
 

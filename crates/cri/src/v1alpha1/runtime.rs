@@ -135,7 +135,7 @@ impl RuntimeService for Runtime {
     ) -> Answer<wire::ContainerStatusResponse> {
         let request = request.into_inner();
         let view = self.0.container_status(request.container_id(), false);
-        told(view, |view| answer::container_status(&view))
+        told(view.await, |view| answer::container_status(&view))
     }
 
     async fn exec_sync(

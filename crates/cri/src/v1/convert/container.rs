@@ -16,7 +16,6 @@ use crate::{
 };
 
 const NO_ID_MAPS: &str = "id-mapped mounts are not available yet";
-const NO_IMAGE_VOLUMES: &str = "image volumes are not available yet";
 
 /// `config` of CreateContainer.
 pub(in crate::v1) fn container_config(
@@ -117,16 +116,10 @@ fn mount(at: usize, mount: wire::Mount) -> Result<Mount, Error> {
         mount_options,
     } = mount;
     let field = |name: &str| format!("config.mounts[{at}].{name}");
-    let image = image.unwrap_or_default() != wire::ImageSpec::default();
+    let image = image.filter(|image| *image != wire::ImageSpec::default());
     for (said, name, why) in [
         (!uid_mappings.is_empty(), "uidMappings", NO_ID_MAPS),
         (!gid_mappings.is_empty(), "gidMappings", NO_ID_MAPS),
-        (image, "image", NO_IMAGE_VOLUMES),
-        (
-            !image_sub_path.is_empty(),
-            "image_sub_path",
-            NO_IMAGE_VOLUMES,
-        ),
         (
             !mount_options.is_empty(),
             "mount_options",
@@ -140,6 +133,10 @@ fn mount(at: usize, mount: wire::Mount) -> Result<Mount, Error> {
     Ok(Mount {
         container_path,
         host_path,
+        image: image
+            .map(|image| image_spec(&field("image"), Some(image)))
+            .transpose()?,
+        image_sub_path,
         readonly,
         recursive_read_only,
         propagation: match wire::MountPropagation::try_from(propagation) {

@@ -69,7 +69,8 @@ pub(in crate::v1) fn image_spec(spec: &ImageSpec) -> wire::ImageSpec {
     }
 }
 
-pub(in crate::v1) fn mount(mount: &Mount) -> wire::Mount {
+/// A mount; `image` is the id of the image that it shows.
+pub(in crate::v1) fn mount(mount: &Mount, image: Option<&str>) -> wire::Mount {
     wire::Mount {
         container_path: mount.container_path.clone(),
         host_path: mount.host_path.clone(),
@@ -81,6 +82,11 @@ pub(in crate::v1) fn mount(mount: &Mount) -> wire::Mount {
             Propagation::HostToContainer => wire::MountPropagation::PropagationHostToContainer,
             Propagation::Bidirectional => wire::MountPropagation::PropagationBidirectional,
         }),
+        image: mount.image.as_ref().map(|said| wire::ImageSpec {
+            image_ref: image.unwrap_or_default().to_owned(),
+            ..image_spec(said)
+        }),
+        image_sub_path: mount.image_sub_path.clone(),
         ..wire::Mount::default()
     }
 }
