@@ -239,3 +239,23 @@ fn many_short_runs_at_a_time_never_hang() {
     });
     oci.assert_empty();
 }
+
+#[test]
+fn real_time_needs_a_share_of_it_where_cgroups_share_it() {
+    let oci = Oci::new();
+    let run = |name: &str, cpu: Value| {
+        let bundle = Bundle::new(&["cut", "-d ", "-f40,41", "/proc/self/stat"], |spec| {
+            spec["process"]["scheduler"] = json!({ "policy": "SCHED_FIFO", "priority": 10 });
+            spec["linux"]["resources"] = json!({ "cpu": cpu });
+        });
+        let bundle = bundle.expect("a bundle");
+        oci.run(&["run", "-b", path(&bundle), &oci.id(name)])
+    };
+    if Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+        run("none", json!({})).fails(1, &["linux.resources.cpu.realtimeRuntime"]);
+        let some = json!({ "realtimeRuntime": 1000, "realtimePeriod": 1_000_000 });
+        assert_eq!(run("some", some).succeeds().stdout, "10 1\n");
+    } else {
+        assert_eq!(run("all", json!({})).succeeds().stdout, "10 1\n");
+    }
+}

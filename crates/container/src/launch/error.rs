@@ -188,6 +188,21 @@ fn sentence(plan: &Plan, step: &Step, message: Message) -> (String, ErrorKind) {
                 ErrorKind::Io,
             )
         }
+        Step::WriteProc { path, value, .. } if plan.text(path).ends_with(plan::APPARMOR) => {
+            let profile = plan.text(value).trim_start_matches("exec ");
+            let text = match (message.act, errno) {
+                (Act::Write, 2) => {
+                    "profile not loaded: load its file with apparmor_parser, or name another"
+                        .to_owned()
+                }
+                (act, _) => why(step, act, message.value, &reason),
+            };
+            // The words that crun's callers know.
+            (
+                format!("apply apparmor profile `{profile}`: {text}"),
+                ErrorKind::Io,
+            )
+        }
         _ => {
             let what = plan::describe(plan, step);
             let why = why(step, message.act, message.value, &reason);
@@ -292,10 +307,17 @@ fn hint(step: &Step, act: Act, value: u32) -> &'static str {
         (Step::Rlimit { .. }, _, EPERM) => {
             " (a hard limit over ours needs CAP_SYS_RESOURCE, which we do not have)"
         }
-        (Step::Scheduler { .. }, _, EPERM) => {
+        (Step::Scheduler { policy: 6, .. }, _, EPERM) => {
             " (process scheduler can't be used together with AllowedCPUs, linux.resources.cpu.cpus, for \
-             SCHED_DEADLINE; and what is over our own priority needs CAP_SYS_NICE)"
+             SCHED_DEADLINE; and it needs CAP_SYS_NICE)"
         }
+        // CONFIG_RT_GROUP_SCHED: a new cgroup has no time for these.
+        (Step::Scheduler { policy: 1 | 2, .. }, _, EPERM) => {
+            " (it needs CAP_SYS_NICE and, where the kernel shares real time out to cgroups, time of the \
+             container's own: set linux.resources.cpu.realtimeRuntime, such as 10000, with realtimePeriod, \
+             1000000)"
+        }
+        (Step::Scheduler { .. }, _, EPERM) => " (what is over our own priority needs CAP_SYS_NICE)",
         (_, Act::FsOpen, ENODEV) => " (this kernel does not know it)",
         (_, Act::MakeTarget | Act::MakeParent, EROFS) => {
             " (it must exist in a read-only filesystem)"

@@ -42,6 +42,7 @@ pub(crate) use hooks::{HookList, only as hooks_only};
 pub use namespaces::IdMaps;
 pub(crate) use namespaces::{flag as namespace_flag, on_host};
 pub use options::MOUNT_OPTIONS;
+pub(crate) use process::APPARMOR;
 pub(crate) use text::describe;
 
 /// Where a descriptor of a plan comes from; `launch` opens it before the clone.

@@ -122,7 +122,7 @@ fn every_rule_names_the_path() {
         (
             "linux.sysctl",
             r#"{"net/../kernel/panic":"1"}"#,
-            "linux.sysctl[\"net/../kernel/panic\"]: belongs to the whole machine",
+            "linux.sysctl[\"net/../kernel/panic\"]: contains an invalid path",
         ),
         (
             "linux.sysctl",
