@@ -13,7 +13,7 @@ use sys::mount::MountAttr;
 use super::{Error, id_map};
 use crate::{
     cgroup::Cgroup,
-    plan::{Node, Plan, Source, Tree},
+    plan::{Ids, Node, Plan, Source, Tree},
     request::Rootfs,
 };
 
@@ -226,9 +226,19 @@ fn bind(tree: &Tree) -> Result<OwnedFd, Error> {
     };
     let fd = copy.map_err(|e| Error::io("bind mount", name(), e))?;
     if let Some(map) = &tree.id_map {
-        let userns = id_map::user_namespace(&map.maps)?;
+        let userns = match &map.ids {
+            Ids::Maps(maps) => id_map::user_namespace(maps)?,
+            Ids::Of(path) => namespace(oci::runtime::NamespaceType::User, path)?,
+        };
         sys::mount::map_ids(fd.as_fd(), userns.as_fd(), map.recursive)
             .map_err(|e| Error::io("map the ids of bind mount", name(), e))?;
+    }
+    if tree.unsaid != 0 {
+        match sys::mount::set_attr(fd.as_fd(), MountAttr::new(0, tree.unsaid, 0), false) {
+            // Locked: whoever gave us the mount keeps it so.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {}
+            done => done.map_err(|e| Error::io("set attributes of bind mount", name(), e))?,
+        }
     }
     for (attr, recursive) in &tree.attrs {
         let attr = MountAttr::new(attr.set, attr.clear, attr.propagation);

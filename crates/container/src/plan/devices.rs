@@ -201,6 +201,7 @@ fn node(
             recursive: false,
             itself: false,
             attrs,
+            unsaid: 0,
             id_map: None,
         };
         let dest = plan.str(field, &device.path)?;

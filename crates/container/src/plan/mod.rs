@@ -99,6 +99,9 @@ pub struct Tree {
     pub recursive: bool,
     /// A link at its end is bound itself.
     pub itself: bool,
+    /// Attributes that the source may have and the document does not ask for: taken away, where the kernel
+    /// lets us.
+    pub unsaid: u64,
     /// mount_setattr calls, each with whether it is recursive.
     pub attrs: Vec<(init::Attr, bool)>,
     /// Ids are shifted by these maps.
@@ -126,9 +129,18 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMap {
     /// The maps.
-    pub maps: IdMaps,
+    pub ids: Ids,
     /// Mounts below it too.
     pub recursive: bool,
+}
+
+/// Maps of a bind mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ids {
+    /// As they are written.
+    Maps(IdMaps),
+    /// Those of the user namespace at a path.
+    Of(String),
 }
 
 /// What only the parent may do to the child, at [`init::Sync::Setup`].

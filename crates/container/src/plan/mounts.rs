@@ -6,8 +6,11 @@ use init::{Attr, Existing, List, Step, Str, Target};
 use oci::runtime as spec;
 
 use super::{
-    Error, IdMap, IdMaps, Options, Plan, Propagation, Tree, cgroup, id_maps,
-    options::{MS_REC, MS_SHARED, MS_SLAVE, MountOptions, NODEV, NOEXEC, NOSUID, RDONLY},
+    Error, IdMap, IdMaps, Ids, Options, Plan, Propagation, Tree, cgroup, id_maps,
+    options::{
+        ATIME, MS_REC, MS_SHARED, MS_SLAVE, MountOptions, NODEV, NODIRATIME, NOEXEC, NOSUID,
+        NOSYMFOLLOW, RDONLY,
+    },
     tree,
 };
 use crate::host::Facts;
@@ -313,6 +316,7 @@ fn bind(
         dest: mount.destination.clone(),
         recursive,
         itself: o.source_itself,
+        unsaid: unsaid(context, o),
         attrs: merge(list),
         id_map: id_map(context, field, mount, o)?,
     };
@@ -327,6 +331,24 @@ fn bind(
         },
     });
     Ok(())
+}
+
+/// What a bind loses that says anything about attributes: what it does not say, as with runc, where one
+/// that says nothing keeps what its source has. In a user namespace the kernel would let nobody have less
+/// than the source but for what it does not lock.
+fn unsaid(context: &Context<'_>, o: &MountOptions) -> u64 {
+    if o.set | o.clear == 0 || context.facts.rootless {
+        return 0;
+    }
+    let linux = context.spec.linux.as_ref();
+    if linux.is_some_and(|l| l.namespace(spec::NamespaceType::User).is_some()) {
+        return NOSYMFOLLOW & !o.set & !o.rec_set;
+    }
+    let times = ATIME | NODIRATIME;
+    // The access time modes are one field for the kernel, which is as it was or as it is said.
+    let said = (o.set & times) | (o.clear & ATIME) != 0 && (o.rec_set | o.rec_clear) & times == 0;
+    let times = if said { times } else { 0 };
+    (RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW | times) & !o.rec_set
 }
 
 /// Neighbours that one call can do are one call.
@@ -363,7 +385,13 @@ fn id_map(
     let linux = context.spec.linux.as_ref();
     if let Some(text) = &o.id_maps {
         let maps = id_maps::parse(text, linux).map_err(|reason| Error::invalid(field, reason))?;
-        return Ok(Some(IdMap { maps, recursive }));
+        let ids = Ids::Maps(maps);
+        return Ok(Some(IdMap { ids, recursive }));
+    }
+    let user = linux.and_then(|l| l.namespace(spec::NamespaceType::User));
+    if !own && let Some(path) = user.and_then(spec::LinuxNamespace::join_path) {
+        let ids = Ids::Of(path.to_owned());
+        return Ok(Some(IdMap { ids, recursive }));
     }
     let (uid, gid) = if own {
         (mount.uid_mappings.as_slice(), mount.gid_mappings.as_slice())
@@ -378,10 +406,8 @@ fn id_map(
             "an id-mapped mount needs uidMappings and gidMappings",
         ));
     }
-    Ok(Some(IdMap {
-        maps: IdMaps::new(uid, gid),
-        recursive,
-    }))
+    let ids = Ids::Maps(IdMaps::new(uid, gid));
+    Ok(Some(IdMap { ids, recursive }))
 }
 
 fn filesystem(
