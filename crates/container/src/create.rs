@@ -432,7 +432,7 @@ fn in_cgroup(
     let runs = matches!(request.gate, Gate::None);
     let (gate, unrecorded) = match request.gate {
         Gate::None => (None, None),
-        Gate::Pipe => (Some((launched.channel, plan)), None),
+        Gate::Pipe => (Some((launched.channel, plan, launched.words)), None),
         Gate::Fifo(_) => (None, Some(launched.channel)),
     };
     let container = Container {

@@ -119,8 +119,13 @@ pub struct Container {
     pub init: Process,
     /// Its cgroup.
     pub cgroup: Cgroup,
-    /// Open while it waits at the gate: the channel, and the plan that explains what comes.
-    pub(crate) gate: Option<(crate::launch::Channel, crate::plan::Plan)>,
+    /// Open while it waits at the gate: the channel, the plan that explains what comes, and what hooks to
+    /// come print.
+    pub(crate) gate: Option<(
+        crate::launch::Channel,
+        crate::plan::Plan,
+        crate::launch::Words,
+    )>,
     /// Open while it waits for [`Container::recorded`].
     pub(crate) unrecorded: Option<crate::launch::Channel>,
     pub(crate) hooks: Option<Box<spec::Hooks>>,

@@ -291,6 +291,17 @@ fn a_failing_hook_ends_the_create() {
         let said = bundle.fails();
         assert!(said.contains(text), "{kind}: {said}");
     }
+    // What it printed is told with it, and not what others did; other runtimes' users look there first.
+    for kind in ["prestart", "createContainer", "startContainer"] {
+        let mut bundle = Bundle::script("echo ran");
+        let hook = |then| json!({"path": "/bin/busybox", "args": ["sh", "-c", then]});
+        bundle.json["hooks"] = json!({ kind: [
+            hook("echo fine"), hook("echo one; echo two >&2; exit 3")
+        ]});
+        let said = bundle.fails();
+        let text = "it ended with code 3, and printed: one; two";
+        assert!(said.ends_with(text), "{kind}: {said}");
+    }
     let mut bundle = Bundle::new();
     bundle.json["hooks"] = json!({"createRuntime": [
         {"path": "/bin/busybox", "args": ["sleep", "60"], "timeout": 1}

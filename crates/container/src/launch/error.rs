@@ -6,7 +6,7 @@ use init::{Act, Message, Step, Target};
 
 use crate::{
     ErrorKind,
-    plan::{self, Plan},
+    plan::{self, HookName, Plan},
 };
 
 /// A launch that failed.
@@ -97,7 +97,12 @@ impl Error {
     }
 
     /// What a `Failed` message says about a step of `plan`.
-    pub(crate) fn from_message(plan: &Plan, message: Message) -> Self {
+    /// `words`: what the hook of a name printed.
+    pub(crate) fn from_message(
+        plan: &Plan,
+        message: Message,
+        words: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
         let step = usize::try_from(message.step)
             .ok()
             .and_then(|at| plan.steps.get(at));
@@ -106,22 +111,31 @@ impl Error {
         };
         let (mut sentence, kind) = sentence(plan, step, message);
         if matches!(step, Step::Hook { .. }) {
-            sentence = format!("{}: {sentence}", hook(plan, message));
+            let name = hook_name(plan, message);
+            sentence = format!("{}: {sentence}", hook(name, message));
+            if let Some(printed) = name.and_then(|name| words(&name.to_string())) {
+                sentence = format!("{sentence}, and printed: {printed}");
+            }
         }
         Self::Step { sentence, kind }
     }
 }
 
-/// Which hook failed, in the words that runc's callers know.
-fn hook(plan: &Plan, message: Message) -> String {
+/// Which hook failed.
+fn hook_name(plan: &Plan, message: Message) -> Option<&HookName> {
     let before = plan.steps.iter().zip(0..message.step);
     let nth = before
         .filter(|(step, _)| matches!(step, Step::Hook { .. }))
         .count();
-    let Some(name) = plan.hooks.get(nth) else {
+    plan.hooks.get(nth)
+}
+
+/// In the words that runc's callers know.
+fn hook(name: Option<&HookName>, message: Message) -> String {
+    let Some(name) = name else {
         return "error running a hook".to_owned();
     };
-    let text = format!("error running {} hook #{}", name.kind, name.number);
+    let text = format!("error running {name}");
     match exit_code(message.value).filter(|_| message.act == Act::HookStatus) {
         // The words that crun's callers know.
         Some(code) if name.kind == "poststop" => {

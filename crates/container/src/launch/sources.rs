@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use sys::mount::MountAttr;
 
-use super::{Error, id_map};
+use super::{Error, Words, hook_words, id_map};
 use crate::{
     cgroup::Cgroup,
     plan::{Ids, Node, Plan, Source, Tree},
@@ -46,6 +46,8 @@ pub(super) struct Fds {
     owned: Vec<OwnedFd>,
     /// Memory files of hook states by status, to be filled in once the pid is known.
     pub(super) states: Vec<(oci::runtime::Status, i32)>,
+    /// What hooks print.
+    pub(super) words: Words,
 }
 
 impl Fds {
@@ -152,6 +154,13 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
                     .open(path)
                     .map_err(|e| Error::io("open the file for what hooks print", path, e))?;
                 fds.own(file.into())?
+            }
+            Source::HookWords(name) => {
+                let file = hook_words::file(name)?;
+                let ours = rustix::io::fcntl_dupfd_cloexec(&file, 3)
+                    .map_err(|e| Error::io("duplicate", "a descriptor", e))?;
+                fds.words.push(name.clone(), ours);
+                fds.own(file)?
             }
             Source::Fifo => fds.own(fifo(from.fifo, "")?)?,
             Source::FifoStatus => fds.own(fifo(from.fifo, ".status")?)?,

@@ -319,9 +319,17 @@ fn place(
     }
 }
 
+const START_CONTAINER: &str = "startContainer";
+
+/// How the startContainer hook of a number is called.
+pub(crate) fn start_container_hook(number: usize) -> String {
+    let kind = START_CONTAINER.to_owned();
+    super::HookName { kind, number }.to_string()
+}
+
 fn start_container(env: &[String], output: HookOutput) -> HookList<'_> {
     HookList {
-        kind: "startContainer",
+        kind: START_CONTAINER,
         status: Status::Created,
         env,
         dir: "",

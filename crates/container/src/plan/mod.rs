@@ -33,9 +33,10 @@ use oci::runtime as spec;
 
 use crate::annotations::Said;
 
+pub(crate) use builder::HookName;
 pub use builder::Plan;
-pub(crate) use create::after_gate;
 pub use create::create;
+pub(crate) use create::{after_gate, start_container_hook};
 pub use error::Error;
 pub use exec::{Join, exec};
 pub(crate) use hooks::{HookList, only as hooks_only};
@@ -75,6 +76,8 @@ pub enum Source {
     HookState(spec::Status),
     /// A file that takes what hooks print.
     HookOutput(String),
+    /// What the hook of this name prints, where nobody asked for it.
+    HookWords(String),
     /// The gate's fifo.
     Fifo,
     /// The fifo for what fails after the gate.

@@ -132,6 +132,7 @@ impl Plan {
             Some(Source::Stream(number)) => format!("stream {number}"),
             Some(Source::HookState(status)) => format!("state {status}"),
             Some(Source::HookOutput(path)) => path.clone(),
+            Some(Source::HookWords(name)) => format!("what {name} prints"),
             Some(Source::Fifo) => "the fifo".to_owned(),
             Some(Source::FifoStatus) => "the status fifo".to_owned(),
             Some(Source::InitPidfd) => "the first process".to_owned(),
