@@ -264,6 +264,8 @@ pub enum Step {
         name: Str,
     },
     Setsid,
+    /// HUP, INT, QUIT and TERM end the process until it becomes the program.
+    Mortal,
     /// stdio by descriptors; NO_FD leaves one as it is.
     Stdio {
         stdin: Fd,

@@ -94,6 +94,10 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
 
     schedule::personality(plan, linux)?;
     schedule::memory_policy(plan, linux)?;
+    if matches!(options.gate, Gate::Fifo) {
+        // Before a filter, which may have no place for it.
+        plan.push(Step::Mortal);
+    }
     process.settle(plan)?;
     gate(plan, options);
     process.late_filter(plan);

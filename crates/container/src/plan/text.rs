@@ -329,6 +329,7 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
             format!("set {name} to {soft}:{hard}")
         }
         Step::Keyring { name } => format!("make session keyring {}", t(name)),
+        Step::Mortal => "let signals end the process while it waits".to_owned(),
         Step::Setsid => "make a session".to_owned(),
         Step::Stdio {
             stdin,

@@ -143,6 +143,10 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
             hard,
         } => process::rlimit(resource, soft, hard),
         Step::Keyring { name } => process::keyring(c, name),
+        Step::Mortal => {
+            calls::mortal();
+            Ok(())
+        }
         Step::Setsid => process::setsid(),
         Step::Stdio {
             stdin,
