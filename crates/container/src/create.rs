@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::{
     Error,
-    annotations::Said,
+    annotations::Annotations,
     cgroup::{Cgroup, NewScope, container_device_rules},
     engine::{CgroupNeed, Engine},
     home, hooks,
@@ -75,7 +75,8 @@ pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Cont
             }
             // What the first hooks did is undone by the last, if they may have run.
             let id = id.as_str();
-            hooks::poststop(id, spec.hooks.as_ref().filter(|_| launched), || {
+            let hooks = spec.hooks.as_ref().filter(|_| launched);
+            hooks::poststop(id, hooks, engine.annotations, || {
                 state(id, spec, bundle, spec::Status::Stopped, 0)
             });
             Err(error)
@@ -204,6 +205,7 @@ struct Parent<'a> {
     id: &'a str,
     spec: &'a spec::Spec,
     bundle: &'a Path,
+    annotations: Annotations,
 }
 
 impl Answers for Parent<'_> {
@@ -227,8 +229,8 @@ impl Answers for Parent<'_> {
             return Ok(());
         };
         let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
-        hooks::run("prestart", &h.prestart, &state)?;
-        hooks::run("createRuntime", &h.create_runtime, &state)
+        hooks::run("prestart", &h.prestart, &state, self.annotations)?;
+        hooks::run("createRuntime", &h.create_runtime, &state, self.annotations)
     }
 
     fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), Error> {
@@ -361,7 +363,7 @@ fn in_cgroup(
             Some(h) => hooks::own_env(&h.create_container),
             None => Vec::new(),
         },
-        said: Said::by(&spec.annotations),
+        said: engine.annotations.said(&spec.annotations),
     };
     let plan = plan::create(&engine.host.facts, spec, &options)?;
     trace::mark("planned");
@@ -410,6 +412,7 @@ fn in_cgroup(
         id: request.id.as_str(),
         spec,
         bundle: request.bundle,
+        annotations: engine.annotations,
     };
     let into = into.as_ref().map(AsFd::as_fd);
     *launching = true;
@@ -446,6 +449,7 @@ fn in_cgroup(
         gate,
         unrecorded,
         hooks: spec.hooks.clone().map(Box::new),
+        annotations: engine.annotations,
         state: state(
             request.id.as_str(),
             spec,
@@ -470,7 +474,7 @@ impl Container {
             .as_ref()
             .map(|h| h.poststart.as_slice())
             .unwrap_or_default();
-        hooks::run("poststart", list, &self.state).inspect_err(|_| {
+        hooks::run("poststart", list, &self.state, self.annotations).inspect_err(|_| {
             // Its process may have ended already.
             let _ = sys::pidfd::send_signal(self.init.pidfd.as_fd(), 9);
         })

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use oci::runtime as spec;
 
 use crate::{
-    Error, cgroup,
+    Error,
+    annotations::Annotations,
+    cgroup,
     host::Host,
     plan::{self, Plan},
     request::{Container, ContainerRef, CreateRequest, ExecRequest, Process},
@@ -41,6 +43,8 @@ pub struct EngineOptions {
     pub cgroup_manager: CgroupManager,
     /// Whether a container must have one.
     pub cgroup_need: CgroupNeed,
+    /// Whether annotations of documents change what is done.
+    pub annotations: Annotations,
     /// Socket of the bus that systemd is on; `None`: the system's, for an ordinary user the
     /// session's.
     pub bus: Option<PathBuf>,
@@ -52,6 +56,7 @@ pub struct Engine {
     pub(crate) host: Host,
     pub(crate) seccomp_cache: Option<PathBuf>,
     pub(crate) cgroup_need: CgroupNeed,
+    pub(crate) annotations: Annotations,
     /// The bus of the manager, where systemd is it.
     pub(crate) systemd: Option<PathBuf>,
 }
@@ -75,6 +80,7 @@ impl Engine {
             host,
             systemd,
             cgroup_need: options.cgroup_need,
+            annotations: options.annotations,
             seccomp_cache: options.seccomp_cache,
         })
     }

@@ -10,7 +10,6 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::{
     Error as CoreError, ErrorKind,
-    annotations::Said,
     create::{check_preserved, home_of, state},
     engine::Engine,
     launch::{self, Answers, Opened},
@@ -109,7 +108,7 @@ pub(crate) fn exec(
         joins: joins.len(),
         unified: into.is_some(),
         home,
-        said: Said::by(&container.spec.annotations),
+        said: engine.annotations.said(&container.spec.annotations),
         ..Options::new(container.bundle)
     };
     let plan = plan::exec(

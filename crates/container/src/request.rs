@@ -7,7 +7,7 @@ use std::{
 
 use oci::runtime as spec;
 
-use crate::{cgroup::Cgroup, id::ContainerId};
+use crate::{annotations::Annotations, cgroup::Cgroup, id::ContainerId};
 
 /// The root filesystem of a container.
 #[derive(Debug)]
@@ -129,6 +129,7 @@ pub struct Container {
     /// Open while it waits for [`Container::recorded`].
     pub(crate) unrecorded: Option<crate::launch::Channel>,
     pub(crate) hooks: Option<Box<spec::Hooks>>,
+    pub(crate) annotations: Annotations,
     pub(crate) state: spec::State,
 }
 
@@ -147,6 +148,8 @@ pub struct ContainerRef<'a> {
     pub init_pidfd: Option<BorrowedFd<'a>>,
     /// Its cgroup.
     pub cgroup: &'a Cgroup,
+    /// Whether its annotations count for hooks to come.
+    pub annotations: Annotations,
 }
 
 impl Container {
@@ -160,6 +163,7 @@ impl Container {
             init_pid: self.init.pid,
             init_pidfd: Some(self.init.pidfd.as_fd()),
             cgroup: &self.cgroup,
+            annotations: self.annotations,
         }
     }
 }

@@ -118,7 +118,7 @@ fn poststart(container: &ContainerRef<'_>) -> Result<(), Error> {
         oci::runtime::Status::Running,
         container.init_pid,
     );
-    hooks::run("poststart", &h.poststart, &state).inspect_err(|_| {
+    hooks::run("poststart", &h.poststart, &state, container.annotations).inspect_err(|_| {
         // As in [`Container::poststart`].
         if let Some(init) = container.init_pidfd {
             let _ = sys::pidfd::send_signal(init, 9);

@@ -23,7 +23,7 @@ pub(crate) mod update;
 use std::io::Write;
 use std::path::Path;
 
-use container::{CgroupManager, CgroupNeed, Engine, EngineOptions};
+use container::{Annotations, CgroupManager, CgroupNeed, Engine, EngineOptions};
 
 use crate::args::{self, Global};
 use crate::error::Error;
@@ -48,6 +48,7 @@ fn engine(global: &Global) -> Result<Engine, Error> {
         } else {
             CgroupNeed::IfPossible
         },
+        annotations: Annotations::Honoured,
         bus: None,
     };
     Engine::probe(options).map_err(|source| Error::Core {
