@@ -8,7 +8,7 @@ use super::{
     hooks::{self, HookList, HookOutput},
     mounts::{self, Context},
     namespaces::{self, Namespaces},
-    options::{MS_PRIVATE, MS_REC, MS_SHARED},
+    options::{MS_PRIVATE, MS_REC, MS_SHARED, MS_UNBINDABLE},
     process::Process,
     schedule, tree,
 };
@@ -223,7 +223,12 @@ fn filesystem(
     process: &Process<'_>,
 ) -> Result<(), Error> {
     let linux = spec.linux.as_ref();
-    let (propagation, explicit) = mounts::propagation(linux)?;
+    let (mut propagation, explicit) = mounts::propagation(linux)?;
+    // Nothing could be copied out of it on the way: it becomes so when all is there.
+    let unbindable = propagation & MS_UNBINDABLE != 0;
+    if unbindable {
+        propagation = MS_PRIVATE | MS_REC;
+    }
     plan.push(Step::Propagation { flags: propagation });
     if propagation & MS_SHARED != 0 {
         // pivot_root refuses a shared parent.
@@ -295,6 +300,13 @@ fn filesystem(
     for path in masked {
         let path = inside(plan, "linux.maskedPaths", path)?;
         plan.push(Step::Mask { path, null });
+    }
+    if unbindable {
+        let word = linux.and_then(|l| l.rootfs_propagation.as_deref());
+        let recursive = word.is_some_and(|word| word.starts_with('r'));
+        plan.push(Step::RootPropagation {
+            flags: MS_UNBINDABLE | if recursive { MS_REC } else { 0 },
+        });
     }
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         plan.push(Step::RootReadonly);
