@@ -34,7 +34,10 @@ const STATE_VERSION: &str = "1.0.2";
 
 pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Container, Error> {
     let (cgroup, waiter) = match &engine.systemd {
-        Some(bus) => scope(engine, &request, bus)?,
+        Some(bus) => {
+            let path = request.cgroup_path.as_deref();
+            scope(engine, request.id, request.spec, path, bus)?
+        }
         None => {
             let path = path_of(engine, &request);
             (make_cgroup(engine, request.spec, &path)?, None)
@@ -96,27 +99,68 @@ pub(crate) fn remove_fifos(fifo: &Path) {
 /// systemd's scope, and the process that keeps it until the container's is there.
 fn scope(
     engine: &Engine,
-    request: &CreateRequest<'_>,
+    id: &ContainerId,
+    spec: &spec::Spec,
+    path: Option<&str>,
     bus: &Path,
 ) -> Result<(Cgroup, Option<Waiter>), Error> {
     let waiter = Waiter::new(0)?;
-    let linux = request.spec.linux.as_ref();
-    let path = request
-        .cgroup_path
-        .as_deref()
-        .or_else(|| linux.and_then(|l| l.cgroups_path.as_deref()));
+    let linux = spec.linux.as_ref();
+    let path = path.or_else(|| linux.and_then(|l| l.cgroups_path.as_deref()));
     let cgroup = Cgroup::create_scope(
         &engine.host.hierarchy,
         &NewScope {
             bus,
             rootless: engine.host.facts.rootless,
             path: path.unwrap_or_default(),
-            id: request.id.as_str(),
+            id: id.as_str(),
             sleeper: waiter.pid(),
-            spec: request.spec,
+            spec,
         },
     )?;
     Ok((cgroup, Some(waiter)))
+}
+
+/// A cgroup with a document's limits, for processes that somebody else makes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// It.
+    pub cgroup: Cgroup,
+    /// systemd's scope ends with its last process.
+    waiter: Option<Waiter>,
+}
+
+impl Prepared {
+    /// A process is in it, and will stay.
+    pub fn joined(&mut self) {
+        self.waiter = None;
+    }
+}
+
+/// See [`Engine::prepare`].
+pub(crate) fn prepare(
+    engine: &Engine,
+    id: &ContainerId,
+    spec: &spec::Spec,
+) -> Result<Prepared, Error> {
+    let (cgroup, waiter) = match &engine.systemd {
+        Some(bus) => scope(engine, id, spec, None, bus)?,
+        None => {
+            let path = cgroup_path(id, spec);
+            (Cgroup::create(&engine.host.hierarchy, &path)?, None)
+        }
+    };
+    if let Err(error) = cgroup.apply(&limits(spec.linux.as_ref())) {
+        // What the limits say is told; the waiter goes before its cgroup.
+        drop(waiter);
+        if cgroup.unit().is_some() {
+            let _ = cgroup.remove();
+        } else {
+            cgroup.undo();
+        }
+        return Err(error.into());
+    }
+    Ok(Prepared { cgroup, waiter })
 }
 
 /// A cgroup, or none where we may not make one and nothing asks for it.

@@ -8,7 +8,9 @@ use crate::{
     Error,
     annotations::Annotations,
     cgroup,
+    create::Prepared,
     host::Host,
+    id::ContainerId,
     plan::{self, Plan},
     request::{Container, ContainerRef, CreateRequest, ExecRequest, Process},
 };
@@ -109,6 +111,14 @@ impl Engine {
     /// A sentence of the step that failed, on what, and why.
     pub fn create(&self, request: CreateRequest<'_>) -> Result<Container, Error> {
         crate::create::create(self, request)
+    }
+
+    /// Makes the cgroup of a container whose processes somebody else makes, as criu does, with its limits.
+    ///
+    /// # Errors
+    /// The kernel's or systemd's answer; nothing is left of it then.
+    pub fn prepare(&self, id: &ContainerId, spec: &spec::Spec) -> Result<Prepared, Error> {
+        crate::create::prepare(self, id, spec)
     }
 
     /// Runs a process in a running container: its namespaces, its cgroup, at once.

@@ -38,7 +38,7 @@ mod stdio;
 pub mod trace;
 
 pub use annotations::Annotations;
-pub use create::cgroup_path;
+pub use create::{Prepared, cgroup_path};
 pub use destroy::destroy;
 pub use engine::{CgroupManager, CgroupNeed, Engine, EngineOptions};
 pub use error::{Error, ErrorKind};
