@@ -117,9 +117,9 @@ fn failures_name_the_program() {
     oci.run(&["exec", "--cwd", "/nowhere", &id, "true"])
         .fails(255, &["/nowhere"]);
     oci.run(&["exec", "--cgroup", "x", &id, "true"])
-        .fails(255, &["/x: no such file or directory"]);
+        .fails(255, &["/x/cgroup.procs: no such file or directory"]);
     oci.run(&["exec", "--cgroup", "../x", &id, "true"])
-        .fails(255, &["'.' and '..' are not allowed"]);
+        .fails(255, &["../x is not a sub cgroup path"]);
     oci.run(&["exec", "--cgroup", "moon:x", &id, "true"])
         .fails(255, &["unknown controller moon"]);
 }
@@ -167,9 +167,12 @@ fn a_cgroup_below_the_containers() {
     for (options, texts) in [
         (
             "..",
-            &[".. is not a sub cgroup path", "bad sub cgroup path"][..],
+            &[" .. is not a sub cgroup path", "bad sub cgroup path"][..],
         ),
-        ("nowhere", &[" adding pid ", "no such file or directory"]),
+        (
+            "nowhere",
+            &[" adding pid ", "/nowhere/cgroup.procs: no such file "],
+        ),
         ("moon:/", &["unknown controller moon"]),
     ] {
         oci.run(&["exec", "--cgroup", options, &id, "true"])

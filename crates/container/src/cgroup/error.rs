@@ -18,8 +18,15 @@ pub enum Error {
         reason: &'static str,
     },
     /// A cgroup below a container's that is not there; in the words of runc.
-    #[error("adding pid to cgroup {0}: no such file or directory: it exists in no hierarchy")]
+    #[error(
+        "adding pid to cgroup: {0}/cgroup.procs: no such file or directory: it exists in no hierarchy"
+    )]
     NotBelow(String),
+    /// A path that leads out of a container's cgroup; in the words of runc.
+    #[error(
+        "cgroup path {0} is not a sub cgroup path (bad sub cgroup path): it leads out of the container's"
+    )]
+    Outside(String),
     /// The cgroup exists in no hierarchy.
     #[error("cgroup {0} does not exist in any hierarchy")]
     NotFound(String),
