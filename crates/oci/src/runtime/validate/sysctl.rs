@@ -34,6 +34,7 @@ pub fn sysctl_namespace(key: &str) -> Option<NamespaceType> {
     }
     match parts.as_slice() {
         ["net", _, ..] => Some(NamespaceType::Network),
+        ["user", _] => Some(NamespaceType::User),
         ["fs", "mqueue", _, ..] => Some(NamespaceType::Ipc),
         ["kernel", "domainname"] => Some(NamespaceType::Uts),
         ["kernel", name]

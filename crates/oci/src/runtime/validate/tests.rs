@@ -121,6 +121,11 @@ fn every_rule_names_the_path() {
         ),
         (
             "linux.sysctl",
+            r#"{"user.max_net_namespaces":"1"}"#,
+            "linux.sysctl[\"user.max_net_namespaces\"]: needs a user namespace",
+        ),
+        (
+            "linux.sysctl",
             r#"{"net/../kernel/panic":"1"}"#,
             "linux.sysctl[\"net/../kernel/panic\"]: contains an invalid path",
         ),
