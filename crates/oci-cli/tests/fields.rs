@@ -371,3 +371,48 @@ fn real_time_needs_a_share_of_it_where_cgroups_share_it() {
         assert_eq!(run("all", json!({})).succeeds().stdout, "10 1\n");
     }
 }
+
+#[test]
+fn a_bind_of_what_earlier_mounts_made_is_of_that() {
+    let oci = Oci::new();
+    for user in [false, true] {
+        let script =
+            "echo seen >/first/file; cat /again/file /deep/in/file; mount | grep -c ' /deep/in '";
+        let bundle = Bundle::new(&["sh", "-c", script], |_| {}).expect("a bundle");
+        let root = bundle.rootfs().to_str().expect("UTF-8").to_owned();
+        let mut spec = testing::bundle::spec(&["sh", "-c", script]);
+        let mounts = spec["mounts"].as_array_mut().expect("a list");
+        let mount = |place: &str, type_: &str, source: &str, options: Value| json!({ "destination": place, "type": type_, "source": source, "options": options });
+        mounts.push(mount("/first", "tmpfs", "tmpfs", json!([])));
+        // By its path on the host, and through `..`; the place, too, may be named so.
+        let first = format!("{root}/tmp/../first");
+        mounts.push(mount("/again", "bind", &first, json!(["bind"])));
+        mounts.push(mount(
+            "/outer/in",
+            "bind",
+            &format!("{root}/first"),
+            json!(["rbind"]),
+        ));
+        let outer = format!("{root}/outer");
+        mounts.push(mount(
+            &format!("{root}/deep"),
+            "bind",
+            &outer,
+            json!(["rbind", "nosuid"]),
+        ));
+        if user {
+            let namespaces = spec["linux"]["namespaces"].as_array_mut();
+            namespaces.expect("a list").push(json!({ "type": "user" }));
+            let map = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+            spec["linux"]["uidMappings"] = map.clone();
+            spec["linux"]["gidMappings"] = map;
+        }
+        bundle.write(&spec).expect("writes");
+        let done = oci.run(&["run", "-b", path(&bundle), &oci.id("order")]);
+        assert_eq!(
+            done.succeeds().stdout,
+            "seen\nseen\n1\n",
+            "user namespace: {user}"
+        );
+    }
+}

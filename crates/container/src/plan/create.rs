@@ -19,7 +19,7 @@ use crate::host::Facts;
 /// # Errors
 /// What the document asks for and cannot be.
 pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Error> {
-    if let Some((rooted, notes)) = mounts::rooted(spec) {
+    if let Some((rooted, notes)) = mounts::rooted(spec, options.rootfs.as_deref()) {
         let mut plan = create(facts, &rooted, options)?;
         plan.notes.extend(notes);
         return Ok(plan);

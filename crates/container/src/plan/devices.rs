@@ -205,7 +205,7 @@ fn node(
             id_map: None,
         };
         let dest = plan.str(field, &device.path)?;
-        let tree = tree::open(plan, facts, field, tree)?;
+        let tree = tree::open(plan, facts, field, tree, None)?;
         plan.push(Step::MountTree {
             tree,
             dest,
