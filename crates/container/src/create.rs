@@ -180,14 +180,54 @@ fn make_cgroup(engine: &Engine, spec: &spec::Spec, path: &str) -> Result<Cgroup,
         };
         others != spec::LinuxResources::default()
     });
-    if !denied || limited || engine.cgroup_need == CgroupNeed::Always {
+    if !denied || engine.cgroup_need == CgroupNeed::Always {
         return Err(error.into());
     }
-    tracing::warn!(
-        error = &error as &dyn std::error::Error,
-        "the container runs without a cgroup"
-    );
+    if limited {
+        return Err(error
+            .needed(format!(
+                "cannot set {} limit: container could not join or create cgroup",
+                first_limit(resources)
+            ))
+            .into());
+    }
+    let linux = spec.linux.as_ref();
+    let named = linux.and_then(|l| l.cgroups_path.as_deref());
+    if engine.cgroup_need == CgroupNeed::IfNamed && named.is_some_and(|path| !path.is_empty()) {
+        let text = "unable to apply cgroup configuration: permission denied, and linux.cgroupsPath asks for it";
+        return Err(error.needed(text.to_owned()).into());
+    }
+    let error = &error as &dyn std::error::Error;
+    let own_pids = linux.is_some_and(|l| l.namespace(spec::NamespaceType::Pid).is_some());
+    if !own_pids {
+        tracing::warn!(
+            error,
+            "the container has neither a cgroup nor a pid namespace. Such configuration is strongly discouraged: not all \
+             of its processes can be found and killed"
+        );
+    } else if engine.host.facts.rootless {
+        // An ordinary user's everyday.
+        tracing::info!(error, "the container runs without a cgroup");
+    } else {
+        tracing::warn!(error, "the container runs without a cgroup");
+    }
     Ok(Cgroup::none())
+}
+
+/// A limit that is asked for, by its cgroup's name.
+fn first_limit(resources: Option<&spec::LinuxResources>) -> &'static str {
+    let asked = resources.map(|r| {
+        [
+            (r.memory.is_some(), "memory"),
+            (r.cpu.is_some(), "cpu"),
+            (r.pids.is_some(), "pids"),
+            (r.block_io.is_some(), "blkio"),
+        ]
+    });
+    let mut asked = asked.into_iter().flatten();
+    asked
+        .find(|(asked, _)| *asked)
+        .map_or("a", |(_, name)| name)
 }
 
 /// An unprivileged caller's relative path starts beside its own cgroup: in there are processes, so that

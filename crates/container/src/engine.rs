@@ -32,6 +32,8 @@ pub enum CgroupNeed {
     /// Where the kernel denies it and the document sets no limit.
     #[default]
     IfPossible,
+    /// Where, besides, the document names none.
+    IfNamed,
     /// Never: what the kernel denies is an error.
     Always,
 }

@@ -120,7 +120,7 @@ fn an_ordinary_user_runs_containers_without_a_cgroup() {
     bundle.json["linux"]["resources"] = json!({"pids": {"limit": 5}});
     let said = bundle.fails();
     assert!(
-        said.starts_with("make cgroup /sys/fs/cgroup/") && said.contains("Permission denied"),
+        said.starts_with("cannot set pids limit: ") && said.contains("Permission denied"),
         "{said}"
     );
     bundle.json["linux"]["resources"] = json!({});

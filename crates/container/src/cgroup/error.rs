@@ -17,6 +17,14 @@ pub enum Error {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// A cgroup that is needed and cannot be made; in the words of runc.
+    #[error("{what}")]
+    Needed {
+        /// What it is needed for.
+        what: String,
+        /// Why it cannot.
+        source: Box<Error>,
+    },
     /// A cgroup below a container's that is not there; in the words of runc.
     #[error(
         "adding pid to cgroup: {0}/cgroup.procs: no such file or directory: it exists in no hierarchy"
@@ -182,9 +190,18 @@ impl Error {
         }
     }
 
+    /// This error, with what the cgroup is needed for before it.
+    pub(crate) fn needed(self, what: String) -> Error {
+        Error::Needed {
+            what,
+            source: Box::new(self),
+        }
+    }
+
     /// The errno underneath, if the kernel gave one.
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
+            Error::Needed { source, .. } => source.raw_os_error(),
             Error::File { source, .. }
             | Error::Setting { source, .. }
             | Error::DeviceProgram { source, .. }

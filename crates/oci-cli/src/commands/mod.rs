@@ -46,7 +46,7 @@ fn engine(global: &Global) -> Result<Engine, Error> {
         cgroup_need: if global.rootless == Some(false) {
             CgroupNeed::Always
         } else {
-            CgroupNeed::IfPossible
+            CgroupNeed::IfNamed
         },
         annotations: Annotations::Honoured,
         bus: None,
