@@ -49,7 +49,7 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
 
     join_cgroup(plan, options);
     schedule::all_cpus(plan);
-    namespaces.enter(plan)?;
+    namespaces.enter(plan, facts.rootless)?;
     plan.id_maps = namespaces.new_id_maps();
     if linux.is_some_and(|l| !l.net_devices.is_empty()) {
         plan.changed.push(NamespaceType::Network);
