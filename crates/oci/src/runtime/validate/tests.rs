@@ -212,11 +212,6 @@ fn every_rule_names_the_path() {
         ),
         (
             "linux.seccomp",
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#,
-            "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule",
-        ),
-        (
-            "linux.seccomp",
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_ALLOW"},
                {"names":["a"],"action":"SCMP_ACT_NOTIFY"},
                {"names":["a"],"action":"SCMP_ACT_ERRNO","errnoRet":4095}]}"#,
