@@ -173,6 +173,7 @@ impl Container {
             init_pid: if alive { self.init.pid } else { 0 },
             init_pidfd: alive.then(|| self.init.pidfd.as_fd()),
             cgroup: &self.cgroup,
+            annotations: container::Annotations::Ignored,
         }))
     }
 

@@ -70,6 +70,7 @@ impl PodReaper {
             init_pid: 0,
             init_pidfd: None,
             cgroup: &self.cgroup,
+            annotations: ::container::Annotations::Ignored,
         };
         ::container::destroy(&container).map_err(|e| Error::core("remove it", self.id.as_str(), e))
     }

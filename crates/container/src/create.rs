@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::{
     Error,
-    annotations::Said,
+    annotations::Annotations,
     cgroup::{Cgroup, NewScope, container_device_rules},
     engine::{CgroupNeed, Engine},
     home, hooks,
@@ -34,7 +34,10 @@ const STATE_VERSION: &str = "1.0.2";
 
 pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Container, Error> {
     let (cgroup, waiter) = match &engine.systemd {
-        Some(bus) => scope(engine, &request, bus)?,
+        Some(bus) => {
+            let path = request.cgroup_path.as_deref();
+            scope(engine, request.id, request.spec, path, bus)?
+        }
         None => {
             let path = path_of(engine, &request);
             (make_cgroup(engine, request.spec, &path)?, None)
@@ -75,7 +78,8 @@ pub(crate) fn create(engine: &Engine, request: CreateRequest<'_>) -> Result<Cont
             }
             // What the first hooks did is undone by the last, if they may have run.
             let id = id.as_str();
-            hooks::poststop(id, spec.hooks.as_ref().filter(|_| launched), || {
+            let hooks = spec.hooks.as_ref().filter(|_| launched);
+            hooks::poststop(id, hooks, engine.annotations, || {
                 state(id, spec, bundle, spec::Status::Stopped, 0)
             });
             Err(error)
@@ -95,27 +99,68 @@ pub(crate) fn remove_fifos(fifo: &Path) {
 /// systemd's scope, and the process that keeps it until the container's is there.
 fn scope(
     engine: &Engine,
-    request: &CreateRequest<'_>,
+    id: &ContainerId,
+    spec: &spec::Spec,
+    path: Option<&str>,
     bus: &Path,
 ) -> Result<(Cgroup, Option<Waiter>), Error> {
     let waiter = Waiter::new(0)?;
-    let linux = request.spec.linux.as_ref();
-    let path = request
-        .cgroup_path
-        .as_deref()
-        .or_else(|| linux.and_then(|l| l.cgroups_path.as_deref()));
+    let linux = spec.linux.as_ref();
+    let path = path.or_else(|| linux.and_then(|l| l.cgroups_path.as_deref()));
     let cgroup = Cgroup::create_scope(
         &engine.host.hierarchy,
         &NewScope {
             bus,
             rootless: engine.host.facts.rootless,
             path: path.unwrap_or_default(),
-            id: request.id.as_str(),
+            id: id.as_str(),
             sleeper: waiter.pid(),
-            spec: request.spec,
+            spec,
         },
     )?;
     Ok((cgroup, Some(waiter)))
+}
+
+/// A cgroup with a document's limits, for processes that somebody else makes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// It.
+    pub cgroup: Cgroup,
+    /// systemd's scope ends with its last process.
+    waiter: Option<Waiter>,
+}
+
+impl Prepared {
+    /// A process is in it, and will stay.
+    pub fn joined(&mut self) {
+        self.waiter = None;
+    }
+}
+
+/// See [`Engine::prepare`].
+pub(crate) fn prepare(
+    engine: &Engine,
+    id: &ContainerId,
+    spec: &spec::Spec,
+) -> Result<Prepared, Error> {
+    let (cgroup, waiter) = match &engine.systemd {
+        Some(bus) => scope(engine, id, spec, None, bus)?,
+        None => {
+            let path = cgroup_path(id, spec);
+            (Cgroup::create(&engine.host.hierarchy, &path)?, None)
+        }
+    };
+    if let Err(error) = cgroup.apply(&limits(spec.linux.as_ref())) {
+        // What the limits say is told; the waiter goes before its cgroup.
+        drop(waiter);
+        if cgroup.unit().is_some() {
+            let _ = cgroup.remove();
+        } else {
+            cgroup.undo();
+        }
+        return Err(error.into());
+    }
+    Ok(Prepared { cgroup, waiter })
 }
 
 /// A cgroup, or none where we may not make one and nothing asks for it.
@@ -135,14 +180,54 @@ fn make_cgroup(engine: &Engine, spec: &spec::Spec, path: &str) -> Result<Cgroup,
         };
         others != spec::LinuxResources::default()
     });
-    if !denied || limited || engine.cgroup_need == CgroupNeed::Always {
+    if !denied || engine.cgroup_need == CgroupNeed::Always {
         return Err(error.into());
     }
-    tracing::warn!(
-        error = &error as &dyn std::error::Error,
-        "the container runs without a cgroup"
-    );
+    if limited {
+        return Err(error
+            .needed(format!(
+                "cannot set {} limit: container could not join or create cgroup",
+                first_limit(resources)
+            ))
+            .into());
+    }
+    let linux = spec.linux.as_ref();
+    let named = linux.and_then(|l| l.cgroups_path.as_deref());
+    if engine.cgroup_need == CgroupNeed::IfNamed && named.is_some_and(|path| !path.is_empty()) {
+        let text = "unable to apply cgroup configuration: permission denied, and linux.cgroupsPath asks for it";
+        return Err(error.needed(text.to_owned()).into());
+    }
+    let error = &error as &dyn std::error::Error;
+    let own_pids = linux.is_some_and(|l| l.namespace(spec::NamespaceType::Pid).is_some());
+    if !own_pids {
+        tracing::warn!(
+            error,
+            "the container has neither a cgroup nor a pid namespace. Such configuration is strongly discouraged: not all \
+             of its processes can be found and killed"
+        );
+    } else if engine.host.facts.rootless {
+        // An ordinary user's everyday.
+        tracing::info!(error, "the container runs without a cgroup");
+    } else {
+        tracing::warn!(error, "the container runs without a cgroup");
+    }
     Ok(Cgroup::none())
+}
+
+/// A limit that is asked for, by its cgroup's name.
+fn first_limit(resources: Option<&spec::LinuxResources>) -> &'static str {
+    let asked = resources.map(|r| {
+        [
+            (r.memory.is_some(), "memory"),
+            (r.cpu.is_some(), "cpu"),
+            (r.pids.is_some(), "pids"),
+            (r.block_io.is_some(), "blkio"),
+        ]
+    });
+    let mut asked = asked.into_iter().flatten();
+    asked
+        .find(|(asked, _)| *asked)
+        .map_or("a", |(_, name)| name)
 }
 
 /// An unprivileged caller's relative path starts beside its own cgroup: in there are processes, so that
@@ -204,6 +289,7 @@ struct Parent<'a> {
     id: &'a str,
     spec: &'a spec::Spec,
     bundle: &'a Path,
+    annotations: Annotations,
 }
 
 impl Answers for Parent<'_> {
@@ -227,8 +313,8 @@ impl Answers for Parent<'_> {
             return Ok(());
         };
         let state = state(self.id, self.spec, self.bundle, spec::Status::Creating, pid);
-        hooks::run("prestart", &h.prestart, &state)?;
-        hooks::run("createRuntime", &h.create_runtime, &state)
+        hooks::run("prestart", &h.prestart, &state, self.annotations)?;
+        hooks::run("createRuntime", &h.create_runtime, &state, self.annotations)
     }
 
     fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), Error> {
@@ -361,7 +447,7 @@ fn in_cgroup(
             Some(h) => hooks::own_env(&h.create_container),
             None => Vec::new(),
         },
-        said: Said::by(&spec.annotations),
+        said: engine.annotations.said(&spec.annotations),
     };
     let plan = plan::create(&engine.host.facts, spec, &options)?;
     trace::mark("planned");
@@ -410,6 +496,7 @@ fn in_cgroup(
         id: request.id.as_str(),
         spec,
         bundle: request.bundle,
+        annotations: engine.annotations,
     };
     let into = into.as_ref().map(AsFd::as_fd);
     *launching = true;
@@ -432,7 +519,7 @@ fn in_cgroup(
     let runs = matches!(request.gate, Gate::None);
     let (gate, unrecorded) = match request.gate {
         Gate::None => (None, None),
-        Gate::Pipe => (Some((launched.channel, plan)), None),
+        Gate::Pipe => (Some((launched.channel, plan, launched.words)), None),
         Gate::Fifo(_) => (None, Some(launched.channel)),
     };
     let container = Container {
@@ -446,6 +533,7 @@ fn in_cgroup(
         gate,
         unrecorded,
         hooks: spec.hooks.clone().map(Box::new),
+        annotations: engine.annotations,
         state: state(
             request.id.as_str(),
             spec,
@@ -470,7 +558,7 @@ impl Container {
             .as_ref()
             .map(|h| h.poststart.as_slice())
             .unwrap_or_default();
-        hooks::run("poststart", list, &self.state).inspect_err(|_| {
+        hooks::run("poststart", list, &self.state, self.annotations).inspect_err(|_| {
             // Its process may have ended already.
             let _ = sys::pidfd::send_signal(self.init.pidfd.as_fd(), 9);
         })

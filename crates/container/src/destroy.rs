@@ -40,7 +40,8 @@ pub fn destroy(container: &ContainerRef<'_>) -> Result<(), Error> {
     }
     crate::trace::mark("cgroup removed");
     let id = container.id.as_str();
-    hooks::poststop(id, container.spec.hooks.as_ref(), || {
+    let hooks = container.spec.hooks.as_ref();
+    hooks::poststop(id, hooks, container.annotations, || {
         let stopped = oci::runtime::Status::Stopped;
         state(id, container.spec, container.bundle, stopped, 0)
     });

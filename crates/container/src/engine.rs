@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use oci::runtime as spec;
 
 use crate::{
-    Error, cgroup,
+    Error,
+    annotations::Annotations,
+    cgroup,
+    create::Prepared,
     host::Host,
+    id::ContainerId,
     plan::{self, Plan},
     request::{Container, ContainerRef, CreateRequest, ExecRequest, Process},
 };
@@ -28,6 +32,8 @@ pub enum CgroupNeed {
     /// Where the kernel denies it and the document sets no limit.
     #[default]
     IfPossible,
+    /// Where, besides, the document names none.
+    IfNamed,
     /// Never: what the kernel denies is an error.
     Always,
 }
@@ -41,6 +47,8 @@ pub struct EngineOptions {
     pub cgroup_manager: CgroupManager,
     /// Whether a container must have one.
     pub cgroup_need: CgroupNeed,
+    /// Whether annotations of documents change what is done.
+    pub annotations: Annotations,
     /// Socket of the bus that systemd is on; `None`: the system's, for an ordinary user the
     /// session's.
     pub bus: Option<PathBuf>,
@@ -52,6 +60,7 @@ pub struct Engine {
     pub(crate) host: Host,
     pub(crate) seccomp_cache: Option<PathBuf>,
     pub(crate) cgroup_need: CgroupNeed,
+    pub(crate) annotations: Annotations,
     /// The bus of the manager, where systemd is it.
     pub(crate) systemd: Option<PathBuf>,
 }
@@ -75,6 +84,7 @@ impl Engine {
             host,
             systemd,
             cgroup_need: options.cgroup_need,
+            annotations: options.annotations,
             seccomp_cache: options.seccomp_cache,
         })
     }
@@ -103,6 +113,14 @@ impl Engine {
     /// A sentence of the step that failed, on what, and why.
     pub fn create(&self, request: CreateRequest<'_>) -> Result<Container, Error> {
         crate::create::create(self, request)
+    }
+
+    /// Makes the cgroup of a container whose processes somebody else makes, as criu does, with its limits.
+    ///
+    /// # Errors
+    /// The kernel's or systemd's answer; nothing is left of it then.
+    pub fn prepare(&self, id: &ContainerId, spec: &spec::Spec) -> Result<Prepared, Error> {
+        crate::create::prepare(self, id, spec)
     }
 
     /// Runs a process in a running container: its namespaces, its cgroup, at once.

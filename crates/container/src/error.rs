@@ -73,7 +73,9 @@ impl Error {
                 _ => ErrorKind::InvalidSpec,
             },
             Self::Cgroup(e) => match e {
-                cgroup::Error::Path { .. } | cgroup::Error::Value { .. } => ErrorKind::InvalidSpec,
+                cgroup::Error::Path { .. }
+                | cgroup::Error::Outside(_)
+                | cgroup::Error::Value { .. } => ErrorKind::InvalidSpec,
                 cgroup::Error::NotFound(_) | cgroup::Error::NotBelow(_) => ErrorKind::NotFound,
                 cgroup::Error::Frozen { .. } | cgroup::Error::Used { .. } => ErrorKind::State,
                 cgroup::Error::NoHierarchy(_) | cgroup::Error::Unsupported { .. } => {

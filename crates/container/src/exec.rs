@@ -10,7 +10,6 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::{
     Error as CoreError, ErrorKind,
-    annotations::Said,
     create::{check_preserved, home_of, state},
     engine::Engine,
     launch::{self, Answers, Opened},
@@ -25,6 +24,12 @@ pub enum Error {
     /// Its first process is gone.
     #[error("cannot exec in a stopped container: container not running")]
     NotRunning,
+    /// A process that waits for its start, of another user namespace than ours.
+    #[error(
+        "its process waits for its start, and without CAP_SYS_PTRACE one may enter a program's namespaces only: \
+         start the container first"
+    )]
+    Hidden,
     /// It is frozen: whatever entered it would stop before it could answer.
     #[error("cannot exec in a paused container: resume it first")]
     Paused,
@@ -33,7 +38,7 @@ pub enum Error {
 impl Error {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotRunning | Self::Paused => ErrorKind::State,
+            Self::NotRunning | Self::Hidden | Self::Paused => ErrorKind::State,
         }
     }
 }
@@ -109,7 +114,7 @@ pub(crate) fn exec(
         joins: joins.len(),
         unified: into.is_some(),
         home,
-        said: Said::by(&container.spec.annotations),
+        said: engine.annotations.said(&container.spec.annotations),
         ..Options::new(container.bundle)
     };
     let plan = plan::exec(
@@ -185,8 +190,11 @@ fn join(container: &ContainerRef<'_>, pids_by_clone: bool) -> Result<Join, CoreE
     for namespace in list {
         if namespace.type_ == NamespaceType::User {
             let theirs = inode(&format!("/proc/{}/ns/user", container.init_pid));
-            // It has ended if we can't look.
-            let theirs = theirs.ok_or(Error::NotRunning)?;
+            let Some(theirs) = theirs else {
+                // It has ended if we can't look, or is not yet what an ordinary user may look at.
+                container.init_pidfd.map_or(Ok(()), running)?;
+                return Err(Error::Hidden.into());
+            };
             if Some(theirs) == inode("/proc/self/ns/user") {
                 continue;
             }

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use oci::runtime as spec;
 
 use crate::{
-    annotations::Said,
+    annotations::Annotations,
     launch::{self, Answers, Opened},
     plan::{self, HookList, Plan},
 };
@@ -60,6 +60,7 @@ pub(crate) fn run(
     kind: &'static str,
     hooks: &[spec::Hook],
     state: &spec::State,
+    annotations: Annotations,
 ) -> Result<(), crate::Error> {
     if hooks.is_empty() {
         return Ok(());
@@ -69,7 +70,7 @@ pub(crate) fn run(
         status: state.status,
         env: &own_env(hooks),
         dir: &state.bundle,
-        output: Said::by(&state.annotations).hook_output,
+        output: annotations.said(&state.annotations).hook_output,
     };
     let plan: Plan = plan::hooks_only(&list, hooks)?;
     let mut opened = Opened {
@@ -98,14 +99,19 @@ pub(crate) fn run(
 }
 
 /// Runs poststop hooks, all of them: one that fails is told of, and the next has its turn.
-pub(crate) fn poststop(id: &str, hooks: Option<&spec::Hooks>, state: impl FnOnce() -> spec::State) {
+pub(crate) fn poststop(
+    id: &str,
+    hooks: Option<&spec::Hooks>,
+    annotations: Annotations,
+    state: impl FnOnce() -> spec::State,
+) {
     let hooks = hooks.map(|h| h.poststop.as_slice()).unwrap_or_default();
     if hooks.is_empty() {
         return;
     }
     let state = state();
     for hook in hooks {
-        if let Err(error) = run("poststop", std::slice::from_ref(hook), &state) {
+        if let Err(error) = run("poststop", std::slice::from_ref(hook), &state, annotations) {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(container = %id, error, "poststop");
         }

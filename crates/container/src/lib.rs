@@ -12,7 +12,7 @@
 //! Who reaps: the caller, all that it gets back as a [`Process`]; everything else is reaped here.
 #![forbid(unsafe_code)]
 
-pub mod annotations;
+mod annotations;
 pub mod cgroup;
 mod create;
 pub mod dbus;
@@ -37,7 +37,8 @@ mod start;
 mod stdio;
 pub mod trace;
 
-pub use create::cgroup_path;
+pub use annotations::Annotations;
+pub use create::{Prepared, cgroup_path};
 pub use destroy::destroy;
 pub use engine::{CgroupManager, CgroupNeed, Engine, EngineOptions};
 pub use error::{Error, ErrorKind};

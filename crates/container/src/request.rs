@@ -7,7 +7,7 @@ use std::{
 
 use oci::runtime as spec;
 
-use crate::{cgroup::Cgroup, id::ContainerId};
+use crate::{annotations::Annotations, cgroup::Cgroup, id::ContainerId};
 
 /// The root filesystem of a container.
 #[derive(Debug)]
@@ -119,11 +119,17 @@ pub struct Container {
     pub init: Process,
     /// Its cgroup.
     pub cgroup: Cgroup,
-    /// Open while it waits at the gate: the channel, and the plan that explains what comes.
-    pub(crate) gate: Option<(crate::launch::Channel, crate::plan::Plan)>,
+    /// Open while it waits at the gate: the channel, the plan that explains what comes, and what hooks to
+    /// come print.
+    pub(crate) gate: Option<(
+        crate::launch::Channel,
+        crate::plan::Plan,
+        crate::launch::Words,
+    )>,
     /// Open while it waits for [`Container::recorded`].
     pub(crate) unrecorded: Option<crate::launch::Channel>,
     pub(crate) hooks: Option<Box<spec::Hooks>>,
+    pub(crate) annotations: Annotations,
     pub(crate) state: spec::State,
 }
 
@@ -142,6 +148,8 @@ pub struct ContainerRef<'a> {
     pub init_pidfd: Option<BorrowedFd<'a>>,
     /// Its cgroup.
     pub cgroup: &'a Cgroup,
+    /// Whether its annotations count for hooks to come.
+    pub annotations: Annotations,
 }
 
 impl Container {
@@ -155,6 +163,7 @@ impl Container {
             init_pid: self.init.pid,
             init_pidfd: Some(self.init.pidfd.as_fd()),
             cgroup: &self.cgroup,
+            annotations: self.annotations,
         }
     }
 }

@@ -41,7 +41,7 @@ impl Container {
     /// [`launch::Error::NotCreated`] the second time, `Gone` when the process has ended; else the
     /// step that failed, and the process is ending.
     pub fn start(&mut self) -> Result<(), Error> {
-        let (channel, plan) = self.gate.take().ok_or(launch::Error::NotCreated)?;
+        let (channel, plan, words) = self.gate.take().ok_or(launch::Error::NotCreated)?;
         let alive = sys::pidfd::alive(self.init.pidfd.as_fd())
             .map_err(|e| launch::Error::io("look at", "the container's process", e))?;
         if !alive {
@@ -52,7 +52,8 @@ impl Container {
         match channel.receive().map_err(failed)? {
             None => {}
             Some((message, _)) if message.kind == Kind::Failed => {
-                return Err(launch::Error::from_message(&plan, message).into());
+                let words = |name: &str| words.of(name);
+                return Err(launch::Error::from_message(&plan, message, &words).into());
             }
             Some(_) => return Err(launch::Error::Protocol.into()),
         }
@@ -70,6 +71,7 @@ pub fn start_by_fifo(container: &ContainerRef<'_>, fifo: &Path) -> Result<(), Er
     status_path.push(".status");
     let status = open(Path::new(&status_path), OFlags::RDONLY)?;
     let gate = open(fifo, OFlags::WRONLY)?;
+    let hooks = hook_words(container);
     rustix::io::write(&gate, b"g")
         .map_err(|e| launch::Error::io("write", fifo.display().to_string(), e))?;
     drop(gate);
@@ -79,7 +81,7 @@ pub fn start_by_fifo(container: &ContainerRef<'_>, fifo: &Path) -> Result<(), Er
     if let Some(bytes) = answer {
         let message = Message::from_bytes(bytes).ok_or(launch::Error::Protocol)?;
         let plan = plan::after_gate(container.spec)?;
-        let error = launch::Error::from_message(&plan, message);
+        let error = launch::Error::from_message(&plan, message, &|name| hooks.of(name));
         if plan.is_hook(message.step) {
             // Other runtimes' start is over with the gate: there, poststart hooks run after a
             // startContainer hook that fails, too, and some undo in them what the others did.
@@ -88,6 +90,21 @@ pub fn start_by_fifo(container: &ContainerRef<'_>, fifo: &Path) -> Result<(), Er
         return Err(error.into());
     }
     poststart(container)
+}
+
+/// What startContainer hooks will have printed: their process, which holds it, is gone when it is asked for.
+fn hook_words(container: &ContainerRef<'_>) -> launch::Words {
+    let mut words = launch::Words::default();
+    let hooks = container.spec.hooks.as_ref();
+    let hooks = hooks.map_or(0, |hooks| hooks.start_container.len());
+    for name in (0..hooks).map(plan::start_container_hook) {
+        let pidfd = container.init_pidfd;
+        let file = pidfd.and_then(|pidfd| launch::held_by(container.init_pid, pidfd, &name));
+        if let Some(file) = file {
+            words.push(name, file);
+        }
+    }
+    words
 }
 
 fn poststart(container: &ContainerRef<'_>) -> Result<(), Error> {
@@ -101,7 +118,7 @@ fn poststart(container: &ContainerRef<'_>) -> Result<(), Error> {
         oci::runtime::Status::Running,
         container.init_pid,
     );
-    hooks::run("poststart", &h.poststart, &state).inspect_err(|_| {
+    hooks::run("poststart", &h.poststart, &state, container.annotations).inspect_err(|_| {
         // As in [`Container::poststart`].
         if let Some(init) = container.init_pidfd {
             let _ = sys::pidfd::send_signal(init, 9);

@@ -142,12 +142,14 @@ fn unlimited_and_unset_are_two_things() {
         ],
     );
     expect_writes(
-        r#"{"memory":{"limit":0,"swap":0,"kernel":0},"pids":{"limit":0},
+        r#"{"memory":{"limit":0,"swap":0,"kernel":0},"pids":{},
             "cpu":{"shares":0,"quota":0,"period":0,"cpus":"","mems":""},
             "blockIO":{"weight":0},"network":{"classID":0}}"#,
         &[],
     );
     expect_writes("{}", &[]);
+    // No process at all is none that a container could have.
+    expect_writes(r#"{"pids":{"limit":0}}"#, &[("pids.max", "1")]);
     expect_writes(
         r#"{"memory":{"limit":7,"swap":7}}"#,
         &[("memory.max", "7"), ("memory.swap.max", "0")],

@@ -60,5 +60,6 @@ fn a_profile_confines_an_exec_also_with_no_new_privileges() {
     wanted["apparmorProfile"] = json!("coffer-none-such");
     let error = live.try_exec(wanted).unwrap_err();
     let said = common::chain(&error);
-    assert!(said.contains("coffer-none-such"), "{said}");
+    let wanted = "apply apparmor profile `coffer-none-such`: profile not loaded";
+    assert!(said.contains(wanted), "{said}");
 }

@@ -86,10 +86,16 @@ fn a_root_is_as_shared_as_it_was_asked_to_be() {
         ("shared", "/ shared"),
         ("rslave", "/ none"),
         ("rprivate", "/ none"),
+        ("unbindable", "/ unbindable"),
+        ("runbindable", "/ unbindable"),
     ] {
         let mut bundle = Bundle::script(
-            "awk '$5 == \"/\" { print $5, $7 ~ /^shared/ ? \"shared\" : \"none\" }' /proc/self/mountinfo",
+            "awk '$5 == \"/\" { sub(/:.*/, \"\", $7); print $5, $7 ~ /^(shared|unbindable)/ ? $7 : \"none\" }' \
+             /proc/self/mountinfo",
         );
+        // What is copied out of the root on the way.
+        bundle.json["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+        bundle.json["linux"]["maskedPaths"] = json!(["/proc/kcore", "/proc/keys", "/sys/firmware"]);
         bundle.json["linux"]["rootfsPropagation"] = json!(word);
         assert_eq!(bundle.run().ok(), expected, "{word}");
         // The same for a root that comes as a mount.
@@ -290,6 +296,17 @@ fn a_failing_hook_ends_the_create() {
         ]});
         let said = bundle.fails();
         assert!(said.contains(text), "{kind}: {said}");
+    }
+    // What it printed is told with it, and not what others did; other runtimes' users look there first.
+    for kind in ["prestart", "createContainer", "startContainer"] {
+        let mut bundle = Bundle::script("echo ran");
+        let hook = |then| json!({"path": "/bin/busybox", "args": ["sh", "-c", then]});
+        bundle.json["hooks"] = json!({ kind: [
+            hook("echo fine"), hook("echo one; echo two >&2; exit 3")
+        ]});
+        let said = bundle.fails();
+        let text = "it ended with code 3, and printed: one; two";
+        assert!(said.ends_with(text), "{kind}: {said}");
     }
     let mut bundle = Bundle::new();
     bundle.json["hooks"] = json!({"createRuntime": [

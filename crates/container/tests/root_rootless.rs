@@ -120,7 +120,7 @@ fn an_ordinary_user_runs_containers_without_a_cgroup() {
     bundle.json["linux"]["resources"] = json!({"pids": {"limit": 5}});
     let said = bundle.fails();
     assert!(
-        said.starts_with("make cgroup /sys/fs/cgroup/") && said.contains("Permission denied"),
+        said.starts_with("cannot set pids limit: ") && said.contains("Permission denied"),
         "{said}"
     );
     bundle.json["linux"]["resources"] = json!({});
@@ -159,6 +159,49 @@ fn an_ordinary_user_runs_containers_without_a_cgroup() {
         said.contains("a container needs a user namespace"),
         "{said}"
     );
+}
+
+#[test]
+fn an_ordinary_user_has_time_namespaces_and_joins_its_own_containers() {
+    if !inside() {
+        return as_user(
+            "an_ordinary_user_has_time_namespaces_and_joins_its_own_containers",
+            None,
+        );
+    }
+    let mut first = rootless("cut -d. -f1 /proc/uptime; exec sleep 100");
+    let namespaces = first.json["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.push(json!({"type": "time"}));
+    first.json["linux"]["timeOffsets"] = json!({"boottime": {"secs": 100_000_000}});
+    // In a new user namespace a device is a bind; this one is a link to the container's own.
+    first.json["linux"]["devices"] =
+        json!([{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}]);
+    let spec = first.spec();
+    let (stdio, output) = piped();
+    let mut live = Live::create(&first, &spec, stdio, Gate::Pipe).unwrap();
+    let error = live.try_exec(process(&["true"])).unwrap_err();
+    let said = common::chain(&error);
+    assert!(said.contains("start the container first"), "{said}");
+    live.container.start().unwrap();
+    let link = live.exec(process(&["readlink", "/dev/ptmx"]));
+    assert_eq!(link.ok(), "pts/ptmx");
+
+    let mut second = rootless("readlink /proc/self/ns/pid; readlink /proc/self/ns/user");
+    let of_first = |name: &str| format!("/proc/{}/ns/{name}", live.container.init.pid);
+    for (type_, name) in [("pid", "pid"), ("user", "user")] {
+        let namespaces = second.json["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|n| n["type"] != type_);
+        namespaces.push(json!({"type": type_, "path": of_first(name)}));
+    }
+    second.json["linux"]["uidMappings"] = json!([]);
+    second.json["linux"]["gidMappings"] = json!([]);
+    let link = |name: &str| fs::read_link(of_first(name)).unwrap().display().to_string();
+    let wanted = format!("{}\n{}", link("pid"), link("user"));
+    assert_eq!(second.run().ok(), wanted);
+    container::destroy(&live.container.as_ref(&spec, first.dir.path())).unwrap();
+    let (uptime, said) = output.read();
+    let uptime: u64 = uptime.trim().parse().unwrap();
+    assert!(uptime > 100_000_000, "{uptime} {said}");
 }
 
 #[test]

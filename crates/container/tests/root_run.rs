@@ -129,6 +129,19 @@ fn sysctls_are_set() {
     bundle.json["linux"]["sysctl"] =
         json!({"net.ipv4.ip_unprivileged_port_start": "99", "kernel.shm_rmid_forced": "1"});
     assert_eq!(bundle.run().ok(), "99\n1");
+    // Of a user namespace, and of that alone.
+    let host = std::fs::read_to_string("/proc/sys/user/max_net_namespaces").unwrap();
+    let mut bundle = Bundle::script("cat /proc/sys/user/max_net_namespaces");
+    bundle.json["linux"]["sysctl"] = json!({"user.max_net_namespaces": "7"});
+    assert!(bundle.fails().contains("without a user namespace"));
+    let namespaces = bundle.json["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.push(json!({"type": "user"}));
+    for map in ["uidMappings", "gidMappings"] {
+        bundle.json["linux"][map] = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+    }
+    assert_eq!(bundle.run().ok(), "7");
+    let after = std::fs::read_to_string("/proc/sys/user/max_net_namespaces").unwrap();
+    assert_eq!(after, host);
 }
 
 #[test]

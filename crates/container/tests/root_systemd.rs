@@ -312,6 +312,31 @@ fn a_container_is_a_scope_of_systemds() {
 }
 
 #[test]
+fn a_scope_is_kept_until_somebody_elses_processes_are_in_it() {
+    let bus = Bus::new("prepared", Mood::Works);
+    let engine = bus.engine();
+    let mut bundle = Bundle::script("true");
+    bundle.json["linux"]["cgroupsPath"] = json!(format!("{}:t:{}", bus.slice, bundle.id));
+    bundle.json["linux"]["resources"] = json!({"pids": {"limit": 9}});
+    let mut prepared = engine.prepare(&bundle.id, &bundle.spec()).unwrap();
+    let heard = bus.heard();
+    let properties = properties(&heard[2].1[2]);
+    assert_eq!(properties["TasksMax"], Value::U64(9));
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let cgroup = prepared.cgroup.clone();
+    cgroup.add(pid).unwrap();
+    prepared.joined();
+    assert_eq!(cgroup.pids().unwrap(), [pid]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    cgroup.remove().unwrap();
+    assert!(!cgroup.exists());
+    let members: Vec<String> = bus.heard().into_iter().map(|(member, _)| member).collect();
+    assert_eq!(members, ["Subscribe", "StopUnit", "ResetFailedUnit"]);
+}
+
+#[test]
 fn what_systemd_refuses_is_told_and_leaves_nothing() {
     let bundle = |bus: &Bus| {
         let mut bundle = Bundle::script("true");

@@ -331,6 +331,44 @@ pub(crate) fn default_signals() {
     }
 }
 
+/// Lets HUP, INT, QUIT and TERM end the process, also as the first one of its pid namespace, for which the
+/// kernel drops a signal that has no handler. The program has none of it: execve resets handlers.
+pub(crate) fn mortal() {
+    extern "C" fn end(signal: i32) {
+        exit(128 + signal)
+    }
+    /// SA_RESTORER: x86-64 demands one. Ours is never come to, for the handler does not return.
+    const RESTORER: u64 = 0x0400_0000;
+    #[repr(C)]
+    struct Action([u64; 4]);
+    let handler = end as extern "C" fn(i32) as usize as u64;
+    let action = Action([handler, RESTORER, handler, 0]);
+    let mut mask = 0_u64;
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        mask |= 1 << (signal - 1);
+        // SAFETY: the action lives through the call; the handler makes one system call and allocates nothing.
+        let _ = unsafe {
+            sys!(
+                SYS_rt_sigaction,
+                signal,
+                &raw const action,
+                core::ptr::null::<u8>(),
+                8_usize
+            )
+        };
+    }
+    // SAFETY: the mask lives through the call.
+    let _ = unsafe {
+        sys!(
+            SYS_rt_sigprocmask,
+            libc::SIG_UNBLOCK,
+            &raw const mask,
+            core::ptr::null::<u8>(),
+            8_usize
+        )
+    };
+}
+
 pub(crate) fn empty_signal_mask() {
     let mask = 0_u64;
     // SAFETY: the mask lives through the call.

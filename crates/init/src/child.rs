@@ -47,9 +47,9 @@ pub(crate) struct Child<'p, 'a> {
     pub(crate) root: i32,
     /// Directory of the last Mknod or Symlink, valid until something is mounted.
     pub(crate) made_in: Option<(u32, usize, i32)>,
-    /// The mounts that masks are copies of.
+    /// The mounts that masks are copies of, once attached.
     pub(crate) mask_dir: i32,
-    pub(crate) mask_attached: bool,
+    pub(crate) mask_null: i32,
     pub(crate) chdir_again: bool,
     /// What [`Step::Find`] found.
     pub(crate) program: Buffer,
@@ -68,7 +68,7 @@ pub(crate) fn run(plan: &mut LaunchPlan<'_>, into_cgroup: bool) -> ! {
         root: -1,
         made_in: None,
         mask_dir: -1,
-        mask_attached: false,
+        mask_null: -1,
         chdir_again: false,
         program: Buffer::new(),
     };

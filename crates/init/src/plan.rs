@@ -157,12 +157,13 @@ pub enum Step {
         target: Target,
     },
     /// open_tree(CLONE) of a path of ours, in the child: for who has no privilege outside. `itself`: a
-    /// link that it ends with is not followed.
+    /// link that it ends with is not followed. `inside`: the path is one of the container's.
     CloneTree {
         path: Str,
         to: Fd,
         recursive: bool,
         itself: bool,
+        inside: bool,
     },
     /// Attaches a detached tree where nobody looks, below the root: what is copied from it later must
     /// be attached (before Linux 6.15).
@@ -264,6 +265,8 @@ pub enum Step {
         name: Str,
     },
     Setsid,
+    /// HUP, INT, QUIT and TERM end the process until it becomes the program.
+    Mortal,
     /// stdio by descriptors; NO_FD leaves one as it is.
     Stdio {
         stdin: Fd,

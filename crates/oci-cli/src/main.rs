@@ -51,7 +51,6 @@ fn main() -> ExitCode {
         }
     };
     notices::send_to(&log);
-    container::annotations::honour();
     if global.trace {
         container::trace::start();
     }

@@ -10,8 +10,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use container::ContainerRef;
 use container::cgroup::{Cgroup, Hierarchy};
+use container::{Annotations, ContainerRef};
 use oci::runtime::Status;
 
 use crate::error::Error;
@@ -85,6 +85,7 @@ impl Live {
             init_pid: self.pid(),
             init_pidfd: self.init(),
             cgroup: &self.cgroup,
+            annotations: Annotations::Honoured,
         }
     }
 }

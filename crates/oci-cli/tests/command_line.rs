@@ -187,3 +187,60 @@ fn criu_is_named_where_it_is_missing_or_fails() {
     }
     oci.run(&["state", &other]).fails(1, &["does not exist"]);
 }
+
+#[test]
+fn what_criu_restores_is_in_the_cgroup_with_its_limits() {
+    let oci = Oci::new();
+    let bundle = testing::bundle::Bundle::new(&["true"], |spec| {
+        spec["linux"]["resources"] = serde_json::json!({ "pids": { "limit": 77 } });
+    });
+    let bundle = bundle.expect("a bundle");
+    let images = oci.dir().join("images");
+    std::fs::create_dir(&images).expect("makes");
+    let images = images.to_str().expect("UTF-8");
+    // A stand-in for criu, whose process is as it was: asleep.
+    let stand_in = oci.dir().join("criu");
+    let script = "#!/bin/sh\nwhile [ \"$1\" != --pidfile ]; do shift; done\n\
+                  sleep 1000 >/dev/null 2>&1 &\necho $! >\"$2\"\n";
+    std::fs::write(&stand_in, script).expect("writes");
+    std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let id = oci.id("slept");
+    let line = |more: &[&'static str]| {
+        let mut line: Vec<String> = more.iter().map(|&word| word.to_owned()).collect();
+        let words = [
+            "--criu",
+            stand_in.to_str().expect("UTF-8"),
+            "restore",
+            "-d",
+            "--image-path",
+        ];
+        line.extend(words.map(str::to_owned));
+        line.extend([images, "-b", path(&bundle), &id].map(str::to_owned));
+        line
+    };
+    // systemd's scope is asked for on the bus; here is none.
+    let mut command = oci.command(&line(&["--systemd-cgroup"]));
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus");
+    let output = command.output().expect("starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(1) && said.contains("/nowhere/bus"),
+        "{said}"
+    );
+    oci.run(&["state", &id]).fails(1, &["does not exist"]);
+
+    oci.detached(&line(&[])).succeeds();
+    let state = oci.state(&id);
+    assert_eq!(state["status"], "running");
+    let of_it = std::fs::read_to_string(format!("/proc/{}/cgroup", state["pid"]));
+    let of_it = of_it.expect("a process");
+    let ours = of_it
+        .lines()
+        .filter(|line| line.ends_with(&format!("/{id}")));
+    assert!(ours.count() > 0, "{of_it}");
+    let stats = oci.run(&["events", "--stats", &id]).succeeds();
+    let stats: serde_json::Value = serde_json::from_str(&stats.stdout).expect("JSON");
+    assert_eq!(stats["data"]["pids"]["limit"], 77, "{stats}");
+    oci.run(&["delete", "--force", &id]).succeeds();
+    oci.assert_empty();
+}

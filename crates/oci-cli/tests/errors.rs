@@ -348,3 +348,21 @@ fn the_log_has_the_error_too() {
         "no news is good news"
     );
 }
+
+#[test]
+fn a_start_tells_what_the_hook_printed_that_ended_it() {
+    let oci = Oci::new();
+    let bundle = Bundle::new(&["true"], |spec| {
+        let script = "i=0; while [ $i -lt 999 ]; do echo $i; i=$((i + 1)); done; exit 4";
+        spec["hooks"] = json!({ "startContainer": [
+            { "path": "/bin/busybox", "args": ["sh", "-c", script] },
+        ] });
+    });
+    let bundle = bundle.expect("a bundle");
+    let id = oci.create("printed", &bundle);
+    let done = oci.run(&["start", &id]);
+    let done = done.fails(1, &["startContainer hook #0", "code 4, and printed: "]);
+    // Its last words, not all.
+    assert!(done.stderr.trim().ends_with("; 997; 998"), "{done:?}");
+    assert!(done.stderr.len() < 4096, "{done:?}");
+}

@@ -117,9 +117,9 @@ fn failures_name_the_program() {
     oci.run(&["exec", "--cwd", "/nowhere", &id, "true"])
         .fails(255, &["/nowhere"]);
     oci.run(&["exec", "--cgroup", "x", &id, "true"])
-        .fails(255, &["/x: no such file or directory"]);
+        .fails(255, &["/x/cgroup.procs: no such file or directory"]);
     oci.run(&["exec", "--cgroup", "../x", &id, "true"])
-        .fails(255, &["'.' and '..' are not allowed"]);
+        .fails(255, &["../x is not a sub cgroup path"]);
     oci.run(&["exec", "--cgroup", "moon:x", &id, "true"])
         .fails(255, &["unknown controller moon"]);
 }
@@ -165,8 +165,14 @@ fn a_cgroup_below_the_containers() {
         names.split(',').any(|name| known.contains_key(name))
     };
     for (options, texts) in [
-        ("..", &["bad sub cgroup path"][..]),
-        ("nowhere", &[" adding pid ", "no such file or directory"]),
+        (
+            "..",
+            &[" .. is not a sub cgroup path", "bad sub cgroup path"][..],
+        ),
+        (
+            "nowhere",
+            &[" adding pid ", "/nowhere/cgroup.procs: no such file "],
+        ),
         ("moon:/", &["unknown controller moon"]),
     ] {
         oci.run(&["exec", "--cgroup", options, &id, "true"])
@@ -204,4 +210,30 @@ fn a_paused_container_is_entered_when_it_may_wait() {
     assert!(waiting.try_wait().expect("wait").is_none());
     oci.run(&["resume", &id]).succeeds();
     assert_eq!(common::finish(&mut waiting), 7);
+}
+
+#[test]
+fn a_capability_that_is_inheritable_is_ambient_for_an_exec_that_asks_for_it() {
+    let oci = Oci::new();
+    let bundle = testing::bundle::Bundle::new(&["sleep", "1000"], |spec| {
+        spec["process"]["capabilities"] = serde_json::json!({
+            "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_SYSLOG"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
+            "inheritable": ["CAP_CHOWN", "CAP_SYSLOG"], "ambient": ["CAP_CHOWN", "CAP_KILL"],
+        });
+    });
+    let id = oci.id("ambient");
+    let bundle = bundle.expect("a bundle");
+    let path = bundle.path().to_str().expect("UTF-8");
+    let done = oci.detached(&["run", "-d", "-b", path, &id]).succeeds();
+    let said = "can't raise ambient capability CAP_KILL: ";
+    assert!(done.stderr.contains(said), "{done:?}");
+    let caps = |options: &[&str]| {
+        let mut line = vec!["exec"];
+        line.extend(options);
+        line.extend([id.as_str(), "grep", "CapAmb", "/proc/self/status"]);
+        oci.run(&line).succeeds().stdout
+    };
+    assert_eq!(caps(&[]), "CapAmb:\t0000000000000001\n");
+    let more = ["--cap", "CAP_SYSLOG", "--cap", "CAP_KILL"];
+    assert_eq!(caps(&more), "CapAmb:\t0000000400000001\n");
 }

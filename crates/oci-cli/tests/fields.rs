@@ -239,3 +239,180 @@ fn many_short_runs_at_a_time_never_hang() {
     });
     oci.assert_empty();
 }
+
+/// A tmpfs with attributes, seen only by what runs the container, bound with each list of options.
+#[test]
+fn a_bind_that_says_anything_has_what_it_says_and_one_that_does_not_what_was_there() {
+    let oci = Oci::new();
+    let source = oci.dir().join("source");
+    fs::create_dir(&source).expect("makes");
+    let source = source.to_str().expect("UTF-8");
+    let mount =
+        format!("mount -t tmpfs -o mode=755 x {source} && mount -o remount,bind,$0 {source}");
+    for (number, (of_source, options, user, wanted)) in [
+        (
+            "ro,noexec,nodiratime",
+            "bind",
+            false,
+            "ro,noexec,nodiratime,relatime",
+        ),
+        ("ro,noexec", "bind,rprivate", true, "ro,noexec,relatime"),
+        // Kubernetes' mounts say `rw`: a node's noexec is none of theirs.
+        (
+            "nosuid,nodev,noexec",
+            "rbind,rprivate,rw",
+            false,
+            "rw,relatime",
+        ),
+        (
+            "nosuid,nodev,noexec,noatime",
+            "bind,ro",
+            false,
+            "ro,noatime",
+        ),
+        (
+            "noatime",
+            "bind,nodiratime",
+            false,
+            "rw,nodiratime,relatime",
+        ),
+        // The kernel locks them for a user namespace, but for links.
+        ("nosuid,nosymfollow", "bind,ro", true, "ro,nosuid,relatime"),
+        ("nodev", "bind,nosuid,rro", false, "ro,nosuid,relatime"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bundle = Bundle::new(&["grep", " /bound ", "/proc/mounts"], |spec| {
+            spec["mounts"].as_array_mut().expect("a list").push(json!({
+                "destination": "/bound", "source": source, "type": "bind",
+                "options": options.split(',').collect::<Vec<_>>(),
+            }));
+            if user {
+                let namespaces = spec["linux"]["namespaces"].as_array_mut();
+                namespaces.expect("a list").push(json!({ "type": "user" }));
+                let map = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+                spec["linux"]["uidMappings"] = map.clone();
+                spec["linux"]["gidMappings"] = map;
+            }
+        });
+        let bundle = bundle.expect("a bundle");
+        let id = oci.id(&format!("bound-{number}"));
+        let run = oci.command(&["run", "-b", path(&bundle), &id]);
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "--propagation", "private", "sh", "-c"]);
+        command.arg(format!("{mount} && exec \"$@\""));
+        command
+            .args([of_source])
+            .arg(run.get_program())
+            .args(run.get_args());
+        let output = command.output().expect("unshare starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let got = text.split_whitespace().nth(3).unwrap_or_default();
+        let got = got.split(",size").next().unwrap_or_default();
+        let got: Vec<&str> = got.split(',').filter(|word| !word.contains('=')).collect();
+        assert_eq!(
+            got.join(","),
+            wanted,
+            "{of_source} as {options}: {output:?}"
+        );
+    }
+}
+
+#[test]
+fn ids_of_a_bind_are_those_of_the_user_namespace_that_is_joined() {
+    let oci = Oci::new();
+    let other = Bundle::new(&["sleep", "1000"], |spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut();
+        namespaces.expect("a list").push(json!({ "type": "user" }));
+        let map = json!([{ "containerID": 0, "hostID": 0, "size": 10 }]);
+        spec["linux"]["uidMappings"] = map.clone();
+        spec["linux"]["gidMappings"] = map;
+    });
+    let id = oci.start("other", &other.expect("a bundle"));
+    let pid = oci.state(&id)["pid"].to_string();
+    let source = oci.dir().join("owned");
+    fs::create_dir(&source).expect("makes");
+    for owner in [7, 11] {
+        let file = source.join(owner.to_string());
+        fs::write(&file, "").expect("writes");
+        std::os::unix::fs::chown(&file, Some(owner), Some(owner)).expect("owner");
+    }
+    let joining = Bundle::new(&["stat", "-c", "%n %u", "/owned/7", "/owned/11"], |spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut();
+        namespaces.expect("a list").push(json!({
+            "type": "user", "path": format!("/proc/{pid}/ns/user"),
+        }));
+        spec["mounts"].as_array_mut().expect("a list").push(json!({
+            "destination": "/owned", "source": source, "type": "bind", "options": ["bind", "idmap"],
+        }));
+    });
+    let joining = joining.expect("a bundle");
+    let done = oci.run(&["run", "-b", path(&joining), &oci.id("joining")]);
+    assert_eq!(done.succeeds().stdout, "/owned/7 7\n/owned/11 65534\n");
+}
+
+#[test]
+fn real_time_needs_a_share_of_it_where_cgroups_share_it() {
+    let oci = Oci::new();
+    let run = |name: &str, cpu: Value| {
+        let bundle = Bundle::new(&["cut", "-d ", "-f40,41", "/proc/self/stat"], |spec| {
+            spec["process"]["scheduler"] = json!({ "policy": "SCHED_FIFO", "priority": 10 });
+            spec["linux"]["resources"] = json!({ "cpu": cpu });
+        });
+        let bundle = bundle.expect("a bundle");
+        oci.run(&["run", "-b", path(&bundle), &oci.id(name)])
+    };
+    if Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+        run("none", json!({})).fails(1, &["linux.resources.cpu.realtimeRuntime"]);
+        let some = json!({ "realtimeRuntime": 1000, "realtimePeriod": 1_000_000 });
+        assert_eq!(run("some", some).succeeds().stdout, "10 1\n");
+    } else {
+        assert_eq!(run("all", json!({})).succeeds().stdout, "10 1\n");
+    }
+}
+
+#[test]
+fn a_bind_of_what_earlier_mounts_made_is_of_that() {
+    let oci = Oci::new();
+    for user in [false, true] {
+        let script =
+            "echo seen >/first/file; cat /again/file /deep/in/file; mount | grep -c ' /deep/in '";
+        let bundle = Bundle::new(&["sh", "-c", script], |_| {}).expect("a bundle");
+        let root = bundle.rootfs().to_str().expect("UTF-8").to_owned();
+        let mut spec = testing::bundle::spec(&["sh", "-c", script]);
+        let mounts = spec["mounts"].as_array_mut().expect("a list");
+        let mount = |place: &str, type_: &str, source: &str, options: Value| json!({ "destination": place, "type": type_, "source": source, "options": options });
+        mounts.push(mount("/first", "tmpfs", "tmpfs", json!([])));
+        // By its path on the host, and through `..`; the place, too, may be named so.
+        let first = format!("{root}/tmp/../first");
+        mounts.push(mount("/again", "bind", &first, json!(["bind"])));
+        mounts.push(mount(
+            "/outer/in",
+            "bind",
+            &format!("{root}/first"),
+            json!(["rbind"]),
+        ));
+        let outer = format!("{root}/outer");
+        mounts.push(mount(
+            &format!("{root}/deep"),
+            "bind",
+            &outer,
+            json!(["rbind", "nosuid"]),
+        ));
+        if user {
+            let namespaces = spec["linux"]["namespaces"].as_array_mut();
+            namespaces.expect("a list").push(json!({ "type": "user" }));
+            let map = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+            spec["linux"]["uidMappings"] = map.clone();
+            spec["linux"]["gidMappings"] = map;
+        }
+        bundle.write(&spec).expect("writes");
+        let done = oci.run(&["run", "-b", path(&bundle), &oci.id("order")]);
+        assert_eq!(
+            done.succeeds().stdout,
+            "seen\nseen\n1\n",
+            "user namespace: {user}"
+        );
+    }
+}

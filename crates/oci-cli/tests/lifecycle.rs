@@ -291,3 +291,36 @@ fn an_expression_names_several_containers() {
     oci.run(&["kill", "-r", "("])
         .fails(1, &["no extended regular expression", "a ) is missing"]);
 }
+
+#[test]
+fn signals_that_end_a_process_end_one_that_waits_for_its_start() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    for signal in ["HUP", "INT", "QUIT", "TERM"] {
+        let id = oci.create(signal, &bundle);
+        // What it would do nothing about waits with it.
+        oci.run(&["kill", &id, "USR1"]).succeeds();
+        assert_eq!(oci.status(&id), "created");
+        oci.run(&["kill", &id, signal]).succeeds();
+        oci.await_status(&id, "stopped");
+        oci.run(&["start", &id]).fails(1, &["stopped"]);
+        oci.run(&["delete", &id]).succeeds();
+    }
+    oci.assert_empty();
+}
+
+#[test]
+fn a_process_that_waits_for_its_start_holds_nothing_of_the_hosts() {
+    let (oci, bundle) = (Oci::new(), sleeper());
+    let id = oci.create("holds", &bundle);
+    let pid = &oci.state(&id)["pid"];
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process");
+    for fd in fds.flatten() {
+        let to = std::fs::read_link(fd.path()).unwrap_or_default();
+        let to = to.to_str().expect("UTF-8");
+        let known = ["pipe:", "socket:", "anon_inode:", "/memfd:"];
+        let harmless = known.iter().any(|kind| to.starts_with(kind));
+        let root = matches!(to, "/" | "/proc" | "/dev/null");
+        let own = to.contains("/exec.fifo") || to.contains("/stderr");
+        assert!(harmless || root || own, "{to}");
+    }
+}

@@ -72,8 +72,24 @@ fn sealed_copy() -> io::Result<OwnedFd> {
     let copy = rustix::fs::memfd_create("coffer", flags)?;
     let mut copy = fs::File::from(copy);
     io::copy(&mut fs::File::open(SELF)?, &mut copy)?;
-    rustix::fs::fcntl_add_seals(&copy, SEALS)?;
+    seal(copy.as_fd())?;
     Ok(copy.into())
+}
+
+/// Seals a copy. Whoever looks at its pages meanwhile (a batch of the page lists, compaction) holds them,
+/// and the kernel gives up after 0.15 s with EBUSY: they are soon let go.
+fn seal(copy: BorrowedFd<'_>) -> io::Result<()> {
+    const TRIES: u32 = 20;
+    let mut tries = 0;
+    loop {
+        match rustix::fs::fcntl_add_seals(copy, SEALS) {
+            Err(rustix::io::Errno::BUSY) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            done => return Ok(done?),
+        }
+    }
 }
 
 /// execveat of a descriptor with our arguments and environment; returns only on failure.
@@ -124,5 +140,31 @@ mod tests {
         let copy = sealed_copy().unwrap();
         assert!(rustix::fs::fcntl_get_seals(&copy).unwrap().contains(SEALS));
         assert!(rustix::io::write(&copy, b"x").is_err());
+    }
+
+    #[test]
+    fn a_copy_that_is_looked_at_is_sealed_once_nobody_does() {
+        let file = rustix::fs::memfd_create("busy", MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&file, 4096).unwrap();
+        // SAFETY: a new mapping of our own file, where the kernel likes.
+        let page = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                4096,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        let page = page as usize;
+        let looking = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            // SAFETY: the mapping from above, which nobody else knows.
+            unsafe { libc::munmap(page as *mut libc::c_void, 4096) }
+        });
+        seal(file.as_fd()).unwrap();
+        assert_eq!(looking.join().unwrap(), 0);
     }
 }

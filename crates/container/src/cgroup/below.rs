@@ -25,10 +25,7 @@ impl Cgroup {
         }
         // Its own rules: no `..` and no NUL.
         let checked = CgroupPath::parse(path).map_err(|error| match error {
-            Error::Path { reason, .. } => Error::Path {
-                path: format!("{path} (bad sub cgroup path)"),
-                reason,
-            },
+            Error::Path { .. } => Error::Outside(path.to_owned()),
             other => other,
         })?;
         let mut cgroup = self.clone();

@@ -17,9 +17,24 @@ pub enum Error {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// A cgroup that is needed and cannot be made; in the words of runc.
+    #[error("{what}")]
+    Needed {
+        /// What it is needed for.
+        what: String,
+        /// Why it cannot.
+        source: Box<Error>,
+    },
     /// A cgroup below a container's that is not there; in the words of runc.
-    #[error("adding pid to cgroup {0}: no such file or directory: it exists in no hierarchy")]
+    #[error(
+        "adding pid to cgroup: {0}/cgroup.procs: no such file or directory: it exists in no hierarchy"
+    )]
     NotBelow(String),
+    /// A path that leads out of a container's cgroup; in the words of runc.
+    #[error(
+        "cgroup path {0} is not a sub cgroup path (bad sub cgroup path): it leads out of the container's"
+    )]
+    Outside(String),
     /// The cgroup exists in no hierarchy.
     #[error("cgroup {0} does not exist in any hierarchy")]
     NotFound(String),
@@ -175,9 +190,18 @@ impl Error {
         }
     }
 
+    /// This error, with what the cgroup is needed for before it.
+    pub(crate) fn needed(self, what: String) -> Error {
+        Error::Needed {
+            what,
+            source: Box::new(self),
+        }
+    }
+
     /// The errno underneath, if the kernel gave one.
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
+            Error::Needed { source, .. } => source.raw_os_error(),
             Error::File { source, .. }
             | Error::Setting { source, .. }
             | Error::DeviceProgram { source, .. }

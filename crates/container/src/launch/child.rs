@@ -6,7 +6,7 @@ use init::{Kind, LaunchPlan, Message, Step};
 use rustix::process::DumpableBehavior;
 
 use super::{
-    Channel, Error, copy_up, id_map,
+    Channel, Error, Words, copy_up, id_map,
     sources::{self, Fds, Opened},
 };
 use crate::plan::{Plan, Privileged};
@@ -56,6 +56,8 @@ pub(crate) struct Launched {
     pub(crate) child: Child,
     pub(crate) console: Option<OwnedFd>,
     pub(crate) channel: Channel,
+    /// What hooks to come print.
+    pub(crate) words: Words,
 }
 
 /// Opens, clones, answers.
@@ -131,6 +133,7 @@ pub(crate) fn launch(
                 child,
                 console,
                 channel,
+                words: fds.words,
             })
         }
         Err(Ending::Said(error)) => {
@@ -247,7 +250,10 @@ fn converse(
             };
         };
         match message.kind {
-            Kind::Failed => return Err(Error::from_message(plan, message).into()),
+            Kind::Failed => {
+                let error = Error::from_message(plan, message, &|name| fds.words.of(name));
+                return Err(error.into());
+            }
             Kind::Ready => return Ok(()),
             Kind::Console => *console = received.pop(),
             Kind::Forked => {

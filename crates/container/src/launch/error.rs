@@ -6,7 +6,7 @@ use init::{Act, Message, Step, Target};
 
 use crate::{
     ErrorKind,
-    plan::{self, Plan},
+    plan::{self, HookName, Plan},
 };
 
 /// A launch that failed.
@@ -97,7 +97,12 @@ impl Error {
     }
 
     /// What a `Failed` message says about a step of `plan`.
-    pub(crate) fn from_message(plan: &Plan, message: Message) -> Self {
+    /// `words`: what the hook of a name printed.
+    pub(crate) fn from_message(
+        plan: &Plan,
+        message: Message,
+        words: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
         let step = usize::try_from(message.step)
             .ok()
             .and_then(|at| plan.steps.get(at));
@@ -106,22 +111,31 @@ impl Error {
         };
         let (mut sentence, kind) = sentence(plan, step, message);
         if matches!(step, Step::Hook { .. }) {
-            sentence = format!("{}: {sentence}", hook(plan, message));
+            let name = hook_name(plan, message);
+            sentence = format!("{}: {sentence}", hook(name, message));
+            if let Some(printed) = name.and_then(|name| words(&name.to_string())) {
+                sentence = format!("{sentence}, and printed: {printed}");
+            }
         }
         Self::Step { sentence, kind }
     }
 }
 
-/// Which hook failed, in the words that runc's callers know.
-fn hook(plan: &Plan, message: Message) -> String {
+/// Which hook failed.
+fn hook_name(plan: &Plan, message: Message) -> Option<&HookName> {
     let before = plan.steps.iter().zip(0..message.step);
     let nth = before
         .filter(|(step, _)| matches!(step, Step::Hook { .. }))
         .count();
-    let Some(name) = plan.hooks.get(nth) else {
+    plan.hooks.get(nth)
+}
+
+/// In the words that runc's callers know.
+fn hook(name: Option<&HookName>, message: Message) -> String {
+    let Some(name) = name else {
         return "error running a hook".to_owned();
     };
-    let text = format!("error running {} hook #{}", name.kind, name.number);
+    let text = format!("error running {name}");
     match exit_code(message.value).filter(|_| message.act == Act::HookStatus) {
         // The words that crun's callers know.
         Some(code) if name.kind == "poststop" => {
@@ -185,6 +199,21 @@ fn sentence(plan: &Plan, step: &Step, message: Message) -> (String, ErrorKind) {
             };
             (
                 format!("chdir to cwd ({path:?}) set in process.cwd failed: {text}"),
+                ErrorKind::Io,
+            )
+        }
+        Step::WriteProc { path, value, .. } if plan.text(path).ends_with(plan::APPARMOR) => {
+            let profile = plan.text(value).trim_start_matches("exec ");
+            let text = match (message.act, errno) {
+                (Act::Write, 2) => {
+                    "profile not loaded: load its file with apparmor_parser, or name another"
+                        .to_owned()
+                }
+                (act, _) => why(step, act, message.value, &reason),
+            };
+            // The words that crun's callers know.
+            (
+                format!("apply apparmor profile `{profile}`: {text}"),
                 ErrorKind::Io,
             )
         }
@@ -292,10 +321,17 @@ fn hint(step: &Step, act: Act, value: u32) -> &'static str {
         (Step::Rlimit { .. }, _, EPERM) => {
             " (a hard limit over ours needs CAP_SYS_RESOURCE, which we do not have)"
         }
-        (Step::Scheduler { .. }, _, EPERM) => {
+        (Step::Scheduler { policy: 6, .. }, _, EPERM) => {
             " (process scheduler can't be used together with AllowedCPUs, linux.resources.cpu.cpus, for \
-             SCHED_DEADLINE; and what is over our own priority needs CAP_SYS_NICE)"
+             SCHED_DEADLINE; and it needs CAP_SYS_NICE)"
         }
+        // CONFIG_RT_GROUP_SCHED: a new cgroup has no time for these.
+        (Step::Scheduler { policy: 1 | 2, .. }, _, EPERM) => {
+            " (it needs CAP_SYS_NICE and, where the kernel shares real time out to cgroups, time of the \
+             container's own: set linux.resources.cpu.realtimeRuntime, such as 10000, with realtimePeriod, \
+             1000000)"
+        }
+        (Step::Scheduler { .. }, _, EPERM) => " (what is over our own priority needs CAP_SYS_NICE)",
         (_, Act::FsOpen, ENODEV) => " (this kernel does not know it)",
         (_, Act::MakeTarget | Act::MakeParent, EROFS) => {
             " (it must exist in a read-only filesystem)"

@@ -10,10 +10,10 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use sys::mount::MountAttr;
 
-use super::{Error, id_map};
+use super::{Error, Words, hook_words, id_map};
 use crate::{
     cgroup::Cgroup,
-    plan::{Node, Plan, Source, Tree},
+    plan::{Ids, Node, Plan, Source, Tree},
     request::Rootfs,
 };
 
@@ -46,6 +46,8 @@ pub(super) struct Fds {
     owned: Vec<OwnedFd>,
     /// Memory files of hook states by status, to be filled in once the pid is known.
     pub(super) states: Vec<(oci::runtime::Status, i32)>,
+    /// What hooks print.
+    pub(super) words: Words,
 }
 
 impl Fds {
@@ -153,6 +155,13 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
                     .map_err(|e| Error::io("open the file for what hooks print", path, e))?;
                 fds.own(file.into())?
             }
+            Source::HookWords(name) => {
+                let file = hook_words::file(name)?;
+                let ours = rustix::io::fcntl_dupfd_cloexec(&file, 3)
+                    .map_err(|e| Error::io("duplicate", "a descriptor", e))?;
+                fds.words.push(name.clone(), ours);
+                fds.own(file)?
+            }
             Source::Fifo => fds.own(fifo(from.fifo, "")?)?,
             Source::FifoStatus => fds.own(fifo(from.fifo, ".status")?)?,
             Source::InitPidfd => match from.init_pidfd {
@@ -226,9 +235,19 @@ fn bind(tree: &Tree) -> Result<OwnedFd, Error> {
     };
     let fd = copy.map_err(|e| Error::io("bind mount", name(), e))?;
     if let Some(map) = &tree.id_map {
-        let userns = id_map::user_namespace(&map.maps)?;
+        let userns = match &map.ids {
+            Ids::Maps(maps) => id_map::user_namespace(maps)?,
+            Ids::Of(path) => namespace(oci::runtime::NamespaceType::User, path)?,
+        };
         sys::mount::map_ids(fd.as_fd(), userns.as_fd(), map.recursive)
             .map_err(|e| Error::io("map the ids of bind mount", name(), e))?;
+    }
+    if tree.unsaid != 0 {
+        match sys::mount::set_attr(fd.as_fd(), MountAttr::new(0, tree.unsaid, 0), false) {
+            // Locked: whoever gave us the mount keeps it so.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {}
+            done => done.map_err(|e| Error::io("set attributes of bind mount", name(), e))?,
+        }
     }
     for (attr, recursive) in &tree.attrs {
         let attr = MountAttr::new(attr.set, attr.clear, attr.propagation);

@@ -1,6 +1,6 @@
 //! The plan's data, and how it grows.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use init::{END, Fd, List, Step, Str};
 use oci::runtime as spec;
@@ -36,6 +36,12 @@ pub struct Plan {
 pub(crate) struct HookName {
     pub(crate) kind: String,
     pub(crate) number: usize,
+}
+
+impl fmt::Display for HookName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} hook #{}", self.kind, self.number)
+    }
 }
 
 impl Plan {

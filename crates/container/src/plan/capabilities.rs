@@ -90,13 +90,17 @@ impl Sets {
             ));
         }
         let ambient = sets.ambient & sets.permitted & sets.inheritable;
-        if ambient != sets.ambient {
-            sets.ambient = ambient;
-            plan.notes.push(
-                "ambient capabilities that are not permitted and inheritable were left out"
-                    .to_owned(),
-            );
+        let lost = |name: &&String| {
+            let number = spec::capability::number(name);
+            number.is_some_and(|number| (sets.ambient & !ambient) >> number & 1 == 1)
+        };
+        // runc's words, one warning for each.
+        for name in capabilities.ambient.iter().filter(lost) {
+            plan.notes.push(format!(
+                "can't raise ambient capability {name}: it is not both permitted and inheritable"
+            ));
         }
+        sets.ambient = ambient;
         Ok(sets)
     }
 

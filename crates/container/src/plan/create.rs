@@ -8,7 +8,7 @@ use super::{
     hooks::{self, HookList, HookOutput},
     mounts::{self, Context},
     namespaces::{self, Namespaces},
-    options::{MS_PRIVATE, MS_REC, MS_SHARED},
+    options::{MS_PRIVATE, MS_REC, MS_SHARED, MS_UNBINDABLE},
     process::Process,
     schedule, tree,
 };
@@ -19,7 +19,7 @@ use crate::host::Facts;
 /// # Errors
 /// What the document asks for and cannot be.
 pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Error> {
-    if let Some((rooted, notes)) = mounts::rooted(spec) {
+    if let Some((rooted, notes)) = mounts::rooted(spec, options.rootfs.as_deref()) {
         let mut plan = create(facts, &rooted, options)?;
         plan.notes.extend(notes);
         return Ok(plan);
@@ -49,7 +49,7 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
 
     join_cgroup(plan, options);
     schedule::all_cpus(plan);
-    namespaces.enter(plan)?;
+    namespaces.enter(plan, facts.rootless)?;
     plan.id_maps = namespaces.new_id_maps();
     if linux.is_some_and(|l| !l.net_devices.is_empty()) {
         plan.changed.push(NamespaceType::Network);
@@ -94,6 +94,10 @@ pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Pla
 
     schedule::personality(plan, linux)?;
     schedule::memory_policy(plan, linux)?;
+    if matches!(options.gate, Gate::Fifo) {
+        // Before a filter, which may have no place for it.
+        plan.push(Step::Mortal);
+    }
     process.settle(plan)?;
     gate(plan, options);
     process.late_filter(plan);
@@ -219,7 +223,12 @@ fn filesystem(
     process: &Process<'_>,
 ) -> Result<(), Error> {
     let linux = spec.linux.as_ref();
-    let (propagation, explicit) = mounts::propagation(linux)?;
+    let (mut propagation, explicit) = mounts::propagation(linux)?;
+    // Nothing could be copied out of it on the way: it becomes so when all is there.
+    let unbindable = propagation & MS_UNBINDABLE != 0;
+    if unbindable {
+        propagation = MS_PRIVATE | MS_REC;
+    }
     plan.push(Step::Propagation { flags: propagation });
     if propagation & MS_SHARED != 0 {
         // pivot_root refuses a shared parent.
@@ -292,6 +301,13 @@ fn filesystem(
         let path = inside(plan, "linux.maskedPaths", path)?;
         plan.push(Step::Mask { path, null });
     }
+    if unbindable {
+        let word = linux.and_then(|l| l.rootfs_propagation.as_deref());
+        let recursive = word.is_some_and(|word| word.starts_with('r'));
+        plan.push(Step::RootPropagation {
+            flags: MS_UNBINDABLE | if recursive { MS_REC } else { 0 },
+        });
+    }
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         plan.push(Step::RootReadonly);
     }
@@ -319,9 +335,17 @@ fn place(
     }
 }
 
+const START_CONTAINER: &str = "startContainer";
+
+/// How the startContainer hook of a number is called.
+pub(crate) fn start_container_hook(number: usize) -> String {
+    let kind = START_CONTAINER.to_owned();
+    super::HookName { kind, number }.to_string()
+}
+
 fn start_container(env: &[String], output: HookOutput) -> HookList<'_> {
     HookList {
-        kind: "startContainer",
+        kind: START_CONTAINER,
         status: Status::Created,
         env,
         dir: "",

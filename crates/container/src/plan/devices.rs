@@ -65,7 +65,16 @@ pub(super) fn push(
             node(plan, facts, "/dev", &device, in_user_namespace, propagation)?;
         }
     }
+    // Only where a devpts of the container's own is; else the link would lead nowhere, or to ours.
+    let own_terminals = spec
+        .mounts
+        .iter()
+        .any(|m| same_path(&m.destination, "/dev/pts"));
     for (index, device) in listed.iter().enumerate() {
+        if own_terminals && same_path(&device.path, "/dev/ptmx") {
+            // The link below is it.
+            continue;
+        }
         let field = format!("linux.devices[{index}] ({})", device.path);
         if let Some(tree) = made.filter(|_| is_made_outside(device)) {
             let to = plan.fd(Source::Later);
@@ -89,12 +98,7 @@ pub(super) fn push(
             existing: Existing::Keep,
         });
     }
-    // Only where a devpts of the container's own is; else the link would lead nowhere, or to ours.
-    if spec
-        .mounts
-        .iter()
-        .any(|m| same_path(&m.destination, "/dev/pts"))
-    {
+    if own_terminals {
         let (to, path) = (
             plan.str("/dev", "pts/ptmx")?,
             plan.str("/dev", "/dev/ptmx")?,
@@ -201,10 +205,11 @@ fn node(
             recursive: false,
             itself: false,
             attrs,
+            unsaid: 0,
             id_map: None,
         };
         let dest = plan.str(field, &device.path)?;
-        let tree = tree::open(plan, facts, field, tree)?;
+        let tree = tree::open(plan, facts, field, tree, None)?;
         plan.push(Step::MountTree {
             tree,
             dest,

@@ -1,6 +1,6 @@
 //! Hooks that run as steps, in the container's namespaces.
 
-use init::{Fd, NO_FD, Step, Str};
+use init::{Step, Str};
 use oci::runtime as spec;
 
 use super::{Error, Plan, Source, builder::HookName};
@@ -56,7 +56,16 @@ pub(super) fn push(
             ));
         }
         let stdin = plan.fd(Source::HookState(list.status));
-        let [stdout, stderr] = list.output.each_ref().map(|path| to(plan, path.as_deref()));
+        let name = HookName {
+            kind: kind.to_owned(),
+            number,
+        };
+        let [stdout, stderr] = list.output.each_ref().map(|path| {
+            plan.fd(match path {
+                Some(path) => Source::HookOutput(path.clone()),
+                None => Source::HookWords(name.to_string()),
+            })
+        });
         let path = plan.str(&field, &hook.path)?;
         let args = if hook.args.is_empty() {
             plan.list_of([path])
@@ -69,10 +78,7 @@ pub(super) fn push(
             "" => Str(0),
             dir => plan.str(&field, dir)?,
         };
-        plan.hooks.push(HookName {
-            kind: kind.to_owned(),
-            number,
-        });
+        plan.hooks.push(name);
         plan.push(Step::Hook {
             path,
             args,
@@ -85,13 +91,6 @@ pub(super) fn push(
         });
     }
     Ok(())
-}
-
-fn to(plan: &mut Plan, path: Option<&str>) -> Fd {
-    match path {
-        Some(path) => plan.fd(Source::HookOutput(path.to_owned())),
-        None => NO_FD,
-    }
 }
 
 /// A plan of nothing but hooks, for those of the runtime's side.

@@ -33,15 +33,17 @@ use oci::runtime as spec;
 
 use crate::annotations::Said;
 
+pub(crate) use builder::HookName;
 pub use builder::Plan;
-pub(crate) use create::after_gate;
 pub use create::create;
+pub(crate) use create::{after_gate, start_container_hook};
 pub use error::Error;
 pub use exec::{Join, exec};
 pub(crate) use hooks::{HookList, only as hooks_only};
 pub use namespaces::IdMaps;
 pub(crate) use namespaces::{flag as namespace_flag, on_host};
 pub use options::MOUNT_OPTIONS;
+pub(crate) use process::APPARMOR;
 pub(crate) use text::describe;
 
 /// Where a descriptor of a plan comes from; `launch` opens it before the clone.
@@ -74,6 +76,8 @@ pub enum Source {
     HookState(spec::Status),
     /// A file that takes what hooks print.
     HookOutput(String),
+    /// What the hook of this name prints, where nobody asked for it.
+    HookWords(String),
     /// The gate's fifo.
     Fifo,
     /// The fifo for what fails after the gate.
@@ -98,6 +102,9 @@ pub struct Tree {
     pub recursive: bool,
     /// A link at its end is bound itself.
     pub itself: bool,
+    /// Attributes that the source may have and the document does not ask for: taken away, where the kernel
+    /// lets us.
+    pub unsaid: u64,
     /// mount_setattr calls, each with whether it is recursive.
     pub attrs: Vec<(init::Attr, bool)>,
     /// Ids are shifted by these maps.
@@ -125,9 +132,18 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMap {
     /// The maps.
-    pub maps: IdMaps,
+    pub ids: Ids,
     /// Mounts below it too.
     pub recursive: bool,
+}
+
+/// Maps of a bind mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ids {
+    /// As they are written.
+    Maps(IdMaps),
+    /// Those of the user namespace at a path.
+    Of(String),
 }
 
 /// What only the parent may do to the child, at [`init::Sync::Setup`].

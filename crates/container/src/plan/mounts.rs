@@ -1,13 +1,16 @@
 //! Mounts of the document as steps.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use init::{Attr, Existing, List, Step, Str, Target};
 use oci::runtime as spec;
 
 use super::{
-    Error, IdMap, IdMaps, Options, Plan, Propagation, Tree, cgroup, id_maps,
-    options::{MS_REC, MS_SHARED, MS_SLAVE, MountOptions, NODEV, NOEXEC, NOSUID, RDONLY},
+    Error, IdMap, IdMaps, Ids, Options, Plan, Propagation, Tree, cgroup, id_maps,
+    options::{
+        ATIME, MS_REC, MS_SHARED, MS_SLAVE, MountOptions, NODEV, NODIRATIME, NOEXEC, NOSUID,
+        NOSYMFOLLOW, RDONLY,
+    },
     tree,
 };
 use crate::host::Facts;
@@ -29,10 +32,20 @@ pub(super) struct Context<'a> {
 }
 
 /// The document with its relative destinations, which start at the root (1.1 deprecates them), made
-/// absolute, and a sentence for each; `None` if there are none.
-pub(super) fn rooted(spec: &spec::Spec) -> Option<(spec::Spec, Vec<String>)> {
+/// absolute, and a sentence for each; and with those that name the root filesystem by its path on the host
+/// cut to what is in it, as with runc. `None` if there are none.
+pub(super) fn rooted(
+    spec: &spec::Spec,
+    rootfs: Option<&Path>,
+) -> Option<(spec::Spec, Vec<String>)> {
     let relative = |m: &spec::Mount| !m.destination.starts_with('/');
-    if !spec.mounts.iter().any(relative) {
+    let on_host = |m: &spec::Mount| {
+        let root = rootfs.filter(|root| *root != Path::new("/"))?;
+        let rest = Path::new(&m.destination).strip_prefix(root).ok()?;
+        Some(Path::new("/").join(rest).to_string_lossy().into_owned())
+    };
+    let any = |m: &spec::Mount| relative(m) || on_host(m).is_some();
+    if !spec.mounts.iter().any(any) {
         return None;
     }
     let mut rooted = spec.clone();
@@ -46,6 +59,8 @@ pub(super) fn rooted(spec: &spec::Spec) -> Option<(spec::Spec, Vec<String>)> {
                 mount.destination
             ));
             mount.destination = absolute;
+        } else if let Some(rest) = on_host(mount) {
+            mount.destination = rest;
         }
     }
     Some((rooted, notes))
@@ -91,7 +106,7 @@ fn push(
         return remount(plan, &field, mount, &options);
     }
     if options.bind.is_some() {
-        return bind(plan, context, &field, mount, &options);
+        return bind(plan, context, index, &field, mount, &options);
     }
     let type_ = mount
         .type_
@@ -108,7 +123,7 @@ fn push(
         return Err(Error::unsupported(field, "id mappings are for bind mounts"));
     }
     if type_ == "sysfs" && sysfs_is_the_hosts(context.spec) {
-        return host_sysfs(plan, context, &field, mount, options);
+        return host_sysfs(plan, context, index, &field, mount, options);
     }
     label(context.spec, type_, &mut options);
     if read_only_late(context.spec, index, mount, &options) {
@@ -129,6 +144,7 @@ fn sysfs_is_the_hosts(spec: &spec::Spec) -> bool {
 fn host_sysfs(
     plan: &mut Plan,
     context: &Context<'_>,
+    index: usize,
     field: &str,
     mount: &spec::Mount,
     mut options: MountOptions,
@@ -140,7 +156,7 @@ fn host_sysfs(
         source: Some("/sys".to_owned()),
         ..mount.clone()
     };
-    bind(plan, context, field, &bound, &options)?;
+    bind(plan, context, index, field, &bound, &options)?;
     let cgroups = format!("{}/fs/cgroup", mount.destination.trim_end_matches('/'));
     let covered = |m: &spec::Mount| same_path(&m.destination, &cgroups);
     if context.spec.mounts.iter().any(covered) {
@@ -273,9 +289,39 @@ fn attrs(o: &MountOptions) -> Vec<(Attr, bool)> {
     attrs
 }
 
+/// Where in the container a source is that lies in the root filesystem, below what `mounts` before
+/// `index` mount there, or with that below it: what is bound is what they made, as with runc.
+fn inside(context: &Context<'_>, index: usize, source: &Path, recursive: bool) -> Option<String> {
+    let root = context.options.rootfs.as_deref()?;
+    let at = Path::new("/").join(plainly(source).strip_prefix(root).ok()?);
+    let earlier = context.spec.mounts.get(..index).unwrap_or_default();
+    let made = |m: &spec::Mount| {
+        let place = plainly(Path::new(&m.destination));
+        at.starts_with(&place) || (recursive && place.starts_with(&at))
+    };
+    let found = root != Path::new("/") && earlier.iter().any(made);
+    found.then(|| at.to_string_lossy().into_owned())
+}
+
+/// A path without `.` and `..`, by its text.
+fn plainly(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
 fn bind(
     plan: &mut Plan,
     context: &Context<'_>,
+    index: usize,
     field: &str,
     mount: &spec::Mount,
     o: &MountOptions,
@@ -313,11 +359,13 @@ fn bind(
         dest: mount.destination.clone(),
         recursive,
         itself: o.source_itself,
+        unsaid: unsaid(context, o),
         attrs: merge(list),
         id_map: id_map(context, field, mount, o)?,
     };
     let dest = plan.str(field, &mount.destination)?;
-    let tree = tree::open(plan, context.facts, field, tree)?;
+    let inside = inside(context, index, &tree.path, recursive);
+    let tree = tree::open(plan, context.facts, field, tree, inside.as_deref())?;
     plan.push(Step::MountTree {
         tree,
         dest,
@@ -327,6 +375,24 @@ fn bind(
         },
     });
     Ok(())
+}
+
+/// What a bind loses that says anything about attributes: what it does not say, as with runc, where one
+/// that says nothing keeps what its source has. In a user namespace the kernel would let nobody have less
+/// than the source but for what it does not lock.
+fn unsaid(context: &Context<'_>, o: &MountOptions) -> u64 {
+    if o.set | o.clear == 0 || context.facts.rootless {
+        return 0;
+    }
+    let linux = context.spec.linux.as_ref();
+    if linux.is_some_and(|l| l.namespace(spec::NamespaceType::User).is_some()) {
+        return NOSYMFOLLOW & !o.set & !o.rec_set;
+    }
+    let times = ATIME | NODIRATIME;
+    // The access time modes are one field for the kernel, which is as it was or as it is said.
+    let said = (o.set & times) | (o.clear & ATIME) != 0 && (o.rec_set | o.rec_clear) & times == 0;
+    let times = if said { times } else { 0 };
+    (RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW | times) & !o.rec_set
 }
 
 /// Neighbours that one call can do are one call.
@@ -363,7 +429,13 @@ fn id_map(
     let linux = context.spec.linux.as_ref();
     if let Some(text) = &o.id_maps {
         let maps = id_maps::parse(text, linux).map_err(|reason| Error::invalid(field, reason))?;
-        return Ok(Some(IdMap { maps, recursive }));
+        let ids = Ids::Maps(maps);
+        return Ok(Some(IdMap { ids, recursive }));
+    }
+    let user = linux.and_then(|l| l.namespace(spec::NamespaceType::User));
+    if !own && let Some(path) = user.and_then(spec::LinuxNamespace::join_path) {
+        let ids = Ids::Of(path.to_owned());
+        return Ok(Some(IdMap { ids, recursive }));
     }
     let (uid, gid) = if own {
         (mount.uid_mappings.as_slice(), mount.gid_mappings.as_slice())
@@ -378,10 +450,8 @@ fn id_map(
             "an id-mapped mount needs uidMappings and gidMappings",
         ));
     }
-    Ok(Some(IdMap {
-        maps: IdMaps::new(uid, gid),
-        recursive,
-    }))
+    let ids = Ids::Maps(IdMaps::new(uid, gid));
+    Ok(Some(IdMap { ids, recursive }))
 }
 
 fn filesystem(

@@ -196,7 +196,7 @@ impl<'a> Namespaces<'a> {
     }
 
     /// Steps until the child is in all its namespaces, save a new cgroup namespace.
-    pub(super) fn enter(&self, plan: &mut Plan) -> Result<(), Error> {
+    pub(super) fn enter(&self, plan: &mut Plan, rootless: bool) -> Result<(), Error> {
         let mut new = 0_u32;
         for &type_ in &self.new {
             if !matches!(type_, NamespaceType::Cgroup | NamespaceType::Time) {
@@ -207,18 +207,33 @@ impl<'a> Namespaces<'a> {
         if !two {
             plan.namespaces = u64::from(new);
         }
+        let user_flag = flag(NamespaceType::User);
+        if two && rootless && self.joins.is_empty() {
+            // An ordinary user may make a new time namespace in a user namespace only.
+            plan.namespaces = u64::from(new & user_flag);
+            new &= !user_flag;
+        }
         let (user, other): (Vec<_>, Vec<_>) = self
             .joins
             .iter()
             .partition(|(type_, _)| *type_ == NamespaceType::User);
-        for (type_, path) in other {
+        // With the host's rights, if they are any; an ordinary user has some in its own namespaces only.
+        let (first, last) = if rootless {
+            (user, other)
+        } else {
+            (other, user)
+        };
+        for (type_, path) in first {
             setns(plan, type_, path);
         }
-        if self.is_new(NamespaceType::Time) {
+        if self.is_new(NamespaceType::Time) && !rootless {
             self.time(plan)?;
         }
-        for (type_, path) in user {
+        for (type_, path) in last {
             setns(plan, type_, path);
+        }
+        if self.is_new(NamespaceType::Time) && rootless {
+            self.time(plan)?;
         }
         if two {
             plan.push(Step::Fork {

@@ -7,11 +7,11 @@ pub(super) const RDONLY: u64 = 0x1;
 pub(super) const NOSUID: u64 = 0x2;
 pub(super) const NODEV: u64 = 0x4;
 pub(super) const NOEXEC: u64 = 0x8;
-const ATIME: u64 = 0x70;
+pub(super) const ATIME: u64 = 0x70;
 const NOATIME: u64 = 0x10;
 const STRICTATIME: u64 = 0x20;
-const NODIRATIME: u64 = 0x80;
-const NOSYMFOLLOW: u64 = 0x20_0000;
+pub(super) const NODIRATIME: u64 = 0x80;
+pub(super) const NOSYMFOLLOW: u64 = 0x20_0000;
 
 pub(crate) const MS_REC: u64 = 0x4000;
 pub(crate) const MS_UNBINDABLE: u64 = 1 << 17;

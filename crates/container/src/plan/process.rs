@@ -8,6 +8,9 @@ use super::{
 };
 use crate::host::Facts;
 
+/// Where a profile for the next program is asked for.
+pub(crate) const APPARMOR: &str = "thread-self/attr/apparmor/exec";
+
 /// execvp's path where the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -334,7 +337,7 @@ impl<'a> Process<'a> {
     fn exec_attribute(&self, plan: &mut Plan) -> Result<(), Error> {
         let Some(proc) = self.proc else { return Ok(()) };
         if let Some(profile) = self.apparmor() {
-            let path = plan.str("process.apparmorProfile", "thread-self/attr/apparmor/exec")?;
+            let path = plan.str("process.apparmorProfile", APPARMOR)?;
             let value = plan.str("process.apparmorProfile", &format!("exec {profile}"))?;
             plan.push(Step::WriteProc { proc, path, value });
         }

@@ -201,8 +201,12 @@ fn bits(field: &str, list: &str) -> Result<Vec<u32>, Error> {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let from: usize = from.trim().parse().map_err(|_| bad())?;
         let to: usize = to.trim().parse().map_err(|_| bad())?;
-        if from > to || to >= MAX_CPUS {
+        if from > to {
             return Err(bad());
+        }
+        if to >= MAX_CPUS {
+            let text = format!("{to} is over {}, the last that a kernel has", MAX_CPUS - 1);
+            return Err(Error::invalid(field, text));
         }
         if mask.len() <= to / 32 {
             mask.resize(to / 32 + 1, 0_u32);

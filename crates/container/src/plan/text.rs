@@ -132,6 +132,7 @@ impl Plan {
             Some(Source::Stream(number)) => format!("stream {number}"),
             Some(Source::HookState(status)) => format!("state {status}"),
             Some(Source::HookOutput(path)) => path.clone(),
+            Some(Source::HookWords(name)) => format!("what {name} prints"),
             Some(Source::Fifo) => "the fifo".to_owned(),
             Some(Source::FifoStatus) => "the status fifo".to_owned(),
             Some(Source::InitPidfd) => "the first process".to_owned(),
@@ -328,6 +329,7 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
             format!("set {name} to {soft}:{hard}")
         }
         Step::Keyring { name } => format!("make session keyring {}", t(name)),
+        Step::Mortal => "let signals end the process while it waits".to_owned(),
         Step::Setsid => "make a session".to_owned(),
         Step::Stdio {
             stdin,

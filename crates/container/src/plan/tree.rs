@@ -6,9 +6,17 @@ use init::{Attr, Fd, Step};
 use super::{Error, Plan, Source, Tree};
 use crate::host::Facts;
 
-/// The descriptor of a bind.
-pub(super) fn open(plan: &mut Plan, facts: &Facts, field: &str, tree: Tree) -> Result<Fd, Error> {
-    if !facts.rootless {
+/// The descriptor of a bind. `inside`: where in the container its source is, if earlier mounts have to be
+/// there first.
+pub(super) fn open(
+    plan: &mut Plan,
+    facts: &Facts,
+    field: &str,
+    tree: Tree,
+    inside: Option<&str>,
+) -> Result<Fd, Error> {
+    let inside = inside.filter(|_| tree.id_map.is_none());
+    if !facts.rootless && inside.is_none() {
         return Ok(plan.fd(Source::Tree(Box::new(tree))));
     }
     if tree.id_map.is_some() {
@@ -18,7 +26,18 @@ pub(super) fn open(plan: &mut Plan, facts: &Facts, field: &str, tree: Tree) -> R
         ));
     }
     let path = tree.path.to_string_lossy();
-    let fd = take(plan, field, &path, tree.recursive, tree.itself)?;
+    let from = inside.map_or(From::Host(&path), From::Container);
+    let fd = take(plan, field, from, tree.recursive, tree.itself)?;
+    if tree.unsaid != 0 {
+        plan.push(Step::TreeAttr {
+            tree: fd,
+            attr: Attr {
+                clear: tree.unsaid,
+                ..Attr::default()
+            },
+            recursive: false,
+        });
+    }
     for (attr, recursive) in tree.attrs {
         plan.push(Step::TreeAttr {
             tree: fd,
@@ -45,7 +64,13 @@ pub(super) fn root(
             "without CAP_SYS_ADMIN it is opened by its path",
         )
     })?;
-    let tree = take(plan, "root.path", &path.to_string_lossy(), true, false)?;
+    let tree = take(
+        plan,
+        "root.path",
+        From::Host(&path.to_string_lossy()),
+        true,
+        false,
+    )?;
     let attr = Attr {
         propagation,
         ..Attr::default()
@@ -61,18 +86,34 @@ pub(super) fn root(
 /// The descriptor of the null device.
 pub(super) fn null(plan: &mut Plan, facts: &Facts) -> Result<Fd, Error> {
     if facts.rootless {
-        return take(plan, "linux.maskedPaths", "/dev/null", false, false);
+        return take(
+            plan,
+            "linux.maskedPaths",
+            From::Host("/dev/null"),
+            false,
+            false,
+        );
     }
     Ok(plan.fd(Source::NullTree))
+}
+
+/// Whose path it is.
+enum From<'a> {
+    Host(&'a str),
+    Container(&'a str),
 }
 
 fn take(
     plan: &mut Plan,
     field: &str,
-    path: &str,
+    from: From<'_>,
     recursive: bool,
     itself: bool,
 ) -> Result<Fd, Error> {
+    let (path, inside) = match from {
+        From::Host(path) => (path, false),
+        From::Container(path) => (path, true),
+    };
     let path = plan.str(field, path)?;
     let to = plan.fd(Source::Later);
     plan.push(Step::CloneTree {
@@ -80,6 +121,7 @@ fn take(
         to,
         recursive,
         itself,
+        inside,
     });
     Ok(to)
 }

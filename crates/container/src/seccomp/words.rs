@@ -76,13 +76,6 @@ fn listener(profile: &LinuxSeccomp, flags: u32) -> Result<u32, Error> {
         ));
     }
     let notifies = profile.syscalls.iter().any(notifies);
-    if !notifies && flags & WAIT_KILLABLE != 0 {
-        return Err(refuse(
-            "flags",
-            SeccompFlag::WaitKillableRecv,
-            "it is for profiles with SCMP_ACT_NOTIFY",
-        ));
-    }
     let path = profile.listener_path.as_deref().unwrap_or_default();
     match (notifies, path.is_empty()) {
         (true, true) => {
@@ -92,7 +85,8 @@ fn listener(profile: &LinuxSeccomp, flags: u32) -> Result<u32, Error> {
                 "SCMP_ACT_NOTIFY needs a socket that takes the listener",
             ));
         }
-        (false, true) => return Ok(flags),
+        // Nobody waits: as with libseccomp, the flag means nothing, and the kernel would refuse it.
+        (false, true) => return Ok(flags & !WAIT_KILLABLE),
         // Without a rule that notifies, whoever waits at the socket gets a listener, too.
         (_, false) => {}
     }

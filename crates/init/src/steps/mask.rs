@@ -43,7 +43,7 @@ fn cover(c: &mut Child<'_, '_>, to: i32, null: i32) -> Result<(), Fail> {
         }
         return copy_to(c.mask_dir, to);
     }
-    if c.mask_attached {
+    if c.mask_null >= 0 {
         return copy_to(null, to);
     }
     // What we call the null device must be it (CVE-2025-31133).
@@ -55,7 +55,7 @@ fn cover(c: &mut Child<'_, '_>, to: i32, null: i32) -> Result<(), Fail> {
         });
     }
     calls::move_mount(null, to).map_err(Fail::on(Act::Move))?;
-    c.mask_attached = true;
+    c.mask_null = null;
     Ok(())
 }
 

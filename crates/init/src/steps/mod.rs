@@ -69,7 +69,8 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
             to,
             recursive,
             itself,
-        } => mount::clone_tree(c, path, to, recursive, itself),
+            inside,
+        } => mount::clone_tree(c, path, to, recursive, itself, inside),
         Step::Unmount { dest } => mount::unmount(c, dest),
         Step::AttachAside { tree } => root::attach_aside(c, tree),
         Step::CloneFile { tree, name, to } => mount::clone_file(c, tree, name, to),
@@ -143,6 +144,10 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
             hard,
         } => process::rlimit(resource, soft, hard),
         Step::Keyring { name } => process::keyring(c, name),
+        Step::Mortal => {
+            calls::mortal();
+            Ok(())
+        }
         Step::Setsid => process::setsid(),
         Step::Stdio {
             stdin,

@@ -210,16 +210,22 @@ pub(super) fn unmount(c: &Child<'_, '_>, dest: Str) -> Result<(), Fail> {
     result.map(drop)
 }
 
-/// A copy of what is at a path of ours, before the pivot.
+/// A copy of what is at a path of ours, or of the container's, before the pivot.
 pub(super) fn clone_tree(
     c: &mut Child<'_, '_>,
     path: Str,
     to: Fd,
     recursive: bool,
     itself: bool,
+    inside: bool,
 ) -> Result<(), Fail> {
     let flags = libc::O_PATH | if itself { libc::O_NOFOLLOW } else { 0 };
-    let at = calls::openat2_plain(c.str(path), flags).map_err(Fail::on(Act::Open))?;
+    let at = if inside {
+        path::open(c.root, c.str(path), flags)
+    } else {
+        calls::openat2_plain(c.str(path), flags)
+    };
+    let at = at.map_err(Fail::on(Act::Open))?;
     clone_to(c, at, to, recursive)
 }
 

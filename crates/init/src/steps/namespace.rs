@@ -9,10 +9,15 @@ use crate::{
 };
 
 pub(super) fn join_cgroup(c: &Child<'_, '_>, fd: Fd, unless: bool) -> Result<(), Fail> {
-    if unless && c.into_cgroup {
-        return Ok(());
-    }
-    Ok(calls::write(c.fd(fd), b"0")?)
+    let fd = c.fd(fd);
+    let joined = if unless && c.into_cgroup {
+        Ok(())
+    } else {
+        calls::write(fd, b"0")
+    };
+    // A container that waits for its start holds no way to the host's files.
+    calls::close(fd);
+    Ok(joined?)
 }
 
 pub(super) fn setns(c: &Child<'_, '_>, fd: Fd, flags: u32) -> Result<(), Fail> {

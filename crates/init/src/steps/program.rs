@@ -156,6 +156,12 @@ pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result
     // Who made us may be gone from here on; who starts us reads the status.
     calls::close(c.plan.channel);
     c.report = status;
+    c.forget_made_in();
+    for fd in [c.mask_dir, c.mask_null] {
+        if fd >= 0 {
+            calls::close(fd);
+        }
+    }
     drop_stack();
     let mut byte = [0_u8; 1];
     loop {

@@ -175,8 +175,14 @@ fn process(args: &Exec, of_container: Option<&Process>) -> Result<Process, Error
     Ok(process)
 }
 
-/// `--cap` gives a capability now and lets it be kept; never inheritable (CVE-2022-29162).
+/// `--cap` gives a capability now and lets it be kept; never inheritable (CVE-2022-29162). What the
+/// container has as inheritable already becomes ambient, as nothing else can.
 fn add_capabilities(sets: &mut LinuxCapabilities, names: &[String]) {
+    for name in names {
+        if sets.inheritable.contains(name) && !sets.ambient.contains(name) {
+            sets.ambient.push(name.clone());
+        }
+    }
     for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
         for name in names {
             if !set.contains(name) {

@@ -23,7 +23,7 @@ pub(crate) mod update;
 use std::io::Write;
 use std::path::Path;
 
-use container::{CgroupManager, CgroupNeed, Engine, EngineOptions};
+use container::{Annotations, CgroupManager, CgroupNeed, Engine, EngineOptions};
 
 use crate::args::{self, Global};
 use crate::error::Error;
@@ -46,8 +46,9 @@ fn engine(global: &Global) -> Result<Engine, Error> {
         cgroup_need: if global.rootless == Some(false) {
             CgroupNeed::Always
         } else {
-            CgroupNeed::IfPossible
+            CgroupNeed::IfNamed
         },
+        annotations: Annotations::Honoured,
         bus: None,
     };
     Engine::probe(options).map_err(|source| Error::Core {

@@ -16,8 +16,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use container::cgroup::{Cgroup, Hierarchy, container_device_rules};
-use oci::runtime::Spec;
+use container::Prepared;
 use rustix::mount::{UnmountFlags, mount_bind_recursive, mount_change, unmount};
 use sys::signal_fd::SignalFd;
 
@@ -42,52 +41,35 @@ pub(crate) fn command(global: &Global, args: &Restore) -> Result<i32, Error> {
             reason: "a terminal from outside cannot be handed to criu's command line",
         });
     }
-    if global.systemd_cgroup {
-        return Err(Error::Unsupported {
-            flag: "restore --systemd-cgroup".to_owned(),
-            reason: "a restored container gets its cgroup from the filesystem; leave the flag out",
-        });
-    }
     let places = Places::find(&args.criu, false)?;
     let bundle = Bundle::load(args.create.bundle.as_deref(), args.create.config.as_deref())?;
+    let engine = super::engine(global)?;
     let dir = StateDir::new(&global.root, &args.create.id)?;
     let _lock = dir.reserve()?;
-    let path = container::cgroup_path(&dir.id, &bundle.spec);
-    dir.intend(&path)?;
-    let cgroup = match make_cgroup(&bundle.spec, &path) {
-        Ok(cgroup) => cgroup,
+    if !global.systemd_cgroup {
+        // A scope of systemd's ends with the processes in it: nothing of it needs to be found again.
+        dir.intend(&container::cgroup_path(&dir.id, &bundle.spec))?;
+    }
+    let prepared = engine.prepare(&dir.id, &bundle.spec);
+    let mut prepared = match prepared.map_err(Error::core("make the cgroup of", &dir.id)) {
+        Ok(prepared) => prepared,
         Err(error) => {
             let _ = dir.remove();
             return Err(error);
         }
     };
-    match restored(global, args, &places, &bundle, &dir, &cgroup) {
+    match restored(global, args, &places, &bundle, &dir, &mut prepared) {
         Ok(code) => Ok(code),
         Err(error) => {
             // The failure is what is told.
+            prepared.joined();
+            let cgroup = &prepared.cgroup;
             let _ = cgroup.signal_all(crate::signal::KILL);
             let _ = cgroup.remove();
             let _ = dir.remove();
             Err(error)
         }
     }
-}
-
-fn make_cgroup(spec: &Spec, path: &str) -> Result<Cgroup, Error> {
-    let linux = spec.linux.as_ref();
-    let cgroup = Cgroup::create(&Hierarchy::probe()?, path)?;
-    let mut limits = linux
-        .and_then(|linux| linux.resources.clone())
-        .unwrap_or_default();
-    let nodes = linux
-        .map(|linux| linux.devices.as_slice())
-        .unwrap_or_default();
-    limits.devices = container_device_rules(&limits.devices, nodes);
-    if let Err(error) = cgroup.apply(&limits) {
-        cgroup.undo();
-        return Err(error.into());
-    }
-    Ok(cgroup)
 }
 
 /// A private mount of the root filesystem: criu wants one that it can build on.
@@ -127,7 +109,7 @@ fn restored(
     places: &Places,
     bundle: &Bundle,
     dir: &StateDir,
-    cgroup: &Cgroup,
+    prepared: &mut Prepared,
 ) -> Result<i32, Error> {
     // criu's children come to us when it has ended.
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
@@ -158,7 +140,8 @@ fn restored(
         stdin: stdin.as_raw_fd(),
     };
     let line = line(args, places, bundle, &root.0, &pid_file, &passed);
-    run(global, line, cgroup, &places.work.join(LOG))?;
+    run(global, line, prepared, &places.work.join(LOG))?;
+    let cgroup = &prepared.cgroup;
     let text = fs::read_to_string(&pid_file).map_err(Error::file("read", &pid_file))?;
     let _ = fs::remove_file(&pid_file);
     let pid = text.trim().parse().unwrap_or(0);
@@ -238,14 +221,15 @@ fn streams(images: &Path) -> Vec<String> {
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-fn run(global: &Global, line: Line, cgroup: &Cgroup, log: &Path) -> Result<(), Error> {
+fn run(global: &Global, line: Line, prepared: &mut Prepared, log: &Path) -> Result<(), Error> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", GATE]);
     command.arg(criu::program(global)).args(line.0);
     command.stdin(Stdio::piped());
     let mut child = command.spawn().map_err(Error::io("run sh for criu"))?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
-    let joined = cgroup.add(pid);
+    let joined = prepared.cgroup.add(pid);
+    prepared.joined();
     if let Some(mut gate) = child.stdin.take()
         && joined.is_ok()
     {

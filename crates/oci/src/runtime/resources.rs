@@ -39,7 +39,7 @@ document! {
 
     /// Number of processes and threads.
     pub struct LinuxPids {
-        /// Greatest number; 0 or -1 means no limit.
+        /// Greatest number; -1 means no limit.
         pub limit: Option<i64>,
     }
 

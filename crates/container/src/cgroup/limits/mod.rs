@@ -7,8 +7,8 @@
 //! EINVAL waits until another of the group went through. What still fails when nothing moves is the
 //! error. So no old value is read, and a limit can be raised, lowered or lifted by the same code.
 //!
-//! A value of 0 means "not set" for what cannot sensibly be 0 (memory, swap, shares, quota, period,
-//! pids), as every runtime reads it, because the wire formats above us can't say "absent".
+//! A value of 0 means "not set" for what cannot sensibly be 0 (memory, swap, shares, quota,
+//! period), as every runtime reads it, because the wire formats above us can't say "absent".
 
 mod convert;
 mod v1;

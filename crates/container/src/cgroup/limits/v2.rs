@@ -219,13 +219,13 @@ pub(super) fn cpuset(c: &LinuxCpu) -> Result<Vec<Group>, Error> {
     Ok(groups)
 }
 
-/// Both versions name this file alike.
+/// Both versions name this file alike. A limit of 0 is one (specification 1.3), and is 1, as with runc:
+/// systemd takes no 0, and the process that is there already is one.
 pub(super) fn pids(r: &LinuxResources) -> Option<Group> {
     let limit = r.pids.as_ref()?.limit?;
     let value = match limit {
-        0 => return None,
         n if n < 0 => "max".to_owned(),
-        n => n.to_string(),
+        n => n.max(1).to_string(),
     };
     Some(vec![Write::new("pids.limit", "pids", "pids.max", value)])
 }

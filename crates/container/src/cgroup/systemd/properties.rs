@@ -56,7 +56,8 @@ pub(in super::super) fn limits(r: &LinuxResources, v2: bool) -> Vec<Property> {
     if let Some(c) = &r.cpu {
         cpu(c, v2, &mut out);
     }
-    if let Some(limit) = r.pids.as_ref().and_then(|p| p.limit).filter(|&n| n != 0) {
+    if let Some(limit) = r.pids.as_ref().and_then(|p| p.limit) {
+        let limit = if limit == 0 { 1 } else { limit };
         out.push(property("TasksMax", count(limit)));
     }
     if let Some(b) = &r.block_io {

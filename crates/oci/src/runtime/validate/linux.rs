@@ -3,7 +3,7 @@
 use super::{Report, absolute, has, mounts, resources, sysctl, text};
 use crate::runtime::{
     Linux, LinuxDeviceType, LinuxMemoryPolicy, LinuxSeccomp, LinuxSyscall, MemoryPolicyFlag,
-    MemoryPolicyMode, NamespaceType, SeccompAction, SeccompFlag, Spec,
+    MemoryPolicyMode, NamespaceType, SeccompAction, Spec,
 };
 
 const PROPAGATIONS: [&str; 8] = [
@@ -213,16 +213,6 @@ fn listener(seccomp: &LinuxSeccomp, report: &mut Report) {
             "SCMP_ACT_NOTIFY needs listenerPath",
         );
     }
-    report.require(
-        first.is_some() || !seccomp.flags.contains(&SeccompFlag::WaitKillableRecv),
-        || "linux.seccomp.flags".into(),
-        || {
-            format!(
-                "{} needs a rule with SCMP_ACT_NOTIFY",
-                SeccompFlag::WaitKillableRecv
-            )
-        },
-    );
 }
 
 fn paths(spec: &Spec, linux: &Linux, report: &mut Report) {

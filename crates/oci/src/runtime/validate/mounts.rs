@@ -1,7 +1,7 @@
 //! Rules of mounts.
 
 use super::{Report, text};
-use crate::runtime::{LinuxIdMapping, Mount, Spec};
+use crate::runtime::{LinuxIdMapping, Mount, NamespaceType, Spec};
 
 pub(super) fn check(spec: &Spec, report: &mut Report) {
     for (index, mount) in spec.mounts.iter().enumerate() {
@@ -50,10 +50,11 @@ fn id_mapped(at: &str, mount: &Mount, spec: &Spec, report: &mut Report) {
         || at.into(),
         || "id mappings are for bind mounts".into(),
     );
-    let of_container = spec
-        .linux
-        .as_ref()
-        .is_some_and(|linux| !linux.uid_mappings.is_empty() && !linux.gid_mappings.is_empty());
+    let of_container = spec.linux.as_ref().is_some_and(|linux| {
+        let user = linux.namespace(NamespaceType::User);
+        let joined = user.is_some_and(|user| user.join_path().is_some());
+        joined || (!linux.uid_mappings.is_empty() && !linux.gid_mappings.is_empty())
+    });
     report.require(
         mapped || of_container,
         || format!("{at}.options"),

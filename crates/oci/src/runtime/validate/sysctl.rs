@@ -14,14 +14,18 @@ const IPC: [&str; 8] = [
     "kernel.shm_rmid_forced",
 ];
 
+/// What lies between dots, or between slashes if there is one.
+fn parts(key: &str) -> impl Iterator<Item = &str> {
+    let separator = if key.contains('/') { '/' } else { '.' };
+    key.split(separator)
+}
+
 /// The namespace that a parameter belongs to, `None` if it is the whole machine's.
 ///
 /// `key` is the dotted form, or the one with slashes (`net/ipv4/conf/eth0.1/forwarding`).
 #[must_use]
 pub fn sysctl_namespace(key: &str) -> Option<NamespaceType> {
-    let slashed = key.contains('/');
-    let separator = if slashed { '/' } else { '.' };
-    let parts: Vec<&str> = key.split(separator).collect();
+    let parts: Vec<&str> = parts(key).collect();
     if parts
         .iter()
         .any(|part| part.is_empty() || *part == "." || *part == "..")
@@ -30,6 +34,7 @@ pub fn sysctl_namespace(key: &str) -> Option<NamespaceType> {
     }
     match parts.as_slice() {
         ["net", _, ..] => Some(NamespaceType::Network),
+        ["user", _] => Some(NamespaceType::User),
         ["fs", "mqueue", _, ..] => Some(NamespaceType::Ipc),
         ["kernel", "domainname"] => Some(NamespaceType::Uts),
         ["kernel", name]
@@ -54,6 +59,10 @@ pub(super) fn check(spec: &Spec, report: &mut Report) {
         text(&at, value, report);
         if key == "kernel.hostname" || key == "kernel/hostname" {
             report.add(at, "use the hostname of the document instead");
+            continue;
+        }
+        if parts(key).any(|part| matches!(part, "" | "." | "..")) {
+            report.add(at, "contains an invalid path");
             continue;
         }
         match sysctl_namespace(key) {

@@ -72,11 +72,11 @@ fn every_limit_of_cgroup2_has_its_property() {
                 ],
             ),
             (r#"{"pids":{"limit":7}}"#, &[("TasksMax", Value::U64(7))]),
+            (r#"{"pids":{"limit":0}}"#, &[("TasksMax", Value::U64(1))]),
             (
                 r#"{"pids":{"limit":-1}}"#,
                 &[("TasksMax", Value::U64(u64::MAX))],
             ),
-            (r#"{"pids":{"limit":0}}"#, &[]),
             (
                 r#"{"blockIO":{"weight":50,"weightDevice":[{"major":8,"minor":0,"weight":70}],
                     "throttleReadBpsDevice":[{"major":8,"minor":0,"rate":5}],
