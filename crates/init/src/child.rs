@@ -6,7 +6,7 @@ use crate::{
     LaunchPlan,
     calls::{self, CStr},
     message::{Act, Kind, MESSAGE_SIZE, Message},
-    path::Buffer,
+    path::Path,
     plan::{END, Fd, List, Str},
     raw::{Errno, sys},
     steps,
@@ -52,7 +52,7 @@ pub(crate) struct Child<'p, 'a> {
     pub(crate) mask_null: i32,
     pub(crate) chdir_again: bool,
     /// What [`Step::Find`] found.
-    pub(crate) program: Buffer,
+    pub(crate) program: Path,
 }
 
 /// Walks the plan. Does not return: the process becomes the program, or exits.
@@ -70,7 +70,7 @@ pub(crate) fn run(plan: &mut LaunchPlan<'_>, into_cgroup: bool) -> ! {
         mask_dir: -1,
         mask_null: -1,
         chdir_again: false,
-        program: Buffer::new(),
+        program: Path::new(),
     };
     let steps = child.plan.steps;
     let mut trace = child.plan.trace.iter();

@@ -23,16 +23,21 @@ pub(crate) fn open_plain(root: i32, path: CStr<'_>) -> Result<i32, Errno> {
     calls::openat2(root, path, libc::O_PATH, 0, IN_ROOT | NO_SYMLINKS)
 }
 
-/// A path under construction, on the stack.
-pub(crate) struct Buffer {
-    bytes: [u8; PATH_MAX],
+/// Text under construction, on the stack. What needs a [`Path`] is a function of its own, never inlined: each
+/// page of the stack that a waiting process has touched is memory that it costs.
+pub(crate) struct Buffer<const N: usize> {
+    bytes: [u8; N],
     len: usize,
 }
 
-impl Buffer {
+pub(crate) type Path = Buffer<PATH_MAX>;
+/// One name: no filesystem takes more than 255 bytes.
+pub(crate) type Name = Buffer<256>;
+
+impl<const N: usize> Buffer<N> {
     pub(crate) const fn new() -> Self {
         Self {
-            bytes: [0; PATH_MAX],
+            bytes: [0; N],
             len: 0,
         }
     }
@@ -44,7 +49,7 @@ impl Buffer {
 
     pub(crate) fn push(&mut self, more: &[u8]) -> Result<(), Errno> {
         // One byte stays for the NUL.
-        if self.len + more.len() >= PATH_MAX {
+        if self.len + more.len() >= N {
             return Err(libc::ENAMETOOLONG);
         }
         let room = self.bytes.get_mut(self.len..).unwrap_or_default();
@@ -88,10 +93,17 @@ pub(crate) fn ensure(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail>
         Err(libc::ENOENT) => {}
         other => return other.map_err(Fail::on(Act::Resolve)),
     }
-    if let Some(fd) = make_last(root, path, make)? {
-        return Ok(fd);
+    match make_last(root, path, make)? {
+        Some(fd) => Ok(fd),
+        None => make_all(root, path, make),
     }
-    let mut wanted = Buffer::new();
+}
+
+/// Any part of the path may be missing, or lead elsewhere.
+#[cold]
+#[inline(never)]
+fn make_all(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail> {
+    let mut wanted = Path::new();
     wanted.push(path.bytes()).map_err(Fail::on(Act::Resolve))?;
     let mut links = 0;
     loop {
@@ -113,7 +125,7 @@ pub(crate) fn ensure(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail>
 /// As [`ensure`], but a link that the path ends with is opened itself. Not in a procfs: what others take
 /// for its links (`/proc/self`) must be that.
 pub(crate) fn ensure_itself(root: i32, path: CStr<'_>, make: Make) -> Result<i32, Fail> {
-    let mut name = Buffer::new();
+    let mut name = Name::new();
     let dir = parent(root, path, &mut name)?;
     let opened = itself(dir, name.as_c(), make);
     calls::close(dir);
@@ -138,19 +150,21 @@ fn itself(dir: i32, name: CStr<'_>, make: Make) -> Result<i32, Fail> {
     }
 }
 
-/// The common case, in which only the last name is missing; `None` for any other, and for what fails: the
-/// walk meets that again and says where.
+/// The common case, in which only the last name is missing, and the path is no longer than most; `None` for any
+/// other, and for what fails: the walk meets that again and says where.
 fn make_last(root: i32, path: CStr<'_>, make: Make) -> Result<Option<i32>, Fail> {
     let (above, last) = dir_and_name(path.bytes());
     if last.is_empty() || last == b"." || last == b".." {
         return Ok(None);
     }
-    let (mut prefix, mut name) = (Buffer::new(), Buffer::new());
-    prefix
+    let (mut prefix, mut name) = (Name::new(), Name::new());
+    let pushed = prefix
         .push(b"/")
         .and_then(|()| prefix.push(above))
-        .and_then(|()| name.push(last))
-        .map_err(Fail::on(Act::Resolve))?;
+        .and_then(|()| name.push(last));
+    if pushed.is_err() {
+        return Ok(None);
+    }
     let Ok(dir) = open(root, prefix.as_c(), libc::O_PATH) else {
         return Ok(None);
     };
@@ -177,12 +191,12 @@ fn create(dir: i32, name: CStr<'_>, make: Make) -> Result<usize, Errno> {
 #[expect(clippy::large_enum_variant, reason = "there is no heap to box it on")]
 enum Walk {
     At(i32),
-    Link(Buffer),
+    Link(Path),
 }
 
 /// Goes down `path` name by name, making what is missing.
-fn walk(root: i32, path: &Buffer, make: Make) -> Result<Walk, Fail> {
-    let mut prefix = Buffer::new();
+fn walk(root: i32, path: &Path, make: Make) -> Result<Walk, Fail> {
+    let mut prefix = Path::new();
     let mut dir = open(root, SLASH, libc::O_PATH).map_err(Fail::on(Act::Resolve))?;
     let mut rest = path.bytes();
     while let Some((name, after)) = split(rest) {
@@ -230,7 +244,7 @@ fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
 fn enter(
     root: i32,
     dir: i32,
-    prefix: &Buffer,
+    prefix: &Path,
     name: &[u8],
     last: bool,
     make: Make,
@@ -239,7 +253,7 @@ fn enter(
         Err(libc::ENOENT) => {}
         other => return other.map(Some).map_err(Fail::on(Act::Resolve)),
     }
-    let mut single = Buffer::new();
+    let mut single = Name::new();
     single.push(name).map_err(Fail::on(Act::Resolve))?;
     let act = if last {
         Act::MakeTarget
@@ -265,16 +279,16 @@ fn enter(
 /// The path with the link `name` at the end of `prefix` replaced by its target, and `rest` behind.
 fn follow(
     dir: i32,
-    prefix: &Buffer,
+    prefix: &Path,
     parent_len: usize,
     name: &[u8],
     rest: &[u8],
-) -> Result<Buffer, Fail> {
-    let mut link = Buffer::new();
+) -> Result<Path, Fail> {
+    let mut link = Name::new();
     link.push(name).map_err(Fail::on(Act::Resolve))?;
     let mut target = [0_u8; PATH_MAX];
     let target = link_target(dir, link.as_c(), &mut target).map_err(Fail::on(Act::Resolve))?;
-    let mut next = Buffer::new();
+    let mut next = Path::new();
     let mut fill = || -> Result<(), Errno> {
         if target.first() != Some(&b'/') {
             next.push(prefix.bytes().get(..parent_len).unwrap_or_default())?;
@@ -307,19 +321,21 @@ pub(crate) fn link_target<'b>(
 }
 
 /// Opens the directory of `path`'s last name, making it if missing, and gives the name.
-pub(crate) fn parent(root: i32, path: CStr<'_>, name: &mut Buffer) -> Result<i32, Fail> {
+#[inline(never)]
+pub(crate) fn parent(root: i32, path: CStr<'_>, name: &mut Name) -> Result<i32, Fail> {
     let above = above(path, name)?;
     ensure(root, above.as_c(), Make::Dir)
 }
 
 /// As [`parent`], of what must be there.
-pub(crate) fn existing_parent(root: i32, path: CStr<'_>, name: &mut Buffer) -> Result<i32, Fail> {
+#[inline(never)]
+pub(crate) fn existing_parent(root: i32, path: CStr<'_>, name: &mut Name) -> Result<i32, Fail> {
     let above = above(path, name)?;
     open(root, above.as_c(), libc::O_PATH).map_err(Fail::on(Act::Resolve))
 }
 
 /// The path of a path's directory; `name` gets its last name.
-fn above(path: CStr<'_>, name: &mut Buffer) -> Result<Buffer, Fail> {
+fn above(path: CStr<'_>, name: &mut Name) -> Result<Path, Fail> {
     let (dir, last) = dir_and_name(path.bytes());
     name.clear();
     name.push(last).map_err(Fail::on(Act::Resolve))?;
@@ -329,7 +345,7 @@ fn above(path: CStr<'_>, name: &mut Buffer) -> Result<Buffer, Fail> {
             act: Act::Resolve,
         });
     }
-    let mut parent = Buffer::new();
+    let mut parent = Path::new();
     parent
         .push(b"/")
         .and_then(|()| parent.push(dir))

@@ -13,7 +13,8 @@ use crate::error::Error;
 pub(crate) struct Bundle {
     /// Absolute, and with the links that it was given with: hooks and callers see it as they named it.
     pub(crate) path: PathBuf,
-    pub(crate) spec: Spec,
+    /// Two KiB, which would be moved from frame to frame of the stack.
+    pub(crate) spec: Box<Spec>,
     /// Absolute path of the root filesystem.
     pub(crate) rootfs: PathBuf,
 }
@@ -29,7 +30,8 @@ impl Bundle {
             Some(file) => std::path::absolute(file).map_err(Error::file("find", file))?,
         };
         let text = fs::read(&file).map_err(Error::file("read the bundle's", &file))?;
-        let spec = parse(&text).map_err(|source| Error::Document {
+        let spec = parse(&text).map(Box::new);
+        let spec = spec.map_err(|source| Error::Document {
             path: file.clone(),
             source,
         })?;

@@ -50,7 +50,7 @@ pub(crate) struct Record {
     #[serde(default)]
     external_descriptors: String,
     /// The document, as it was when the container was created.
-    pub(crate) config: Spec,
+    pub(crate) config: Box<Spec>,
 }
 
 /// What [`Record::new`] is told.
@@ -63,7 +63,7 @@ pub(crate) struct NewRecord<'a> {
     pub(crate) pid: i32,
     pub(crate) start: u64,
     pub(crate) cgroup: cgroup::Record,
-    pub(crate) config: Spec,
+    pub(crate) config: Box<Spec>,
 }
 
 impl Record {
@@ -206,9 +206,9 @@ impl StateDir {
     ///
     /// # Errors
     /// [`Error::NoContainer`], also while the container is being created.
-    pub(crate) fn read(&self) -> Result<Record, Error> {
+    pub(crate) fn read(&self) -> Result<Box<Record>, Error> {
         let text = fs::read(self.file()).map_err(|error| self.missing(error))?;
-        let record = serde_json::from_slice::<Record>(&text);
+        let record = serde_json::from_slice::<Box<Record>>(&text);
         let reason = match record {
             Ok(record) if record.version == VERSION => return Ok(record),
             Ok(record) => format!("version {} instead of {VERSION}", record.version),

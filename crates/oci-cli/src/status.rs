@@ -21,7 +21,7 @@ use crate::record::{Record, StateDir};
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) dir: StateDir,
-    pub(crate) record: Record,
+    pub(crate) record: Box<Record>,
     pub(crate) status: Status,
     pub(crate) cgroup: Cgroup,
     init: Option<OwnedFd>,
@@ -42,7 +42,7 @@ impl Live {
         Ok(Self::of(dir, record, cgroup))
     }
 
-    fn of(dir: StateDir, record: Record, cgroup: Cgroup) -> Self {
+    fn of(dir: StateDir, record: Box<Record>, cgroup: Cgroup) -> Self {
         let init = open_init(&record);
         let status = if init.is_none() {
             Status::Stopped
@@ -90,7 +90,7 @@ impl Live {
     }
 }
 
-fn read(root: &Path, id: &str) -> Result<(StateDir, Record), Error> {
+fn read(root: &Path, id: &str) -> Result<(StateDir, Box<Record>), Error> {
     let dir = StateDir::new(root, id)?;
     let record = dir.read()?;
     Ok((dir, record))

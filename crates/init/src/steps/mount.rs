@@ -196,7 +196,7 @@ pub(super) fn tree(c: &mut Child<'_, '_>, tree: Fd, dest: Str, target: Target) -
 
 pub(super) fn unmount(c: &Child<'_, '_>, dest: Str) -> Result<(), Fail> {
     const UMOUNT_NOFOLLOW: i32 = 8;
-    let mut name = path::Buffer::new();
+    let mut name = path::Name::new();
     let dir = path::existing_parent(c.root, c.str(dest), &mut name)?;
     // umount2(2) knows no descriptors, but a name starts where we are.
     let act = || {

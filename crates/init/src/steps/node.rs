@@ -4,7 +4,7 @@ use crate::{
     calls::{self, CStr, EMPTY},
     child::{Child, Fail},
     message::Act,
-    path::{self, Buffer, Make},
+    path::{self, Make, Name},
     plan::{Existing, Str},
     raw::sys,
 };
@@ -27,7 +27,7 @@ impl Child<'_, '_> {
     }
 
     /// The directory of `path`, made if missing and kept for the next, and its last name.
-    fn made_in(&mut self, path: Str, name: &mut Buffer) -> Result<i32, Fail> {
+    fn made_in(&mut self, path: Str, name: &mut Name) -> Result<i32, Fail> {
         let text = self.str(path);
         let (dir, _) = path::dir_and_name(text.bytes());
         if let Some((at, length, fd)) = self.made_in {
@@ -47,7 +47,7 @@ impl Child<'_, '_> {
 }
 
 pub(super) fn mknod(c: &mut Child<'_, '_>, path: Str, node: &Node) -> Result<(), Fail> {
-    let mut name = Buffer::new();
+    let mut name = Name::new();
     let dir = c.made_in(path, &mut name)?;
     let name = name.as_c();
     // The kernel's encoding of a device number (new_encode_dev).
@@ -100,23 +100,14 @@ pub(super) fn symlink(
     path: Str,
     existing: Existing,
 ) -> Result<(), Fail> {
-    let mut name = Buffer::new();
+    let mut name = Name::new();
     let dir = c.made_in(path, &mut name)?;
     let (to, name) = (c.str(to), name.as_c());
     // SAFETY: both strings end in NUL.
     let link = || unsafe { sys!(SYS_symlinkat, to.ptr(), dir, name.ptr()) };
     match link() {
         Ok(_) => Ok(()),
-        Err(libc::EEXIST) if existing == Existing::Same => {
-            let mut found = [0; calls::PATH_MAX];
-            match path::link_target(dir, name, &mut found) {
-                Ok(target) if target == to.bytes() => Ok(()),
-                _ => Err(Fail {
-                    errno: libc::EEXIST,
-                    act: Act::Exists,
-                }),
-            }
-        }
+        Err(libc::EEXIST) if existing == Existing::Same => leads(dir, name, to),
         Err(libc::EEXIST) if existing == Existing::Replace => {
             // SAFETY: the name ends in NUL; unlinkat removes the last name itself, never a target.
             unsafe { sys!(SYS_unlinkat, dir, name.ptr(), 0) }?;
@@ -125,6 +116,19 @@ pub(super) fn symlink(
         }
         Err(libc::EEXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// That a link leads where it should.
+#[inline(never)]
+fn leads(dir: i32, name: CStr<'_>, to: CStr<'_>) -> Result<(), Fail> {
+    let mut found = [0; calls::PATH_MAX];
+    match path::link_target(dir, name, &mut found) {
+        Ok(target) if target == to.bytes() => Ok(()),
+        _ => Err(Fail {
+            errno: libc::EEXIST,
+            act: Act::Exists,
+        }),
     }
 }
 

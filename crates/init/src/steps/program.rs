@@ -4,7 +4,6 @@ use crate::{
     calls::{self, CStr},
     child::{Child, Fail, close_range},
     message::{Act, Kind},
-    path::Buffer,
     plan::{Fd, List, NO_FD, Str},
     raw::{Errno, sys},
 };
@@ -26,6 +25,7 @@ pub(super) fn chdir(c: &mut Child<'_, '_>, path: Str, again: bool) -> Result<(),
 }
 
 /// CVE-2024-21626: a path may lead to a directory outside, by a leaked descriptor in /proc/self/fd.
+#[inline(never)]
 fn inside_root() -> Result<(), Fail> {
     let mut buffer = [0_u8; calls::PATH_MAX];
     // SAFETY: the kernel writes at most as many bytes as the buffer has.
@@ -45,13 +45,12 @@ fn inside_root() -> Result<(), Fail> {
 }
 
 pub(super) fn find(c: &mut Child<'_, '_>, name: Str, path: Str) -> Result<(), Fail> {
-    let name = c.str(name);
-    let mut found = Buffer::new();
+    let (name, path) = (c.str(name), c.str(path));
+    let found = &mut c.program;
+    found.clear();
     if name.bytes().contains(&b'/') {
         found.push(name.bytes())?;
-        runnable(found.as_c())?;
-        c.program = found;
-        return Ok(());
+        return runnable(found.as_c());
     }
     if name.is_empty() {
         return Err(Fail {
@@ -60,7 +59,7 @@ pub(super) fn find(c: &mut Child<'_, '_>, name: Str, path: Str) -> Result<(), Fa
         });
     }
     let mut denied = false;
-    let mut path = c.str(path).bytes();
+    let mut path = path.bytes();
     loop {
         let end = path.iter().position(|&b| b == b':');
         let dir = path.get(..end.unwrap_or(path.len())).unwrap_or_default();
@@ -80,10 +79,7 @@ pub(super) fn find(c: &mut Child<'_, '_>, name: Str, path: Str) -> Result<(), Fa
         .and_then(|()| found.push(name.bytes()));
         if made.is_ok() {
             match runnable(found.as_c()) {
-                Ok(()) => {
-                    c.program = found;
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(fail) => denied |= fail.errno == libc::EACCES,
             }
         }

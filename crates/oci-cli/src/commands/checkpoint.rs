@@ -16,6 +16,7 @@ const LOG: &str = "dump.log";
 /// The paths behind the process' first descriptors, for a restore to give it others in their place.
 pub(super) const STREAMS: &str = "descriptors.json";
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Checkpoint) -> Result<i32, Error> {
     let live = Live::find(&global.root, &args.id)?;
     if !matches!(live.status, Status::Running | Status::Paused) {

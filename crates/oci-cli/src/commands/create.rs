@@ -22,6 +22,7 @@ use crate::record::{NewRecord, Record, StateDir};
 use crate::terminal::raw;
 use crate::{status, time};
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Create) -> Result<i32, Error> {
     let made = make(global, args, Mode::Create)?;
     write_pid_file(args.pid_file.as_deref(), made.container.init.pid)

@@ -18,6 +18,7 @@ use crate::log::Log;
 use crate::record::StateDir;
 use crate::status::Live;
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Delete, log: &Log) -> Result<i32, Error> {
     if args.regex {
         return to_each_match(global, &args.id, log, |id| delete(global, id, args.force));

@@ -21,6 +21,7 @@ use crate::inherited;
 use crate::status::Live;
 use crate::terminal::{raw, relay};
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
     let inherited = inherited::collect(args.preserve_fds)?;
     let engine = engine(global)?;

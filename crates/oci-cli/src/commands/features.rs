@@ -88,6 +88,7 @@ struct MountExtensions {
     idmap: Enabled,
 }
 
+#[inline(never)]
 pub(crate) fn command() -> Result<i32, Error> {
     let features = Features {
         oci_version_min: "1.0.0",

@@ -6,6 +6,7 @@ use crate::args::Global;
 use crate::error::Error;
 use crate::status::Live;
 
+#[inline(never)]
 pub(crate) fn pause(global: &Global, id: &str) -> Result<i32, Error> {
     let live = Live::find(&global.root, id)?;
     match live.status {
@@ -21,6 +22,7 @@ pub(crate) fn pause(global: &Global, id: &str) -> Result<i32, Error> {
     Ok(0)
 }
 
+#[inline(never)]
 pub(crate) fn resume(global: &Global, id: &str) -> Result<i32, Error> {
     let live = Live::find(&global.root, id)?;
     match live.status {

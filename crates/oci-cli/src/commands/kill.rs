@@ -12,6 +12,7 @@ use crate::status::Live;
 /// ESRCH, which rustix names as well: the process was reaped between our look and the signal.
 const ESRCH: i32 = 3;
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Kill, log: &Log) -> Result<i32, Error> {
     let number = args
         .signal

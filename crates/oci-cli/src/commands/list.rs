@@ -8,6 +8,7 @@ use crate::log::{Level, Log};
 use crate::record;
 use crate::status::Live;
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: List, log: &Log) -> Result<i32, Error> {
     let mut found = Vec::new();
     for id in record::ids(&global.root)? {

@@ -7,6 +7,7 @@ use crate::args::{Global, Mounts};
 use crate::error::Error;
 use crate::status::Live;
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Mounts) -> Result<i32, Error> {
     let engine = engine(global)?;
     let mut live = Live::find_in(engine.hierarchy(), &global.root, &args.id)?;

@@ -5,6 +5,7 @@ use crate::args::{Global, Plan};
 use crate::bundle::Bundle;
 use crate::error::Error;
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Plan) -> Result<i32, Error> {
     let bundle = Bundle::load(args.bundle.as_deref(), args.config.as_deref())?;
     let plan = engine(global)?

@@ -7,6 +7,7 @@ use crate::args::{Global, ListFormat, Ps};
 use crate::error::Error;
 use crate::status::Live;
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Ps) -> Result<i32, Error> {
     let live = Live::find(&global.root, &args.id)?;
     let pids = live.cgroup.pids()?;

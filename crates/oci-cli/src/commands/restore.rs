@@ -34,6 +34,7 @@ const LOG: &str = "restore.log";
 /// Waits for its place in the cgroup, then becomes criu.
 const GATE: &str = "read go && exec \"$0\" \"$@\"";
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Restore) -> Result<i32, Error> {
     if args.create.console_socket.is_some() {
         return Err(Error::Unsupported {

@@ -10,6 +10,7 @@ use crate::args::{Global, Run};
 use crate::error::Error;
 use crate::terminal::{raw, relay};
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
     let pid_file = args.create.pid_file.as_deref();
     if args.detach {

@@ -9,6 +9,7 @@ use oci::runtime::{NamespaceType, example, print, rootless_example};
 use crate::args::Spec;
 use crate::error::Error;
 
+#[inline(never)]
 pub(crate) fn command(args: &Spec) -> Result<i32, Error> {
     let mut spec = if args.rootless {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());

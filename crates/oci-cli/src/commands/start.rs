@@ -7,6 +7,7 @@ use crate::args::Global;
 use crate::error::Error;
 use crate::status::Live;
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, id: &str) -> Result<i32, Error> {
     let live = Live::find(&global.root, id)?;
     match live.status {

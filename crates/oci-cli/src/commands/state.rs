@@ -46,6 +46,7 @@ impl<'a> Shown<'a> {
     }
 }
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, id: &str) -> Result<i32, Error> {
     let live = Live::find(&global.root, id)?;
     print(&(print_indented(&Shown::new(&live), "  ")? + "\n"))?;

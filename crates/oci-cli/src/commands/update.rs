@@ -11,6 +11,7 @@ use crate::args::{Global, Limits, Update};
 use crate::error::Error;
 use crate::status::Live;
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Update) -> Result<i32, Error> {
     let limits = match &args.limits {
         Limits::Given(limits) => limits.as_ref().clone(),
