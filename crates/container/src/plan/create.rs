@@ -9,6 +9,7 @@ use super::{
     mounts::{self, Context},
     namespaces::{self, Namespaces},
     options::{MS_PRIVATE, MS_REC, MS_SHARED, MS_UNBINDABLE},
+    places,
     process::Process,
     schedule, tree,
 };
@@ -19,7 +20,7 @@ use crate::host::Facts;
 /// # Errors
 /// What the document asks for and cannot be.
 pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Error> {
-    if let Some((rooted, notes)) = mounts::rooted(spec, options.rootfs.as_deref()) {
+    if let Some((rooted, notes)) = places::rooted(spec, options.rootfs.as_deref()) {
         let mut plan = create(facts, &rooted, options)?;
         plan.notes.extend(notes);
         return Ok(plan);

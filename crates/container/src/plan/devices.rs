@@ -5,9 +5,9 @@ use oci::runtime::{self as spec, LinuxDeviceType};
 
 use super::{
     Error, Node, Plan, Propagation, Source, Tree,
-    mounts::same_path,
     namespaces::on_host,
     options::{MS_REC, MountOptions},
+    places::same_path,
     tree,
 };
 use crate::host::Facts;

@@ -22,6 +22,7 @@ pub(crate) mod live_mounts;
 mod mounts;
 mod namespaces;
 mod options;
+mod places;
 mod process;
 mod schedule;
 mod text;

@@ -1,6 +1,6 @@
 //! Mounts of the document as steps.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use init::{Attr, Existing, List, Step, Str, Target};
 use oci::runtime as spec;
@@ -11,6 +11,7 @@ use super::{
         ATIME, MS_REC, MS_SHARED, MS_SLAVE, MountOptions, NODEV, NODIRATIME, NOEXEC, NOSUID,
         NOSYMFOLLOW, RDONLY,
     },
+    places::{inside, same_path},
     tree,
 };
 use crate::host::Facts;
@@ -29,41 +30,6 @@ pub(super) struct Context<'a> {
     pub(super) spec: &'a spec::Spec,
     /// Of the mount namespace, and so of binds that say nothing else.
     pub(super) propagation: Propagation,
-}
-
-/// The document with its relative destinations, which start at the root (1.1 deprecates them), made
-/// absolute, and a sentence for each; and with those that name the root filesystem by its path on the host
-/// cut to what is in it, as with runc. `None` if there are none.
-pub(super) fn rooted(
-    spec: &spec::Spec,
-    rootfs: Option<&Path>,
-) -> Option<(spec::Spec, Vec<String>)> {
-    let relative = |m: &spec::Mount| !m.destination.starts_with('/');
-    let on_host = |m: &spec::Mount| {
-        let root = rootfs.filter(|root| *root != Path::new("/"))?;
-        let rest = Path::new(&m.destination).strip_prefix(root).ok()?;
-        Some(Path::new("/").join(rest).to_string_lossy().into_owned())
-    };
-    let any = |m: &spec::Mount| relative(m) || on_host(m).is_some();
-    if !spec.mounts.iter().any(any) {
-        return None;
-    }
-    let mut rooted = spec.clone();
-    let mut notes = Vec::new();
-    for (index, mount) in rooted.mounts.iter_mut().enumerate() {
-        if relative(mount) {
-            let absolute = format!("/{}", mount.destination);
-            notes.push(format!(
-                "mounts[{index}].destination {:?} is relative, which is deprecated: it was taken for \
-                 {absolute:?}",
-                mount.destination
-            ));
-            mount.destination = absolute;
-        } else if let Some(rest) = on_host(mount) {
-            mount.destination = rest;
-        }
-    }
-    Some((rooted, notes))
 }
 
 /// Steps of all mounts, in their order.
@@ -287,35 +253,6 @@ fn attrs(o: &MountOptions) -> Vec<(Attr, bool)> {
         attrs.push((attr, kind & MS_REC != 0));
     }
     attrs
-}
-
-/// Where in the container a source is that lies in the root filesystem, below what `mounts` before
-/// `index` mount there, or with that below it: what is bound is what they made, as with runc.
-fn inside(context: &Context<'_>, index: usize, source: &Path, recursive: bool) -> Option<String> {
-    let root = context.options.rootfs.as_deref()?;
-    let at = Path::new("/").join(plainly(source).strip_prefix(root).ok()?);
-    let earlier = context.spec.mounts.get(..index).unwrap_or_default();
-    let made = |m: &spec::Mount| {
-        let place = plainly(Path::new(&m.destination));
-        at.starts_with(&place) || (recursive && place.starts_with(&at))
-    };
-    let found = root != Path::new("/") && earlier.iter().any(made);
-    found.then(|| at.to_string_lossy().into_owned())
-}
-
-/// A path without `.` and `..`, by its text.
-fn plainly(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
 }
 
 fn bind(
@@ -598,9 +535,4 @@ pub(super) fn propagation(linux: Option<&spec::Linux>) -> Result<(Propagation, b
         Some(word) => Ok((super::options::root_propagation(word)? | MS_REC, true)),
         None => Ok((MS_SLAVE | MS_REC, false)),
     }
-}
-
-/// Whether two paths of the container are the same by their text.
-pub(super) fn same_path(a: &str, b: &str) -> bool {
-    Path::new(a).components().eq(Path::new(b).components())
 }
