@@ -37,9 +37,6 @@ use tools::{Cost, Tool};
 
 /// The word that runs the measurement itself, in namespaces of its own.
 pub(crate) const STAGE: &str = "stage-pull";
-/// ext4 does not reuse the inodes of removed files for so long, and is slow where many are: stores
-/// stay until all rounds are over, and then this is waited.
-const FORGOTTEN: Duration = Duration::from_secs(40);
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Measures in namespaces of its own and returns the markdown report. `only`: names of tools and of
@@ -74,14 +71,10 @@ pub(crate) fn stage(bin: &Path, rounds: usize, only: &[String]) -> io::Result<St
     let raw: u64 = tars.iter().map(|tar| tar.len() as u64).sum();
     let tools = named(only, Tool::ALL, Tool::name);
     let mut out = String::new();
-    for (at, form) in named(only, Form::ALL, Form::name).into_iter().enumerate() {
-        if at > 0 {
-            eprintln!(
-                "bench: {} s until the filesystem has forgotten",
-                FORGOTTEN.as_secs()
-            );
-            std::thread::sleep(FORGOTTEN);
-        }
+    // ext4 without a journal looks again and again at inodes that were freed in the last minutes before it
+    // takes others: all stores of all forms stay until the end.
+    let scratch = Scratch::new("coffer-bench-pull", &std::env::temp_dir())?;
+    for form in named(only, Form::ALL, Form::name) {
         let blobs = form.pack_all(&tars)?;
         let packed: u64 = blobs.iter().map(|blob| blob.len() as u64).sum();
         let server = Server::start()?;
@@ -96,6 +89,7 @@ pub(crate) fn stage(bin: &Path, rounds: usize, only: &[String]) -> io::Result<St
         )?;
         let pulls = Pulls {
             bin,
+            scratch: &scratch.path().join(form.name()),
             hosts: hosts.path(),
             name: &name,
             form,
@@ -165,6 +159,7 @@ fn publish(server: &Server, form: Form, tars: &[Vec<u8>], blobs: &[Vec<u8>]) -> 
 
 struct Pulls<'a> {
     bin: &'a Path,
+    scratch: &'a Path,
     hosts: &'a Path,
     name: &'a str,
     form: Form,
@@ -178,7 +173,7 @@ impl Pulls<'_> {
         let (mut floors, mut costs) = (Vec::new(), vec![Vec::new(); tools.len()]);
         let mut order: Vec<usize> = (0..tools.len()).collect();
         let mut dice = Dice::seeded();
-        let scratch = Scratch::new("coffer-bench-pull", &std::env::temp_dir())?;
+        fs::create_dir(self.scratch)?;
         for round in 0..=rounds {
             eprintln!(
                 "bench: {} pulls, round {round} of {rounds}",
@@ -186,7 +181,7 @@ impl Pulls<'_> {
             );
             rustix::fs::sync();
             let floor = floor::measure(
-                &scratch.path().join(format!("{round}-floor")),
+                &self.scratch.join(format!("{round}-floor")),
                 self.form,
                 self.blobs,
                 self.tars,
@@ -194,7 +189,7 @@ impl Pulls<'_> {
             dice.shuffle(&mut order);
             for &at in &order {
                 let tool = tools[at];
-                let dir = scratch.path().join(format!("{round}-{at}"));
+                let dir = self.scratch.join(format!("{round}-{at}"));
                 let cost = tool.pull(self.bin, &dir, self.hosts, self.name);
                 let cost = cost.map_err(|error| {
                     io::Error::new(error.kind(), format!("{}: {error}", tool.name()))
