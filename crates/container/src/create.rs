@@ -184,10 +184,11 @@ fn make_cgroup(engine: &Engine, spec: &spec::Spec, path: &str) -> Result<Cgroup,
         return Err(error.into());
     }
     if limited {
+        let limit =
+            first_limit(resources).map_or("limits".to_owned(), |name| format!("{name} limit"));
         return Err(error
             .needed(format!(
-                "cannot set {} limit: container could not join or create cgroup",
-                first_limit(resources)
+                "cannot set {limit}: container could not join or create cgroup"
             ))
             .into());
     }
@@ -215,19 +216,19 @@ fn make_cgroup(engine: &Engine, spec: &spec::Spec, path: &str) -> Result<Cgroup,
 }
 
 /// A limit that is asked for, by its cgroup's name.
-fn first_limit(resources: Option<&spec::LinuxResources>) -> &'static str {
-    let asked = resources.map(|r| {
-        [
-            (r.memory.is_some(), "memory"),
-            (r.cpu.is_some(), "cpu"),
-            (r.pids.is_some(), "pids"),
-            (r.block_io.is_some(), "blkio"),
-        ]
-    });
-    let mut asked = asked.into_iter().flatten();
-    asked
-        .find(|(asked, _)| *asked)
-        .map_or("a", |(_, name)| name)
+fn first_limit(resources: Option<&spec::LinuxResources>) -> Option<&'static str> {
+    fn said<T: Default + PartialEq>(section: Option<&T>) -> bool {
+        section.is_some_and(|section| *section != T::default())
+    }
+    let r = resources?;
+    let sections = [
+        (said(r.memory.as_ref()), "memory"),
+        (said(r.cpu.as_ref()), "cpu"),
+        (said(r.pids.as_ref()), "pids"),
+        (said(r.block_io.as_ref()), "blkio"),
+    ];
+    let mut sections = sections.into_iter();
+    sections.find(|(said, _)| *said).map(|(_, name)| name)
 }
 
 /// An unprivileged caller's relative path starts beside its own cgroup: in there are processes, so that

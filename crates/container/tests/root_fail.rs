@@ -76,7 +76,7 @@ fn a_failing_step_is_told_and_leaves_nothing() {
             json!("x"),
             // Where it is enabled, the profile is not loaded.
             match std::path::Path::new("/sys/kernel/security/apparmor").is_dir() {
-                true => "write \"exec x\"",
+                true => "apply apparmor profile `x`: profile not loaded",
                 false => "AppArmor is not enabled",
             },
         ),

@@ -308,6 +308,23 @@ fn a_failing_hook_ends_the_create() {
         let text = "it ended with code 3, and printed: one; two";
         assert!(said.ends_with(text), "{kind}: {said}");
     }
+    // Streams can be opened anew, as scripts do.
+    for into in [
+        ">/dev/stderr",
+        ">>/dev/stdout",
+        "| tee -a /dev/stderr >/dev/null",
+    ] {
+        let mut bundle = Bundle::script("echo ran");
+        let then = format!("set -e; echo opened {into}; exit 3");
+        bundle.json["hooks"] = json!({"createRuntime": [
+            {"path": "/bin/busybox", "args": ["sh", "-c", then]}
+        ]});
+        let said = bundle.fails();
+        assert!(
+            said.ends_with("with code 3, and printed: opened"),
+            "{into}: {said}"
+        );
+    }
     let mut bundle = Bundle::new();
     bundle.json["hooks"] = json!({"createRuntime": [
         {"path": "/bin/busybox", "args": ["sleep", "60"], "timeout": 1}

@@ -257,11 +257,12 @@ fn nobody_sees_an_image_again_that_could_not_be_leased() {
     let images = images();
     // Odd while a pull may bring the image.
     let pulls = AtomicU64::new(0);
-    let ended = AtomicBool::new(false);
+    let (looks, ended) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let mut gone = 0_u64;
             while !ended.load(Ordering::SeqCst) {
+                looks.fetch_add(1, Ordering::SeqCst);
                 let before = pulls.load(Ordering::SeqCst);
                 if f.store.lease(NAMES[0]).unwrap().is_some() {
                     continue;
@@ -288,6 +289,11 @@ fn nobody_sees_an_image_again_that_could_not_be_leased() {
                 .unwrap();
             pulls.fetch_add(1, Ordering::SeqCst);
             assert!(f.store.untag(NAMES[0], &|_| false).unwrap());
+            // The one look that may be under way, and a whole one.
+            let seen = looks.load(Ordering::SeqCst);
+            while looks.load(Ordering::SeqCst) < seen + 3 && !watch.is_finished() {
+                std::thread::yield_now();
+            }
         }
         ended.store(true, Ordering::SeqCst);
         assert!(watch.join().unwrap() > 0, "nobody looked in time");

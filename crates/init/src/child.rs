@@ -50,6 +50,8 @@ pub(crate) struct Child<'p, 'a> {
     /// The mounts that masks are copies of, once attached.
     pub(crate) mask_dir: i32,
     pub(crate) mask_null: i32,
+    /// The null device's mount, once a mask was asked for.
+    pub(crate) null: i32,
     pub(crate) chdir_again: bool,
     /// What [`Step::Find`] found.
     pub(crate) program: Path,
@@ -69,6 +71,7 @@ pub(crate) fn run(plan: &mut LaunchPlan<'_>, into_cgroup: bool) -> ! {
         made_in: None,
         mask_dir: -1,
         mask_null: -1,
+        null: -1,
         chdir_again: false,
         program: Path::new(),
     };

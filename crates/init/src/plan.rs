@@ -185,6 +185,8 @@ pub enum Step {
         tree: Fd,
         attr: Attr,
         recursive: bool,
+        /// What the kernel has locked stays as it is.
+        unless_locked: bool,
     },
     /// mount_setattr on what is mounted at `dest` ("remount").
     SetAttr {

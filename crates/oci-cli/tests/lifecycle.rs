@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Oci, eventually, script, sleeper};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testing::bundle::Bundle;
 
 #[test]
@@ -310,17 +310,30 @@ fn signals_that_end_a_process_end_one_that_waits_for_its_start() {
 
 #[test]
 fn a_process_that_waits_for_its_start_holds_nothing_of_the_hosts() {
-    let (oci, bundle) = (Oci::new(), sleeper());
-    let id = oci.create("holds", &bundle);
-    let pid = &oci.state(&id)["pid"];
-    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process");
-    for fd in fds.flatten() {
-        let to = std::fs::read_link(fd.path()).unwrap_or_default();
-        let to = to.to_str().expect("UTF-8");
-        let known = ["pipe:", "socket:", "anon_inode:", "/memfd:"];
-        let harmless = known.iter().any(|kind| to.starts_with(kind));
-        let root = matches!(to, "/" | "/proc" | "/dev/null");
-        let own = to.contains("/exec.fifo") || to.contains("/stderr");
-        assert!(harmless || root || own, "{to}");
+    let oci = Oci::new();
+    let mut counts = Vec::new();
+    // A file among them is masked by the host's null device; a directory is not.
+    for masked in [&["/proc/keys"][..], &["/proc/irq"], &["/nothing"], &[]] {
+        let bundle = Bundle::new(&["sleep", "1000"], |spec| {
+            spec["linux"]["maskedPaths"] = json!(masked);
+        });
+        let bundle = bundle.expect("a bundle");
+        let id = oci.create(&format!("holds-{}", counts.len()), &bundle);
+        let pid = &oci.state(&id)["pid"];
+        let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process");
+        let mut count = 0;
+        for fd in fds.flatten() {
+            let to = std::fs::read_link(fd.path()).unwrap_or_default();
+            let to = to.to_str().expect("UTF-8");
+            let known = ["pipe:", "socket:", "anon_inode:", "/memfd:"];
+            let harmless = known.iter().any(|kind| to.starts_with(kind));
+            let root = matches!(to, "/" | "/proc" | "/dev/null");
+            let own = to.contains("/exec.fifo") || to.contains("/stderr");
+            assert!(harmless || root || own, "{masked:?}: {to}");
+            count += 1;
+        }
+        counts.push(count);
     }
+    // The link of a mount that is nowhere attached says only "/": none is held more for a mask.
+    assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
 }

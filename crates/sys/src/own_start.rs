@@ -12,7 +12,7 @@
 //! std and the digests ask by themselves, where they want to know.
 //!
 //! What is called is internal to a static glibc, and in this order in its `csu/libc-start.c`. So it is done
-//! for [`VERSION`] alone, and every name must be there: they are weak. Left out besides: the destructors of
+//! for [`VERSION`] alone, and every name must be there: they are weak, but for the one that tells the version. Left out besides: the destructors of
 //! the program's own objects, of which a Rust program has none, and the debugger's link map.
 
 use core::arch::{asm, global_asm};

@@ -159,11 +159,14 @@ mod tests {
         };
         assert_ne!(page, libc::MAP_FAILED);
         let page = page as usize;
+        let (here, started) = std::sync::mpsc::channel();
         let looking = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            here.send(()).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(5));
             // SAFETY: the mapping from above, which nobody else knows.
             unsafe { libc::munmap(page as *mut libc::c_void, 4096) }
         });
+        started.recv().unwrap();
         seal(file.as_fd()).unwrap();
         assert_eq!(looking.join().unwrap(), 0);
     }

@@ -20,14 +20,24 @@ use crate::host::Facts;
 /// # Errors
 /// What the document asks for and cannot be.
 pub fn create(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Error> {
-    if let Some((rooted, notes)) = places::rooted(spec, options.rootfs.as_deref()) {
-        let mut plan = create(facts, &rooted, options)?;
-        plan.notes.extend(notes);
-        return Ok(plan);
+    let Some((rooted, notes)) = places::rooted(spec, options.rootfs.as_deref()) else {
+        return mapped(facts, spec, options);
+    };
+    let mut plan = mapped(facts, &rooted, options)?;
+    plan.notes.extend(notes);
+    Ok(plan)
+}
+
+/// A document whose paths are what they mean.
+fn mapped(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Error> {
+    match namespaces::with_maps(spec, facts) {
+        Some(mapped) => whole(facts, &mapped, options),
+        None => whole(facts, spec, options),
     }
-    if let Some(mapped) = namespaces::with_maps(spec, facts) {
-        return create(facts, &mapped, options);
-    }
+}
+
+/// A document that says all that is needed.
+fn whole(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Error> {
     let mut plan = Plan::new();
     let plan = &mut plan;
     let linux = spec.linux.as_ref();
@@ -337,6 +347,11 @@ fn place(
 }
 
 const START_CONTAINER: &str = "startContainer";
+
+/// Whether the hook of this name runs at the start.
+pub(crate) fn is_of_start(name: &str) -> bool {
+    name.starts_with(START_CONTAINER)
+}
 
 /// How the startContainer hook of a number is called.
 pub(crate) fn start_container_hook(number: usize) -> String {

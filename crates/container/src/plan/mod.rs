@@ -37,7 +37,7 @@ use crate::annotations::Said;
 pub(crate) use builder::HookName;
 pub use builder::Plan;
 pub use create::create;
-pub(crate) use create::{after_gate, start_container_hook};
+pub(crate) use create::{after_gate, is_of_start, start_container_hook};
 pub use error::Error;
 pub use exec::{Join, exec};
 pub(crate) use hooks::{HookList, only as hooks_only};

@@ -400,11 +400,13 @@ fn filesystem(
 ) -> Result<(), Error> {
     // A source that is the type's own name, or none, is only decoration.
     let source = mount.source.as_deref().filter(|s| !s.is_empty());
-    // MS_I_VERSION has no word that every filesystem knows.
+    // MS_I_VERSION has no word that every filesystem knows. Overlayfs takes no comma from fsconfig before
+    // Linux 6.5, also where it is escaped.
+    let too_much = |value: &String| value.len() > FSCONFIG_MAX || value.contains(',');
     let long = o.i_version
-        || o.data.iter().any(|(key, value)| {
-            key.len() > FSCONFIG_MAX || value.as_ref().is_some_and(|v| v.len() > FSCONFIG_MAX)
-        })
+        || o.data
+            .iter()
+            .any(|(key, value)| key.len() > FSCONFIG_MAX || value.as_ref().is_some_and(too_much))
         || source.is_some_and(|s| s.len() > FSCONFIG_MAX);
     if long {
         return old(plan, field, mount, type_, o);

@@ -36,6 +36,8 @@ pub(super) fn open(
                 ..Attr::default()
             },
             recursive: false,
+            // Whoever gave us the mount keeps it so.
+            unless_locked: true,
         });
     }
     for (attr, recursive) in tree.attrs {
@@ -43,6 +45,7 @@ pub(super) fn open(
             tree: fd,
             attr,
             recursive,
+            unless_locked: false,
         });
     }
     Ok(fd)
@@ -79,6 +82,7 @@ pub(super) fn root(
         tree,
         attr,
         recursive: true,
+        unless_locked: false,
     });
     Ok(tree)
 }

@@ -27,6 +27,7 @@ fn target(c: &Child<'_, '_>, path: Str) -> Result<Option<i32>, Fail> {
 }
 
 pub(super) fn mask(c: &mut Child<'_, '_>, path: Str, null: Fd) -> Result<(), Fail> {
+    c.null = c.fd(null);
     let Some(to) = target(c, path)? else {
         return Ok(());
     };

@@ -136,8 +136,8 @@ fn drop_stack() {
     // A page between, for what the compiler keeps below the pointer.
     let start = page.wrapping_sub(PAGE).wrapping_sub(LENGTH);
     // SAFETY: everything below the stack pointer is dead, however frames are laid out (the address of a
-    // variable would not tell: a frame of several pages may hold others below it). All signals are
-    // blocked, so no handler runs there, and calls to come find fresh pages of zeros.
+    // variable would not tell: a frame of several pages may hold others below it). The one
+    // handler that may run there exits, on whatever pages it finds, and calls to come find fresh ones of zeros.
     let _ = unsafe { sys!(SYS_madvise, start, LENGTH, libc::MADV_DONTNEED) };
 }
 
@@ -153,7 +153,7 @@ pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result
     calls::close(c.plan.channel);
     c.report = status;
     c.forget_made_in();
-    for fd in [c.mask_dir, c.mask_null] {
+    for fd in [c.mask_dir, c.null] {
         if fd >= 0 {
             calls::close(fd);
         }
