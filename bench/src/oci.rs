@@ -140,7 +140,10 @@ pub(crate) fn runtimes(coffer_oci: &Path, youki: Option<&Path>) -> Vec<Runtime> 
 ///
 /// A program that cannot be run or that fails.
 pub(crate) fn report(coffer_oci: &Path, youki: Option<&Path>, rounds: usize) -> io::Result<String> {
-    let scratch = tempfile::Builder::new().prefix("coffer-bench").tempdir()?;
+    // State is on a tmpfs, as it is on a node (/run): a disk's filesystem would be measured, too.
+    let scratch = tempfile::Builder::new()
+        .prefix("coffer-bench")
+        .tempdir_in("/dev/shm")?;
     let floor = Floor::build(scratch.path())?;
     let network = Network::new()?;
     let mut out = String::new();
