@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -54,15 +55,15 @@ fn a_container_never_writes_to_it() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod");
     let id = oci.id("attacker");
     let run = |words: &[&str]| {
-        let done = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .arg("--root")
             .arg(oci.root())
             .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        done.expect("the program starts").code()
+            .stderr(Stdio::null());
+        started(|| command.status()).code()
     };
     let path = bundle.path().to_str().expect("UTF-8");
     assert_eq!(run(&["run", "-d", "-b", path, &id]), Some(0));
@@ -72,7 +73,8 @@ fn a_container_never_writes_to_it() {
         text.lines().any(|line| line == word)
     };
     // It waits for limits on stdin: long enough to be taken hold of.
-    let mut waiting = Command::new(&program)
+    let mut waiting = Command::new(&program);
+    waiting
         .arg("--root")
         .arg(oci.root())
         .args([
@@ -86,9 +88,8 @@ fn a_container_never_writes_to_it() {
         ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
+        .stderr(Stdio::null());
+    let mut waiting = started(|| waiting.spawn());
     while !saw("held") {
         assert!(attacked.elapsed() < PATIENCE, "the attacker saw nothing");
     }
@@ -111,10 +112,22 @@ fn a_container_never_writes_to_it() {
 }
 
 fn output(program: &Path, oci: &Oci, words: &[&str]) -> String {
-    let output = Command::new(program)
-        .arg("--root")
-        .arg(oci.root())
-        .args(words)
-        .output();
-    String::from_utf8_lossy(&output.expect("the program starts").stdout).into_owned()
+    let mut command = Command::new(program);
+    command.arg("--root").arg(oci.root()).args(words);
+    let output = started(|| command.output());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whoever opens a file to write to it counts as a writer until the kernel sees that the mount is read-only: a
+/// start in that moment is ETXTBSY.
+fn started<T>(mut start: impl FnMut() -> io::Result<T>) -> T {
+    let began = Instant::now();
+    loop {
+        match start() {
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy
+                    && began.elapsed() < PATIENCE => {}
+            done => return done.expect("the program starts"),
+        }
+    }
 }
