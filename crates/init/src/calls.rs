@@ -309,24 +309,44 @@ pub(crate) fn exit(code: i32) -> ! {
     crate::raw::trap()
 }
 
+/// The kernel's own sigaction: handler, flags, restorer, mask.
+#[repr(C)]
+struct Action([u64; 4]);
+
+/// Sets a signal's disposition; KILL and STOP are refused, which is fine.
+fn set_action(signal: i32, action: &Action) {
+    // SAFETY: the action lives through the call; a handler in it is one of this file, which allocates nothing.
+    let _ = unsafe {
+        sys!(
+            SYS_rt_sigaction,
+            signal,
+            &raw const *action,
+            core::ptr::null::<u8>(),
+            8_usize
+        )
+    };
+}
+
+/// Changes the signal mask.
+fn change_mask(how: i32, mask: u64) {
+    // SAFETY: the mask lives through the call.
+    let _ = unsafe {
+        sys!(
+            SYS_rt_sigprocmask,
+            how,
+            &raw const mask,
+            core::ptr::null::<u8>(),
+            8_usize
+        )
+    };
+}
+
 /// Makes every signal's disposition the default one. The mask is not touched.
 pub(crate) fn default_signals() {
-    /// The kernel's own sigaction: handler, flags, restorer, mask.
-    #[repr(C)]
-    struct Action([u64; 4]);
     let action = Action([0; 4]);
     let mut signal = 1;
     while signal <= 64 {
-        // SAFETY: the action lives through the call; KILL and STOP are refused, which is fine.
-        let _ = unsafe {
-            sys!(
-                SYS_rt_sigaction,
-                signal,
-                &raw const action,
-                core::ptr::null::<u8>(),
-                8_usize
-            )
-        };
+        set_action(signal, &action);
         signal += 1;
     }
 }
@@ -339,48 +359,18 @@ pub(crate) fn mortal() {
     }
     /// SA_RESTORER: x86-64 demands one. Ours is never come to, for the handler does not return.
     const RESTORER: u64 = 0x0400_0000;
-    #[repr(C)]
-    struct Action([u64; 4]);
     let handler = end as extern "C" fn(i32) as usize as u64;
     let action = Action([handler, RESTORER, handler, 0]);
     let mut mask = 0_u64;
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         mask |= 1 << (signal - 1);
-        // SAFETY: the action lives through the call; the handler makes one system call and allocates nothing.
-        let _ = unsafe {
-            sys!(
-                SYS_rt_sigaction,
-                signal,
-                &raw const action,
-                core::ptr::null::<u8>(),
-                8_usize
-            )
-        };
+        set_action(signal, &action);
     }
-    // SAFETY: the mask lives through the call.
-    let _ = unsafe {
-        sys!(
-            SYS_rt_sigprocmask,
-            libc::SIG_UNBLOCK,
-            &raw const mask,
-            core::ptr::null::<u8>(),
-            8_usize
-        )
-    };
+    change_mask(libc::SIG_UNBLOCK, mask);
 }
 
 pub(crate) fn empty_signal_mask() {
-    let mask = 0_u64;
-    // SAFETY: the mask lives through the call.
-    let _ = unsafe {
-        sys!(
-            SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const mask,
-            core::ptr::null::<u8>(),
-            8_usize
-        )
-    };
+    change_mask(libc::SIG_SETMASK, 0);
 }
 
 /// O_PATH and the like from our own root and working directory, magic links allowed as execve does.

@@ -47,11 +47,10 @@ pub(crate) struct Child<'p, 'a> {
     pub(crate) root: i32,
     /// Directory of the last Mknod or Symlink, valid until something is mounted.
     pub(crate) made_in: Option<(u32, usize, i32)>,
-    /// The mounts that masks are copies of, once attached.
+    /// The mounts that masks are copies of, once there is a mask.
     pub(crate) mask_dir: i32,
     pub(crate) mask_null: i32,
-    /// The null device's mount, once a mask was asked for.
-    pub(crate) null: i32,
+    pub(crate) mask_attached: bool,
     pub(crate) chdir_again: bool,
     /// What [`Step::Find`] found.
     pub(crate) program: Path,
@@ -71,7 +70,7 @@ pub(crate) fn run(plan: &mut LaunchPlan<'_>, into_cgroup: bool) -> ! {
         made_in: None,
         mask_dir: -1,
         mask_null: -1,
-        null: -1,
+        mask_attached: false,
         chdir_again: false,
         program: Path::new(),
     };

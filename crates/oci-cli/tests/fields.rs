@@ -13,6 +13,15 @@ fn path(bundle: &Bundle) -> &str {
     bundle.path().to_str().expect("UTF-8")
 }
 
+/// A user namespace of the container's own, in which the first ids are the host's.
+fn own_users(spec: &mut Value, size: u32) {
+    let namespaces = spec["linux"]["namespaces"].as_array_mut();
+    namespaces.expect("a list").push(json!({ "type": "user" }));
+    let map = json!([{ "containerID": 0, "hostID": 0, "size": size }]);
+    spec["linux"]["uidMappings"] = map.clone();
+    spec["linux"]["gidMappings"] = map;
+}
+
 #[test]
 fn the_rc_form_runs() {
     let oci = Oci::new();
@@ -289,11 +298,7 @@ fn a_bind_that_says_anything_has_what_it_says_and_one_that_does_not_what_was_the
                 "options": options.split(',').collect::<Vec<_>>(),
             }));
             if user {
-                let namespaces = spec["linux"]["namespaces"].as_array_mut();
-                namespaces.expect("a list").push(json!({ "type": "user" }));
-                let map = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
-                spec["linux"]["uidMappings"] = map.clone();
-                spec["linux"]["gidMappings"] = map;
+                own_users(spec, 65536);
             }
         });
         let bundle = bundle.expect("a bundle");
@@ -325,11 +330,7 @@ fn a_bind_that_says_anything_has_what_it_says_and_one_that_does_not_what_was_the
 fn ids_of_a_bind_are_those_of_the_user_namespace_that_is_joined() {
     let oci = Oci::new();
     let other = Bundle::new(&["sleep", "1000"], |spec| {
-        let namespaces = spec["linux"]["namespaces"].as_array_mut();
-        namespaces.expect("a list").push(json!({ "type": "user" }));
-        let map = json!([{ "containerID": 0, "hostID": 0, "size": 10 }]);
-        spec["linux"]["uidMappings"] = map.clone();
-        spec["linux"]["gidMappings"] = map;
+        own_users(spec, 10);
     });
     let id = oci.start("other", &other.expect("a bundle"));
     let pid = oci.state(&id)["pid"].to_string();
@@ -403,11 +404,7 @@ fn a_bind_of_what_earlier_mounts_made_is_of_that() {
             json!(["rbind", "nosuid"]),
         ));
         if user {
-            let namespaces = spec["linux"]["namespaces"].as_array_mut();
-            namespaces.expect("a list").push(json!({ "type": "user" }));
-            let map = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
-            spec["linux"]["uidMappings"] = map.clone();
-            spec["linux"]["gidMappings"] = map;
+            own_users(&mut spec, 65536);
         }
         bundle.write(&spec).expect("writes");
         let done = oci.run(&["run", "-b", path(&bundle), &oci.id("order")]);

@@ -1,6 +1,6 @@
 //! PodSandboxStatus.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -24,6 +24,20 @@ pub(crate) struct PodView {
     pub at_ns: i64,
     /// More, for people who ask.
     pub info: Option<Value>,
+}
+
+impl PodView {
+    /// The addresses that a status tells. None on the host's network, whose addresses are the client's to
+    /// tell, and of a pod that has ended: a kubelet warns where the whole part is missing. `None`, the part is
+    /// missing: the pod has loopback alone. Of an empty address in a network of its own a kubelet thinks that
+    /// it was lost, and makes the pod again and again.
+    pub(crate) fn addresses(&self) -> Option<Vec<IpAddr>> {
+        if self.pod.facts().host_network() || self.phase != PodPhase::Ready {
+            return Some(Vec::new());
+        }
+        let addresses = self.pod.addresses();
+        (!addresses.is_empty()).then_some(addresses)
+    }
 }
 
 impl Service {

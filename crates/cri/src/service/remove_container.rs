@@ -66,8 +66,7 @@ impl Service {
         self.containers.remove(container.id());
         self.journal.forget(container.id());
         self.drop_layers(container.id());
-        let facts = container.facts();
-        for image in std::iter::once(&facts.image).chain(&facts.volumes) {
+        for image in container.facts().images() {
             self.collect_behind(&image.id);
         }
         Ok(())

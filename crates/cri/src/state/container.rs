@@ -46,10 +46,14 @@ pub(crate) struct ContainerFacts {
 }
 
 impl ContainerFacts {
+    /// Its image, and those of its volumes.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &ImageFacts> {
+        std::iter::once(&self.image).chain(&self.volumes)
+    }
+
     /// Stacks of layers that it stands on: its root's, its volumes'.
     pub(crate) fn stacks(&self) -> impl Iterator<Item = &[PathBuf]> {
-        let images = std::iter::once(&self.image).chain(&self.volumes);
-        images.map(|image| image.layers.as_slice())
+        self.images().map(|image| image.layers.as_slice())
     }
 }
 

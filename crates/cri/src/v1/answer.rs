@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{convert::to_wire, signal};
 use crate::{
-    domain::{Mount, NamespaceMode, PodPhase},
+    domain::Mount,
     events::{Change, Moment},
     service::{ContainerView, FsUsage, PodView, StatsView, StatusView},
     state::{Container, ContainerFacts, Pod},
@@ -124,17 +124,11 @@ fn pod_sandbox_status(view: &PodView) -> wire::PodSandboxStatus {
     }
 }
 
-/// Empty on the host's network, whose addresses are the client's to tell, and of a pod that has ended:
-/// a kubelet warns of a pod without. One that has loopback alone is without: of an empty address in a
-/// network of its own a kubelet thinks that it was lost, and makes the pod again and again.
 fn network(view: &PodView) -> Option<wire::PodSandboxNetworkStatus> {
-    let own = view.pod.facts().config.security.namespaces.network != NamespaceMode::Node;
-    if !own || view.phase != PodPhase::Ready {
-        return Some(wire::PodSandboxNetworkStatus::default());
-    }
-    let mut addresses = view.pod.addresses().into_iter().map(|ip| ip.to_string());
+    let addresses = view.addresses()?.into_iter();
+    let mut addresses = addresses.map(|ip| ip.to_string());
     Some(wire::PodSandboxNetworkStatus {
-        ip: addresses.next()?,
+        ip: addresses.next().unwrap_or_default(),
         additional_ips: addresses.map(|ip| wire::PodIp { ip }).collect(),
     })
 }

@@ -5,7 +5,7 @@ use image::Image;
 
 use super::convert::to_wire;
 use crate::{
-    domain::{NamespaceMode, PodPhase},
+    domain::PodPhase,
     service::{ContainerView, PodView, StatusView},
     state::{Agent, Container, ContainerFacts, Pod},
 };
@@ -75,14 +75,10 @@ pub(super) fn pod_status(view: &PodView) -> wire::PodSandboxStatusResponse {
     }
 }
 
-/// The first address: this version knows one. Told and absent as in v1.
+/// The first address: this version knows one.
 fn network(view: &PodView) -> Option<wire::PodSandboxNetworkStatus> {
-    let own = view.pod.facts().config.security.namespaces.network != NamespaceMode::Node;
-    if !own || view.phase != PodPhase::Ready {
-        return Some(wire::PodSandboxNetworkStatus::default());
-    }
-    let address = view.pod.addresses().first()?.to_string();
-    Some(wire::PodSandboxNetworkStatus { ip: Some(address) })
+    let ip = view.addresses()?.first().map(ToString::to_string);
+    Some(wire::PodSandboxNetworkStatus { ip })
 }
 
 /// The file that is the pod's network namespace, while there is one: the pin of its own, or the

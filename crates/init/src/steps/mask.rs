@@ -27,11 +27,11 @@ fn target(c: &Child<'_, '_>, path: Str) -> Result<Option<i32>, Fail> {
 }
 
 pub(super) fn mask(c: &mut Child<'_, '_>, path: Str, null: Fd) -> Result<(), Fail> {
-    c.null = c.fd(null);
+    c.mask_null = c.fd(null);
     let Some(to) = target(c, path)? else {
         return Ok(());
     };
-    let result = cover(c, to, c.fd(null));
+    let result = cover(c, to, c.mask_null);
     calls::close(to);
     result
 }
@@ -44,7 +44,7 @@ fn cover(c: &mut Child<'_, '_>, to: i32, null: i32) -> Result<(), Fail> {
         }
         return copy_to(c.mask_dir, to);
     }
-    if c.mask_null >= 0 {
+    if c.mask_attached {
         return copy_to(null, to);
     }
     // What we call the null device must be it (CVE-2025-31133).
@@ -56,7 +56,7 @@ fn cover(c: &mut Child<'_, '_>, to: i32, null: i32) -> Result<(), Fail> {
         });
     }
     calls::move_mount(null, to).map_err(Fail::on(Act::Move))?;
-    c.mask_null = null;
+    c.mask_attached = true;
     Ok(())
 }
 

@@ -153,7 +153,7 @@ pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result
     calls::close(c.plan.channel);
     c.report = status;
     c.forget_made_in();
-    for fd in [c.mask_dir, c.null] {
+    for fd in [c.mask_dir, c.mask_null] {
         if fd >= 0 {
             calls::close(fd);
         }
