@@ -29,7 +29,7 @@ impl Bundle {
             None => path.join("config.json"),
             Some(file) => std::path::absolute(file).map_err(Error::file("find", file))?,
         };
-        let text = fs::read(&file).map_err(Error::file("read the bundle's", &file))?;
+        let text = sys::small_file::read(&file).map_err(Error::file("read the bundle's", &file))?;
         let spec = parse(&text).map(Box::new);
         let spec = spec.map_err(|source| Error::Document {
             path: file.clone(),

@@ -36,6 +36,9 @@ use commands::{
 use error::Error;
 use log::Log;
 
+#[global_allocator]
+static HEAP: sys::heap::Heap = sys::heap::Heap::new();
+
 /// Exit code of a command that failed, as runc has it.
 const FAILED: i32 = 1;
 /// Exit code of an `exec` that failed itself; any other is that of its process.

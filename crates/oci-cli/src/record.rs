@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use container::ContainerId;
 use container::cgroup;
 use oci::runtime::Spec;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -169,7 +169,8 @@ impl StateDir {
 
     /// Locks the directory against other commands that change the container as a whole.
     pub(crate) fn lock(&self) -> Result<File, Error> {
-        let dir = File::open(&self.path).map_err(|error| self.missing(error))?;
+        let dir = sys::small_file::open(&self.path, OFlags::RDONLY)
+            .map_err(|error| self.missing(error))?;
         match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(dir),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::BeingCreated {
@@ -207,7 +208,7 @@ impl StateDir {
     /// # Errors
     /// [`Error::NoContainer`], also while the container is being created.
     pub(crate) fn read(&self) -> Result<Box<Record>, Error> {
-        let text = fs::read(self.file()).map_err(|error| self.missing(error))?;
+        let text = sys::small_file::read(&self.file()).map_err(|error| self.missing(error))?;
         let record = serde_json::from_slice::<Box<Record>>(&text);
         let reason = match record {
             Ok(record) if record.version == VERSION => return Ok(record),

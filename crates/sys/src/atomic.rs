@@ -8,13 +8,14 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
     process,
     sync::atomic::{AtomicU64, Ordering},
 };
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 /// What the content must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +61,11 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io
 }
 
 fn fill(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mode = Mode::from_raw_mode(mode);
+    let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut file = fs::File::from(openat(CWD, path, new, mode)?);
     // The umask has taken bits away.
-    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))?;
+    rustix::fs::fchmod(&file, mode)?;
     file.write_all(bytes)?;
     match durability {
         Durability::Disk => file.sync_all(),

@@ -55,8 +55,15 @@ global_asm!(
     ".size coffer_entry, . - coffer_entry",
     ".popsection",
     first = sym first,
-    begin = sym crate::own_start::begin,
+    begin = sym begin,
 );
+
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+use crate::own_start::begin;
+
+/// Other libcs ask the processor nothing.
+#[cfg(all(target_arch = "x86_64", not(target_env = "gnu")))]
+extern "C" fn begin(_stack: *const usize) {}
 
 // For `char *__dcgettext(domain, message, category)`, by the linker's `--defsym`: the message as it is. libc
 // asks for a translation of each error's text, and there is none where nobody calls setlocale.

@@ -42,7 +42,7 @@ struct XfsGrow {
 /// EINVAL when it would shrink or over the device's end, EPERM without CAP_SYS_ADMIN.
 pub fn xfs(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     /// `_IOR('X', 100, struct xfs_fsop_geom_v1)`.
-    const GEOMETRY: libc::Ioctl = 0x8070_5864;
+    const GEOMETRY: libc::Ioctl = 0x8070_5864_u32 as libc::Ioctl;
     /// `_IOW('X', 110, struct xfs_growfs_data)`.
     const GROW_DATA: libc::Ioctl = 0x4010_586e;
     let mut geometry = XfsGeometry::default();

@@ -10,6 +10,7 @@ pub mod failpoint;
 pub mod fault;
 pub mod first_start;
 pub mod grow;
+pub mod heap;
 pub mod in_root;
 pub mod kill;
 pub mod loopback;
@@ -18,7 +19,7 @@ pub mod malloc;
 pub mod mount;
 pub mod netlink;
 pub mod overlay;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod own_start;
 pub mod pidfd;
 pub mod probe;

@@ -6,6 +6,7 @@
 /// Call it first thing: an arena that a thread has made stays. Each arena costs at least 132 KiB of
 /// address space and its touched pages for ever.
 pub fn tune() {
+    #[cfg(target_env = "gnu")]
     for (what, value) in [
         (libc::M_ARENA_MAX, 1),
         (libc::M_MMAP_THRESHOLD, 32 * 1024),
@@ -20,6 +21,9 @@ pub fn tune() {
 
 /// Gives free memory back to the kernel.
 pub fn trim() {
+    #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim only looks at the allocator's own free lists, under its locks.
-    unsafe { libc::malloc_trim(0) };
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }

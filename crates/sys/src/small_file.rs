@@ -1,7 +1,7 @@
 //! Files that the kernel makes when they are read (procfs, cgroups), and others of a few KiB: their size is
 //! not known before, so std would ask for it and begin with 32 bytes.
 
-use std::{io, path::Path};
+use std::{fs::File, io, path::Path};
 
 use rustix::{
     buffer::spare_capacity,
@@ -12,12 +12,20 @@ use rustix::{
 /// Enough for most mountinfo files, and touched only as far as it is filled.
 const ROOM: usize = 16 << 10;
 
+/// Opens a file that exists, close-on-exec. In one call: musl, below std, sets the flag by another.
+///
+/// # Errors
+/// The kernel's.
+pub fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+    Ok(openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())?.into())
+}
+
 /// The whole file.
 ///
 /// # Errors
 /// The kernel's.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = open(path, OFlags::RDONLY)?;
     let mut bytes = Vec::with_capacity(ROOM);
     loop {
         match rustix::io::read(&file, spare_capacity(&mut bytes)) {

@@ -3,9 +3,11 @@
 //! A control file is written by one write(2) on a file that must exist: never created, never
 //! truncated (kernfs ignores it, and a typing error must not leave a regular file behind).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::error::Error;
 
@@ -36,7 +38,7 @@ pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
 
 /// Opens a control file for [`put`].
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).open(path)
+    sys::small_file::open(path, OFlags::WRONLY)
 }
 
 /// As [`write`], to a file that is open; where in it does not matter to the kernel.

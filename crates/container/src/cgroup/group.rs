@@ -239,6 +239,20 @@ impl Cgroup {
         out
     }
 
+    /// The directory of a controller, of cgroup2 by `""`: what [`Cgroup::paths`] has for it.
+    pub fn path_of(&self, controller: &str) -> Option<&Path> {
+        let has = |dir: &&Dir| match controller {
+            "" => dir.controllers.is_empty(),
+            _ => dir.controllers.iter().any(|known| known == controller),
+        };
+        // Of two, the later one, as in a map.
+        self.dirs
+            .iter()
+            .rev()
+            .find(has)
+            .map(|dir| dir.path.as_path())
+    }
+
     /// What a later process needs for [`Cgroup::from_record`].
     pub fn record(&self) -> Record {
         Record {

@@ -11,6 +11,7 @@
 //! A cgroup2 on /sys/fs/cgroup itself hides whatever v1 mounts are still listed below it, so it
 //! decides. Elsewhere, v1 mounts make the machine hybrid, a lone cgroup2 makes it unified.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ impl Hierarchy {
 
     /// Decides from the text of a mountinfo file (proc_pid_mountinfo(5)).
     pub fn parse(mountinfo: &str) -> Result<Hierarchy, Error> {
-        let mut controllers: BTreeMap<String, Mount> = BTreeMap::new();
+        let mut controllers: BTreeMap<String, Option<Mount>> = BTreeMap::new();
         let mut unified: Option<Mount> = None;
         let mut top_is_v2 = false;
         for line in mountinfo.lines() {
@@ -77,20 +78,15 @@ impl Hierarchy {
             if entry.point == STANDARD_ROOT {
                 top_is_v2 = entry.fstype == "cgroup2";
             }
-            let mount = Mount {
-                point: PathBuf::from(&entry.point),
-                root: entry.root,
-            };
             match entry.fstype {
-                "cgroup2" => prefer(unified.get_or_insert_with(|| mount.clone()), mount),
+                "cgroup2" => prefer(&mut unified, &entry),
                 "cgroup" => {
                     for name in entry.super_options.split(',') {
                         let known = NOT_CONTROLLERS.contains(&name)
                             || name.starts_with("release_agent=")
                             || name.is_empty();
                         if !known {
-                            let slot = controllers.entry(name.to_owned());
-                            prefer(slot.or_insert_with(|| mount.clone()), mount.clone());
+                            prefer(controllers.entry(name.to_owned()).or_default(), &entry);
                         }
                     }
                 }
@@ -103,7 +99,10 @@ impl Hierarchy {
                 Err(Error::NoHierarchy("/proc/thread-self/mountinfo".to_owned()))
             }
             unified => Ok(Hierarchy::V1 {
-                controllers,
+                controllers: controllers
+                    .into_iter()
+                    .filter_map(|(name, mount)| Some((name, mount?)))
+                    .collect(),
                 unified,
             }),
         }
@@ -117,20 +116,27 @@ impl Hierarchy {
 
 /// Of two mounts of one hierarchy keeps the one at the standard place; the later of equals, because
 /// a later mount hides an earlier one.
-fn prefer(kept: &mut Mount, new: Mount) {
-    let rank = |m: &Mount| (m.point.starts_with(STANDARD_ROOT), m.root == "/");
-    if rank(&new) >= rank(kept) {
+fn prefer(kept: &mut Option<Mount>, new: &Entry<'_>) {
+    let rank = |point: &str, root: &str| (Path::new(point).starts_with(STANDARD_ROOT), root == "/");
+    if let Some(kept) = kept {
+        let before = rank(&kept.point.to_string_lossy(), &kept.root);
+        let now = rank(&new.point, &new.root);
         // The shortest standard place wins: /sys/fs/cgroup, not a bind of it below.
-        let deeper = new.point.starts_with(&kept.point) && new.point != kept.point;
-        if !(deeper && rank(&new) == rank(kept)) {
-            *kept = new;
+        let point = Path::new(&*new.point);
+        let deeper = point.starts_with(&kept.point) && point != kept.point;
+        if now < before || deeper && now == before {
+            return;
         }
     }
+    *kept = Some(Mount {
+        point: PathBuf::from(&*new.point),
+        root: new.root.to_string(),
+    });
 }
 
 struct Entry<'a> {
-    root: String,
-    point: String,
+    root: Cow<'a, str>,
+    point: Cow<'a, str>,
     fstype: &'a str,
     super_options: &'a str,
 }
@@ -154,9 +160,9 @@ impl<'a> Entry<'a> {
 }
 
 /// Undoes mountinfo's `\040` escapes.
-fn unescape(field: &str) -> String {
+fn unescape(field: &str) -> Cow<'_, str> {
     if !field.contains('\\') {
-        return field.to_owned();
+        return Cow::Borrowed(field);
     }
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
@@ -178,7 +184,7 @@ fn unescape(field: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
 #[cfg(test)]

@@ -12,10 +12,8 @@
 //! from a process with one thread, which a freshly cloned child is.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -36,7 +34,7 @@ impl Cgroup {
         let v1 = self.dirs().iter().filter(|d| d.version == Version::V1);
         v1.map(|dir| {
             let tasks = dir.path.join("tasks");
-            let file = OpenOptions::new().write(true).open(&tasks);
+            let file = file::open(&tasks);
             file.map(OwnedFd::from)
                 .map_err(|e| Error::file("open", &tasks, e))
         })
@@ -49,11 +47,8 @@ impl Cgroup {
             return Ok(None);
         };
         let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::PATH;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
-            .open(&dir.path);
-        file.map(|f: File| Some(f.into()))
+        let file = sys::small_file::open(&dir.path, flags);
+        file.map(|f| Some(f.into()))
             .map_err(|e| Error::file("open", &dir.path, e))
     }
 

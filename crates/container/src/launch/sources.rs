@@ -96,9 +96,9 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
             }
             Source::CgroupTree(controller, attr) => {
                 let path = cgroup_dir(from.cgroup, controller)?;
-                let tree = copy(&path, false)?;
+                let tree = copy(path, false)?;
                 let private = MountAttr::new(attr.set, attr.clear, 1 << 18);
-                set(&tree, &path, private, false)?;
+                set(&tree, path, private, false)?;
                 fds.own(tree)?
             }
             Source::Rootfs(propagation) => {
@@ -222,9 +222,9 @@ fn refuse_ours(fd: &OwnedFd, type_: oci::runtime::NamespaceType, path: &str) -> 
     Ok(())
 }
 
-fn cgroup_dir(cgroup: Option<&Cgroup>, controller: &str) -> Result<std::path::PathBuf, Error> {
-    let paths = cgroup.map(Cgroup::paths).unwrap_or_default();
-    paths.get(controller).cloned().ok_or(Error::Protocol)
+fn cgroup_dir<'c>(cgroup: Option<&'c Cgroup>, controller: &str) -> Result<&'c Path, Error> {
+    let dir = cgroup.and_then(|cgroup| cgroup.path_of(controller));
+    dir.ok_or(Error::Protocol)
 }
 
 fn bind(tree: &Tree) -> Result<OwnedFd, Error> {

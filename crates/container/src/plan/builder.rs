@@ -1,6 +1,6 @@
 //! The plan's data, and how it grows.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
 use init::{END, Fd, List, Step, Str};
 use oci::runtime as spec;
@@ -28,7 +28,6 @@ pub struct Plan {
     pub(crate) hooks: Vec<HookName>,
     /// Things that were adapted to the host.
     pub(crate) notes: Vec<String>,
-    known: HashMap<String, Str>,
 }
 
 /// A hook by its list and its place in it.
@@ -62,11 +61,8 @@ impl Plan {
         self.steps.push(step);
     }
 
-    /// Puts a string into the arena, once.
+    /// Puts a string into the arena. The same one again takes room again: looking for it costs more than that.
     pub(super) fn str(&mut self, field: &str, text: &str) -> Result<Str, Error> {
-        if let Some(&known) = self.known.get(text) {
-            return Ok(known);
-        }
         if text.contains('\0') {
             return Err(Error::invalid(field, format!("{text:?} has a NUL in it")));
         }
@@ -74,10 +70,8 @@ impl Plan {
             .map_err(|_| Error::invalid(field, "the document is over 4 GiB"))?;
         self.strings.extend_from_slice(text.as_bytes());
         self.strings.push(0);
-        let string = Str(at);
         // The empty string is not "none": an option may have an empty value.
-        self.known.insert(text.to_owned(), string);
-        Ok(string)
+        Ok(Str(at))
     }
 
     pub(super) fn list<'t>(
