@@ -29,11 +29,11 @@ build: setup-build build-oci ## Release binaries coffer, coffer-agent and coffer
 	cargo build --release --locked -p coffer
 	cargo build --release --locked -p agent
 	@install -D -t bin $(TARGET_DIR)/$(TRIPLE)/release/coffer \
-	  $(TARGET_DIR)/$(TRIPLE)/release/coffer-agent $(TARGET_DIR)/$(TRIPLE)/oci/coffer-oci
+	  $(TARGET_DIR)/$(TRIPLE)/release/coffer-agent $$(scripts/build-oci.sh | tail -1)
 	@ls -l bin | awk 'NR > 1 { printf "  bin/%-14s %5.1f MiB\n", $$9, $$5 / 1048576 }'
 
 build-oci: setup-build
-	cargo build --profile oci --locked -p oci-cli --config crates/oci-cli/release.toml
+	scripts/build-oci.sh
 
 demo: build ## A pod from a real image that lives through a SIGKILL of its daemon
 	@scripts/setup.sh demo
@@ -54,9 +54,9 @@ test: setup lint guest ## Lints, unit tests, goldens, root tests, whole-system t
 	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked -E 'not package(vm-tests)'
 # Emulated machines keep both processors of a small one busy: not beside tests that wait for something.
 	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked -E 'package(vm-tests)'
-# As it is shipped: another start, no unwinding, other code.
+# As it is shipped: another libc, another start, no unwinding, other code.
 	$(MAKE) build-oci
-	COFFER_OCI=$(TARGET_DIR)/$(TRIPLE)/oci/coffer-oci $(NEXTEST) --locked -E 'package(oci-cli) and kind(test)'
+	COFFER_OCI=$$(scripts/build-oci.sh | tail -1) $(NEXTEST) --locked -E 'package(oci-cli) and kind(test)'
 
 lint: setup ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check

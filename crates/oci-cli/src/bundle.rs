@@ -42,7 +42,7 @@ impl Bundle {
             .map(|root| root.path.as_str())
             .unwrap_or_default();
         let rootfs = path.join(root);
-        let rootfs = fs::canonicalize(&rootfs)
+        let rootfs = sys::real_path(&rootfs)
             .map_err(Error::file("find the root filesystem (root.path)", &rootfs))?;
         Ok(Self { path, spec, rootfs })
     }
@@ -52,7 +52,7 @@ impl Bundle {
 /// resolved.
 fn named(dir: &Path) -> io::Result<PathBuf> {
     if dir.components().any(|part| part == Component::ParentDir) {
-        return fs::canonicalize(dir);
+        return sys::real_path(dir);
     }
     let path = std::path::absolute(dir)?;
     match fs::metadata(&path)?.is_dir() {

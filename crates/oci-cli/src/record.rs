@@ -224,7 +224,17 @@ impl StateDir {
 
     /// Removes the directory with all in it; one that is gone is fine.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        match fs::remove_dir_all(&self.path) {
+        // What is there as a rule, without looking what is there.
+        for name in ["state.json", "cgroup", "status"] {
+            let _ = fs::remove_file(self.file_of(name));
+        }
+        let removed = match fs::remove_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                fs::remove_dir_all(&self.path)
+            }
+            removed => removed,
+        };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::file("remove", &self.path)(error))
             }

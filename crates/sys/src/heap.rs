@@ -14,7 +14,7 @@
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// Less than a huge page, which would be cleared as a whole when it is first touched.
@@ -27,19 +27,31 @@ const FINE: usize = 512;
 const LARGE: usize = 64 << 10;
 const CLASSES: usize = FINE / STEP + (LARGE / FINE).ilog2() as usize;
 
+/// See [`keep`].
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// From now on leaves what is given back to a [`Heap`] as it is: for a process that is about to fork, each page that
+/// is written to is a page copied. When no room is left, libc serves, and takes back. Nothing without a `Heap`.
+pub fn keep() {
+    KEPT.store(true, Ordering::Relaxed);
+}
+
 thread_local! {
     /// Its address tells threads apart, in one instruction.
     static HERE: Cell<u8> = const { Cell::new(0) };
 }
 
 /// See the [module](self). For `#[global_allocator]`.
+// In this order: what is written at every call lies in the page of the first blocks.
+#[repr(C)]
 pub struct Heap {
-    memory: Memory,
     owner: AtomicPtr<u8>,
     state: State,
+    memory: Memory,
 }
 
-#[repr(align(4096))]
+/// Aligned to STEP.
+#[repr(align(16))]
 struct Memory(UnsafeCell<[MaybeUninit<u8>; ROOM]>);
 
 struct State {
@@ -68,12 +80,12 @@ impl Heap {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            memory: Memory(UnsafeCell::new([const { MaybeUninit::uninit() }; ROOM])),
             owner: AtomicPtr::new(ptr::null_mut()),
             state: State {
                 top: Cell::new(0),
                 free: [const { Cell::new(ptr::null_mut()) }; CLASSES],
             },
+            memory: Memory(UnsafeCell::new([const { MaybeUninit::uninit() }; ROOM])),
         }
     }
 
@@ -124,6 +136,9 @@ impl Heap {
         let offset = self.offset(block);
         if offset + size == state.top.get() {
             state.top.set(offset);
+            return;
+        }
+        if KEPT.load(Ordering::Relaxed) {
             return;
         }
         let list = &state.free[class(size)];

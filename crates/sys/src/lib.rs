@@ -25,6 +25,7 @@ pub mod pidfd;
 pub mod probe;
 pub mod process;
 pub mod program;
+mod real_path;
 pub mod rusage;
 pub mod self_exe;
 pub mod shared_words;
@@ -34,3 +35,5 @@ pub mod socket;
 pub mod thread;
 pub mod wait;
 pub mod writeback;
+
+pub use real_path::real_path;

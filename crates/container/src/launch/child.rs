@@ -203,6 +203,7 @@ pub(super) fn spawn(
     into_cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Child, Error> {
     let cgroup = into_cgroup.map_or(-1, |fd| fd.as_raw_fd());
+    sys::heap::keep();
     let pid = init::launch(plan, namespaces, cgroup)
         .map_err(|errno| Error::io("clone", "a child", std::io::Error::from_raw_os_error(errno)))?;
     // Not reaped yet, so the number is still its own.

@@ -77,6 +77,7 @@ impl Default for Global {
 
 /// A whole command line. The global options are given also when the rest fails, so that the failure
 /// can be logged where they say.
+#[inline(never)]
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> (Global, Result<Command, Error>) {
     let mut global = Global::default();
     let mut parser = Parser::from_args(words);

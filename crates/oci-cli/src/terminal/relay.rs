@@ -187,16 +187,23 @@ impl Console {
             self.output_open = self.copy_out();
         }
         if ready.input {
-            let mut buffer = [0; BUFFER];
-            match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
-                Ok(0) | Err(Errno::IO) => self.stdin_open = false,
-                Ok(n) => self.pending.extend_from_slice(&buffer[..n]),
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(errno) => return Err(Error::io("read stdin")(errno.into())),
-            }
+            self.copy_in()?;
         }
         if ready.writable || ready.input {
             self.flush();
+        }
+        Ok(())
+    }
+
+    // Its buffer is not in the frame of who waits without a terminal.
+    #[inline(never)]
+    fn copy_in(&mut self) -> Result<(), Error> {
+        let mut buffer = [0; BUFFER];
+        match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+            Ok(0) | Err(Errno::IO) => self.stdin_open = false,
+            Ok(n) => self.pending.extend_from_slice(&buffer[..n]),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(errno) => return Err(Error::io("read stdin")(errno.into())),
         }
         Ok(())
     }
@@ -211,6 +218,7 @@ impl Console {
     }
 
     /// Copies what the terminal holds; false once its other side is closed.
+    #[inline(never)]
     fn copy_out(&self) -> bool {
         let mut buffer = [0; BUFFER];
         match rustix::io::read(&self.master, &mut buffer) {

@@ -32,6 +32,7 @@ struct Event<'a> {
     data: Option<Figures>,
 }
 
+#[inline(never)]
 pub(crate) fn command(global: &Global, args: &Events) -> Result<i32, Error> {
     let live = Live::find(&global.root, &args.id)?;
     let init = live.init().filter(|_| live.status != Status::Stopped);

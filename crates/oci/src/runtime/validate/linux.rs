@@ -26,7 +26,7 @@ pub(super) fn check(spec: &Spec, report: &mut Report) {
         resources::check(limits, report);
     }
     if let Some(path) = &linux.cgroups_path {
-        text("linux.cgroupsPath", path, report);
+        text(format_args!("linux.cgroupsPath"), path, report);
         report.require(
             !path.split('/').any(|part| part == ".."),
             || "linux.cgroupsPath".into(),
@@ -112,7 +112,7 @@ fn namespaces(linux: &Linux, report: &mut Report) {
             || format!("a second {} namespace", namespace.type_),
         );
         if let Some(path) = namespace.join_path() {
-            absolute(&format!("{at}.path"), path, report);
+            absolute(format_args!("{at}.path"), path, report);
         }
     }
     if linux.namespace(NamespaceType::Mount).is_none() {
@@ -144,14 +144,26 @@ fn user_namespace(linux: &Linux, report: &mut Report) {
         }
         _ => {}
     }
-    mounts::mappings("linux.uidMappings", &linux.uid_mappings, report);
-    mounts::mappings("linux.gidMappings", &linux.gid_mappings, report);
+    mounts::mappings(
+        format_args!("linux.uidMappings"),
+        &linux.uid_mappings,
+        report,
+    );
+    mounts::mappings(
+        format_args!("linux.gidMappings"),
+        &linux.gid_mappings,
+        report,
+    );
 }
 
 fn devices(linux: &Linux, report: &mut Report) {
     for (index, device) in linux.devices.iter().enumerate() {
         let at = |field: &str| format!("linux.devices[{index}].{field}");
-        absolute(&at("path"), &device.path, report);
+        absolute(
+            format_args!("linux.devices[{index}].path"),
+            &device.path,
+            report,
+        );
         report.require(
             device.type_ != LinuxDeviceType::A,
             || at("type"),
@@ -198,7 +210,7 @@ fn errno(prefix: &str, action: SeccompAction, number: Option<u32>, report: &mut 
 fn listener(seccomp: &LinuxSeccomp, report: &mut Report) {
     let path = seccomp.listener_path.as_deref().unwrap_or_default();
     if !path.is_empty() {
-        absolute("linux.seccomp.listenerPath", path, report);
+        absolute(format_args!("linux.seccomp.listenerPath"), path, report);
     }
     report.require(
         seccomp.default_action != SeccompAction::Notify,
@@ -221,7 +233,7 @@ fn paths(spec: &Spec, linux: &Linux, report: &mut Report) {
         ("readonlyPaths", &linux.readonly_paths),
     ] {
         for (index, path) in list.iter().enumerate() {
-            absolute(&format!("linux.{key}[{index}]"), path, report);
+            absolute(format_args!("linux.{key}[{index}]"), path, report);
         }
         report.require(
             list.is_empty() || has(spec, NamespaceType::Mount),

@@ -10,6 +10,8 @@ mod process;
 mod resources;
 mod sysctl;
 
+use std::fmt::Arguments;
+
 use super::{NamespaceType, Spec};
 
 pub use sysctl::sysctl_namespace;
@@ -122,7 +124,7 @@ fn top(spec: &Spec, report: &mut Report) {
     match &spec.root {
         None => report.add("root", "must be there"),
         Some(root) if root.path.is_empty() => report.add("root.path", "must not be empty"),
-        Some(root) => text("root.path", &root.path, report),
+        Some(root) => text(format_args!("root.path"), &root.path, report),
     }
     for (key, value, file) in [
         ("hostname", &spec.hostname, "host name"),
@@ -146,7 +148,7 @@ fn top(spec: &Spec, report: &mut Report) {
                 )
             },
         );
-        text(key, value, report);
+        text(format_args!("{key}"), value, report);
     }
     report.require(
         !spec.annotations.contains_key(""),
@@ -156,7 +158,11 @@ fn top(spec: &Spec, report: &mut Report) {
     for (list, hooks) in spec.hooks.iter().flat_map(super::Hooks::lists) {
         for (index, hook) in hooks.iter().enumerate() {
             let at = |field: &str| format!("hooks.{list}[{index}].{field}");
-            absolute(&at("path"), &hook.path, report);
+            absolute(
+                format_args!("hooks.{list}[{index}].path"),
+                &hook.path,
+                report,
+            );
             report.require(
                 hook.timeout.is_none_or(|seconds| seconds > 0),
                 || at("timeout"),
@@ -174,20 +180,20 @@ fn has(spec: &Spec, type_: NamespaceType) -> bool {
 }
 
 /// A path that must be absolute.
-fn absolute(at: &str, path: &str, report: &mut Report) {
+fn absolute(at: Arguments<'_>, path: &str, report: &mut Report) {
     report.require(
         path.starts_with('/'),
-        || at.into(),
+        || at.to_string(),
         || format!("must be an absolute path, not {path:?}"),
     );
     text(at, path, report);
 }
 
 /// A string that reaches the kernel, which ends it at the first zero byte.
-fn text(at: &str, value: &str, report: &mut Report) {
+fn text(at: Arguments<'_>, value: &str, report: &mut Report) {
     report.require(
         !value.contains('\0'),
-        || at.into(),
+        || at.to_string(),
         || "must not hold a zero byte".into(),
     );
 }

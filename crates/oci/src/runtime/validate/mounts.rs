@@ -15,19 +15,19 @@ fn one(at: &str, mount: &Mount, report: &mut Report) {
     if mount.destination.is_empty() {
         report.add(format!("{at}.destination"), "must not be empty");
     }
-    text(&format!("{at}.destination"), &mount.destination, report);
+    text(format_args!("{at}.destination"), &mount.destination, report);
     let bind = mount.type_.as_deref() == Some("bind")
         || mount
             .options
             .iter()
             .any(|option| option == "bind" || option == "rbind");
     let source = mount.source.as_deref().unwrap_or_default();
-    text(&format!("{at}.source"), source, report);
+    text(format_args!("{at}.source"), source, report);
     if bind && source.is_empty() {
         report.add(format!("{at}.source"), "a bind mount needs a source");
     }
     for (index, option) in mount.options.iter().enumerate() {
-        text(&format!("{at}.options[{index}]"), option, report);
+        text(format_args!("{at}.options[{index}]"), option, report);
     }
     if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
         report.add(
@@ -35,8 +35,16 @@ fn one(at: &str, mount: &Mount, report: &mut Report) {
             "uidMappings and gidMappings come together or not at all",
         );
     }
-    mappings(&format!("{at}.uidMappings"), &mount.uid_mappings, report);
-    mappings(&format!("{at}.gidMappings"), &mount.gid_mappings, report);
+    mappings(
+        format_args!("{at}.uidMappings"),
+        &mount.uid_mappings,
+        report,
+    );
+    mappings(
+        format_args!("{at}.gidMappings"),
+        &mount.gid_mappings,
+        report,
+    );
 }
 
 fn id_mapped(at: &str, mount: &Mount, spec: &Spec, report: &mut Report) {
@@ -63,7 +71,11 @@ fn id_mapped(at: &str, mount: &Mount, spec: &Spec, report: &mut Report) {
 }
 
 /// Extents of an id mapping: not empty, within 32 bits.
-pub(super) fn mappings(at: &str, extents: &[LinuxIdMapping], report: &mut Report) {
+pub(super) fn mappings(
+    at: std::fmt::Arguments<'_>,
+    extents: &[LinuxIdMapping],
+    report: &mut Report,
+) {
     for (index, extent) in extents.iter().enumerate() {
         let path = || format!("{at}[{index}]");
         report.require(extent.size > 0, path, || {

@@ -6,13 +6,13 @@ use crate::runtime::{
 };
 
 pub(super) fn check(at: &str, process: &Process, report: &mut Report) {
-    absolute(&format!("{at}.cwd"), &process.cwd, report);
+    absolute(format_args!("{at}.cwd"), &process.cwd, report);
     if process.args.first().is_none_or(String::is_empty) {
         report.add(format!("{at}.args"), "must name a program");
     }
     for (key, list) in [("args", &process.args), ("env", &process.env)] {
         for (index, value) in list.iter().enumerate() {
-            text(&format!("{at}.{key}[{index}]"), value, report);
+            text(format_args!("{at}.{key}[{index}]"), value, report);
         }
     }
     for (index, variable) in process.env.iter().enumerate() {

@@ -95,7 +95,7 @@ pub(super) fn check(limits: &LinuxResources, report: &mut Report) {
                 false => format!("the specified key has not the form CONTROLLER.VALUE `{name}`"),
             },
         );
-        text(&at, value, report);
+        text(format_args!("{at}"), value, report);
     }
 }
 

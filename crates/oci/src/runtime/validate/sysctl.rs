@@ -56,7 +56,7 @@ pub(super) fn check(spec: &Spec, report: &mut Report) {
             report.add(at, "a key has letters, digits and ._-/:@* only");
             continue;
         }
-        text(&at, value, report);
+        text(format_args!("{at}"), value, report);
         if key == "kernel.hostname" || key == "kernel/hostname" {
             report.add(at, "use the hostname of the document instead");
             continue;
