@@ -26,6 +26,7 @@ pub mod process;
 pub mod program;
 pub mod rusage;
 pub mod self_exe;
+pub mod sha256;
 pub mod shared_words;
 pub mod signal_fd;
 pub mod small_file;

@@ -12,7 +12,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
-    io::Read,
+    io::{BufRead, BufReader},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
@@ -30,8 +30,9 @@ use super::{
 };
 use crate::{
     Error, Limits, Progress, Remote, Source, Store,
+    digests::Digests,
     layout::Layout,
-    pipe::{Cancel, Stop, pipe},
+    pipe::{CHUNK, Cancel, Stop, pipe},
     stack::Stack,
     state::{self, LayerRecord},
     store::lock,
@@ -57,6 +58,8 @@ pub(super) struct Job<'a> {
     pub(super) remote: Option<&'a dyn Source>,
     /// What is brought at the same time.
     pub(super) arrivals: &'a Arrivals,
+    /// Blobs and what comes out of them, hashed together.
+    pub(super) digests: &'a Digests,
     /// The store that may have got meanwhile what `known` lacks; `None`: all is made anew.
     pub(super) store: Option<&'a Store>,
 }
@@ -244,6 +247,7 @@ fn one(
             let made = match content {
                 Content::File(file) => {
                     let blob = File::open(&file).map_err(Error::io("open", &file))?;
+                    let blob = BufReader::with_capacity(CHUNK, blob);
                     unpack_one(job, layer, board, blob, &tick, &Turns::NONE)
                 }
                 Content::Arriving(from, blob) => {
@@ -368,7 +372,14 @@ fn content<'a>(
         Claimed::Ours(claim) => {
             let place = Passing::new(job.layout.passing_blob());
             let path = place.path().to_owned();
-            let from = Arriving::new(source, &layer.blob, path, wire.stopped, wire.failure)?;
+            let from = Arriving::new(
+                source,
+                &layer.blob,
+                path,
+                job.digests,
+                wire.stopped,
+                wire.failure,
+            )?;
             Ok(Content::Arriving(Box::new(from), Coming { claim, place }))
         }
     }
@@ -393,7 +404,7 @@ fn unpack_one(
     job: &Job<'_>,
     layer: &Layer,
     board: &Board<'_>,
-    blob: impl Read + Send,
+    blob: impl BufRead + Send,
     tick: &(dyn Fn(u64) + Sync),
     turns: &Turns<'_>,
 ) -> Result<Made, Error> {
@@ -426,7 +437,7 @@ fn unpack_one(
             .map_err(|_| std::io::Error::other(Stop::Cancelled))
     };
     let digest = thread::scope(|scope| {
-        let (producer, pipe) = pipe(job.cancel, &tick);
+        let (producer, pipe) = pipe(job.cancel, job.digests, &tick);
         scope.spawn(|| producer.run(blob, job.limits, &consumed, &may_go_on));
         let mut lower = || below().map(Stack);
         let mut pipe = unpack::unpack(pipe, &diff, &mut lower, job.limits, turns.whole)?;
