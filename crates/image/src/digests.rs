@@ -28,10 +28,14 @@ use crate::store::lock;
 const WAITING: usize = 3;
 const BLOCK: usize = size_of::<Block>();
 
+/// Bytes that are handed on at a time.
+pub(crate) const CHUNK: usize = 256 << 10;
+
 /// Bytes that several read.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
-    bytes: Vec<u8>,
+    memory: Vec<u8>,
+    length: usize,
     home: Home,
 }
 
@@ -40,13 +44,13 @@ type Home = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl Chunk {
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.memory[..self.length]
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        lock(&self.home).push(std::mem::take(&mut self.bytes));
+        lock(&self.home).push(std::mem::take(&mut self.memory));
     }
 }
 
@@ -86,15 +90,19 @@ struct Taken {
 }
 
 impl Digests {
-    /// Memory for a chunk, with any length and content.
+    /// Memory for a chunk, [`CHUNK`] bytes with any content.
     pub(crate) fn memory(&self) -> Vec<u8> {
-        lock(&self.home).pop().unwrap_or_default()
+        let known = lock(&self.home).pop();
+        known.unwrap_or_else(|| vec![0; CHUNK])
     }
 
-    /// Bytes to be shared; their memory comes back when nobody reads them any more.
-    pub(crate) fn chunk(&self, bytes: Vec<u8>) -> Arc<Chunk> {
-        let home = self.home.clone();
-        Arc::new(Chunk { bytes, home })
+    /// The first `length` bytes, to be shared; the memory comes back when nobody reads them any more.
+    pub(crate) fn chunk(&self, memory: Vec<u8>, length: usize) -> Arc<Chunk> {
+        Arc::new(Chunk {
+            memory,
+            length,
+            home: self.home.clone(),
+        })
     }
 
     pub(crate) fn stream(&self) -> Stream<'_> {
@@ -388,7 +396,7 @@ mod tests {
                     let mut any = false;
                     for (stream, pieces) in streams.iter().zip(&mut pieces) {
                         if let Some(next) = pieces.next() {
-                            stream.add(&digests.chunk(next.to_vec()));
+                            stream.add(&digests.chunk(next.to_vec(), next.len()));
                             any = true;
                         }
                     }
@@ -416,7 +424,7 @@ mod tests {
                     // Gone before its end: nobody may wait for it.
                     let left = digests.stream();
                     for piece in bytes.chunks(40_000 + number * 7) {
-                        let chunk = digests.chunk(piece.to_vec());
+                        let chunk = digests.chunk(piece.to_vec(), piece.len());
                         stream.add(&chunk);
                         left.add(&chunk);
                         digests.work();
@@ -433,11 +441,11 @@ mod tests {
     fn memory_of_what_nobody_reads_is_used_again() {
         let digests = Digests::default();
         let stream = digests.stream();
-        let chunk = digests.chunk(b"content".to_vec());
+        let chunk = digests.chunk(b"content and more".to_vec(), 7);
         stream.add(&chunk);
         assert_eq!(stream.finish(), expected(b"content"));
-        assert!(digests.memory().is_empty());
+        assert_eq!(digests.memory(), vec![0; CHUNK]);
         drop(chunk);
-        assert_eq!(digests.memory(), b"content");
+        assert_eq!(digests.memory(), b"content and more");
     }
 }

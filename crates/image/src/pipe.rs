@@ -28,8 +28,6 @@ use crate::{
     zstd_frames::Frames,
 };
 
-/// Bytes that are handed on at a time.
-pub(crate) const CHUNK: usize = 256 << 10;
 const CHUNKS: usize = 4;
 
 /// Something that stops a stream and is not the disk's fault.
@@ -201,8 +199,8 @@ impl Producer<'_> {
         }
         let mut total = 0u64;
         loop {
-            let mut bytes = self.digests.memory();
-            let length = fill(&mut src, &mut bytes)?;
+            let mut memory = self.digests.memory();
+            let length = fill(&mut src, &mut memory)?;
             if length == 0 {
                 let digest = hashed.map(Stream::finish);
                 self.send(Message::End { digest });
@@ -210,7 +208,7 @@ impl Producer<'_> {
             }
             total += length as u64;
             check(total, consumed.load(Ordering::Relaxed), packing, limits)?;
-            let chunk = self.digests.chunk(bytes);
+            let chunk = self.digests.chunk(memory, length);
             if let Some(hashed) = &hashed {
                 hashed.add(&chunk);
                 self.digests.work();
@@ -226,19 +224,17 @@ impl Producer<'_> {
     }
 }
 
-/// Reads until the chunk is full or the source at its end.
-pub(crate) fn fill(src: &mut dyn Read, chunk: &mut Vec<u8>) -> io::Result<usize> {
-    chunk.resize(CHUNK, 0);
+/// Reads until the memory is full or the source at its end.
+pub(crate) fn fill(src: &mut dyn Read, memory: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < CHUNK {
-        match src.read(&mut chunk[filled..]) {
+    while filled < memory.len() {
+        match src.read(&mut memory[filled..]) {
             Ok(0) => break,
             Ok(length) => filled += length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    chunk.truncate(filled);
     Ok(filled)
 }
 

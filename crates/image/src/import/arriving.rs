@@ -69,8 +69,8 @@ impl<'a> Arriving<'a> {
     /// The next chunk, of no bytes at the end.
     fn more(&mut self) -> Result<(), Error> {
         (self.chunk, self.at) = (Arc::default(), 0);
-        let mut bytes = self.digests.memory();
-        let length = fill(&mut self.from, &mut bytes).map_err(fetch_failed)?;
+        let mut memory = self.digests.memory();
+        let length = fill(&mut self.from, &mut memory).map_err(fetch_failed)?;
         if length == 0 {
             return self.end();
         }
@@ -81,7 +81,7 @@ impl<'a> Arriving<'a> {
                 self.blob.digest, self.blob.size
             )));
         }
-        self.chunk = self.digests.chunk(bytes);
+        self.chunk = self.digests.chunk(memory, length);
         if let Some((writer, hashed)) = &mut self.coming {
             hashed.add(&self.chunk);
             writer

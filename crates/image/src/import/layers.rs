@@ -13,8 +13,8 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{BufRead, BufReader},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::{Path, PathBuf},
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -30,13 +30,13 @@ use super::{
 };
 use crate::{
     Error, Limits, Progress, Remote, Source, Store,
-    digests::Digests,
+    digests::{CHUNK, Digests},
     layout::Layout,
-    pipe::{CHUNK, Cancel, Stop, pipe},
+    pipe::{Cancel, Stop, pipe},
     stack::Stack,
     state::{self, LayerRecord},
     store::lock,
-    unpack,
+    unpack::{self, Usage},
 };
 
 /// More threads than this only compete for the disk.
@@ -436,12 +436,12 @@ fn unpack_one(
         wait.map(drop)
             .map_err(|_| std::io::Error::other(Stop::Cancelled))
     };
-    let digest = thread::scope(|scope| {
+    let (digest, usage) = thread::scope(|scope| {
         let (producer, pipe) = pipe(job.cancel, job.digests, &tick);
         scope.spawn(|| producer.run(blob, job.limits, &consumed, &may_go_on));
         let mut lower = || below().map(Stack);
-        let mut pipe = unpack::unpack(pipe, &diff, &mut lower, job.limits, turns.whole)?;
-        Ok(pipe.digest())
+        let (mut pipe, usage) = unpack::unpack(pipe, &diff, &mut lower, job.limits, turns.whole)?;
+        Ok((pipe.digest(), usage))
     })
     .map_err(|error: unpack::Error| failed(layer, error.sorted()))?;
     match digest {
@@ -454,7 +454,10 @@ fn unpack_one(
             });
         }
     }
-    let (bytes, inodes) = usage(&diff).map_err(Error::io("measure", &diff))?;
+    let Usage { bytes, inodes } = match usage {
+        Some(usage) => usage,
+        None => Usage::measured(&diff).map_err(Error::io("measure", &diff))?,
+    };
     let record = LayerRecord {
         version: state::VERSION,
         chain: layer.chain.clone(),
@@ -520,26 +523,4 @@ impl Board<'_> {
             done = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
-}
-
-/// Bytes allocated and inodes below `dir`, hard links counted once.
-fn usage(dir: &Path) -> std::io::Result<(u64, u64)> {
-    let meta = fs::symlink_metadata(dir)?;
-    let (mut bytes, mut inodes) = (meta.blocks() * 512, 1);
-    let mut linked = HashSet::new();
-    let mut todo = vec![dir.to_owned()];
-    while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(&dir)? {
-            let entry = entry?;
-            let meta = entry.metadata()?;
-            if meta.is_dir() {
-                todo.push(entry.path());
-            } else if meta.nlink() > 1 && !linked.insert(meta.ino()) {
-                continue;
-            }
-            bytes += meta.blocks() * 512;
-            inodes += 1;
-        }
-    }
-    Ok((bytes, inodes))
 }
