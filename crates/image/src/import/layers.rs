@@ -4,9 +4,10 @@
 //!  source -> sha256 -> blob file          one thread a layer         another thread a layer
 //!               \-> decompress -> pipe.rs ==================> sha256 -> untar
 //! ```
-//! Workers take layers from the bottom up. One that needs to look at the layers below (a directory
-//! that its tar does not name) waits on the board until those are done; the lowest unfinished layer
-//! never waits, so there is always progress. What another pull of this store is bringing is waited
+//! One worker takes layers from the bottom up, the others the largest first: what takes longest is
+//! not to begin last and alone. A layer that needs to look at those below (a directory that its tar
+//! does not name) waits on the board until they are done. The lowest unfinished one never waits, and
+//! is begun when the first worker has done what it had: so there is always progress. What another pull of this store is bringing is waited
 //! for, not brought again (sharing.rs).
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -122,7 +123,7 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
         bell: Condvar::new(),
         cancel: job.cancel,
     };
-    let (next, brought) = (AtomicUsize::new(0), Mutex::new(Brought::default()));
+    let brought = Mutex::new(Brought::default());
     let first_error = Mutex::new(None);
     let workers = match job.remote {
         Some(_) => FETCHES,
@@ -130,12 +131,17 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
             .map_or(1, usize::from)
             .min(WORKERS_MAX),
     };
+    let workers = workers.min(tasks.len());
+    let left = Mutex::new(tasks);
+    // A function, so that the lock is not held while the task is done.
+    let take = |lowest| next(&mut lock(&left), lowest);
     thread::scope(|scope| {
-        for _ in 0..workers.min(tasks.len()) {
-            scope.spawn(|| {
-                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = one(job, task, &board, &brought) {
-                        lock(&first_error).get_or_insert(error);
+        for number in 0..workers {
+            let (take, board, brought, first_error) = (&take, &board, &brought, &first_error);
+            scope.spawn(move || {
+                while let Some(task) = take(number == 0) {
+                    if let Err(error) = one(job, &task, board, brought) {
+                        lock(first_error).get_or_insert(error);
                         job.cancel.fail();
                         board.bell.notify_all();
                         return;
@@ -151,6 +157,14 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
         Some(error) => Err(error),
         None => Ok(brought.into_inner().unwrap_or_else(PoisonError::into_inner)),
     }
+}
+
+/// The lowest layer, or the largest.
+fn next<'a>(left: &mut Vec<Task<'a>>, lowest: bool) -> Option<Task<'a>> {
+    let sizes = left.iter().map(|task| task.layer.blob.size).enumerate();
+    let largest = sizes.rev().max_by_key(|&(_, size)| size);
+    let at = if lowest { 0 } else { largest?.0 };
+    (at < left.len()).then(|| left.remove(at))
 }
 
 /// Each missing layer and blob once, bottom up; what is shared is reported at once.
