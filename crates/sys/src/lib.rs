@@ -1,7 +1,8 @@
 //! The kernel floor: thin, typed system calls, and the few file idioms that every program needs.
 //!
 //! What rustix has is used from there, here and by the other crates; this crate holds what it lacks
-//! or what is easy to get wrong. Nothing here knows containers.
+//! or what is easy to get wrong; and what a processor can do that safe code cannot ask of it
+//! ([`sha256`]). Nothing here knows containers.
 
 pub mod atomic;
 pub mod bpf;
