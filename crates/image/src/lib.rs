@@ -29,6 +29,7 @@
 mod collect;
 pub mod copy;
 mod database;
+mod digests;
 mod direct;
 mod error;
 mod export;

@@ -2,27 +2,32 @@
 //!
 //! ```text
 //!  producer thread                              the caller's thread
-//!  blob file -> gunzip / unzstd -> chunk  ==4==>  Pipe: BufRead -> untar
-//!       ^   \                                       |   \
-//!  progress  ratio, size limits        <==recycle==/     sha256 of what came out
+//!  blob -> gunzip / unzstd -> chunk  ==4==>  Pipe: BufRead -> untar
+//!       ^   \                                    |   \
+//!  progress  ratio, size limits                 /     sha256 of what came out
+//!       memory of chunks  <==digests.rs========
 //! ```
 //! Four chunks of 256 KiB at most are on their way, whatever the layer's size. The digest is taken
 //! where there is time: with gzip the producer is the slower side, so the caller's thread hashes;
 //! with zstd and plain tar the producer does.
 
 use std::{
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, Read},
     sync::{
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
 };
 
 use sha2::{Digest, Sha256};
 
-use crate::{Limits, zstd_frames::Frames};
+use crate::{
+    Limits,
+    digests::{Chunk, Digests, Stream},
+    zstd_frames::Frames,
+};
 
-const CHUNK: usize = 256 << 10;
 const CHUNKS: usize = 4;
 
 /// Something that stops a stream and is not the disk's fault.
@@ -103,10 +108,10 @@ pub(crate) fn unpacked<'a, R: BufRead + 'a>(
 /// The caller's end of a decompressed layer.
 pub(crate) struct Pipe<'a> {
     chunks: Receiver<io::Result<Message>>,
-    recycle: Sender<Vec<u8>>,
-    chunk: Vec<u8>,
+    chunk: Arc<Chunk>,
     at: usize,
-    hasher: Option<Sha256>,
+    digests: &'a Digests,
+    hashed: Option<Stream<'a>>,
     digest: Option<String>,
     cancel: &'a Cancel<'a>,
     /// Called for each chunk that arrives.
@@ -119,7 +124,7 @@ enum Message {
     Start {
         consumer_hashes: bool,
     },
-    Chunk(Vec<u8>),
+    Chunk(Arc<Chunk>),
     End {
         digest: Option<String>,
     },
@@ -127,25 +132,28 @@ enum Message {
 
 /// The other end, for the producer thread: see [`Producer::run`].
 #[derive(Debug)]
-pub(crate) struct Producer {
+pub(crate) struct Producer<'a> {
     chunks: SyncSender<io::Result<Message>>,
-    recycle: Receiver<Vec<u8>>,
+    digests: &'a Digests,
 }
 
 /// Both ends.
-pub(crate) fn pipe<'a>(cancel: &'a Cancel<'a>, tick: &'a dyn Fn()) -> (Producer, Pipe<'a>) {
+pub(crate) fn pipe<'a>(
+    cancel: &'a Cancel<'a>,
+    digests: &'a Digests,
+    tick: &'a dyn Fn(),
+) -> (Producer<'a>, Pipe<'a>) {
     let (chunks_in, chunks) = sync_channel(CHUNKS);
-    let (recycle, recycled) = channel();
     let producer = Producer {
         chunks: chunks_in,
-        recycle: recycled,
+        digests,
     };
     let pipe = Pipe {
         chunks,
-        recycle,
-        chunk: Vec::new(),
+        chunk: Arc::default(),
         at: 0,
-        hasher: None,
+        digests,
+        hashed: None,
         digest: None,
         cancel,
         tick,
@@ -153,13 +161,13 @@ pub(crate) fn pipe<'a>(cancel: &'a Cancel<'a>, tick: &'a dyn Fn()) -> (Producer,
     (producer, pipe)
 }
 
-impl Producer {
+impl Producer<'_> {
     /// Decompresses `blob` until its end, a limit, or the other end's disappearance. `consumed`
     /// tells how much of the blob is read; `may_go_on`: see [`Frames`]. What follows the packed
     /// content is read too, so that a blob on its way in is whole.
     pub(crate) fn run(
         self,
-        blob: impl Read,
+        blob: impl BufRead,
         limits: &Limits,
         consumed: &AtomicU64,
         may_go_on: &dyn Fn() -> io::Result<()>,
@@ -172,36 +180,38 @@ impl Producer {
 
     fn produce(
         &self,
-        blob: impl Read,
+        blob: impl BufRead,
         limits: &Limits,
         consumed: &AtomicU64,
         may_go_on: &dyn Fn() -> io::Result<()>,
     ) -> io::Result<()> {
         let counted = Counted {
             inner: blob,
+            left: 0,
             count: consumed,
         };
-        let buffered = BufReader::with_capacity(CHUNK, counted);
-        let (packing, mut src) = unpacked(buffered, may_go_on)?;
-        let mut hasher = (packing != Packing::Gzip).then(Sha256::new);
+        let (packing, mut src) = unpacked(counted, may_go_on)?;
+        let hashed = (packing != Packing::Gzip).then(|| self.digests.stream());
         if !self.send(Message::Start {
-            consumer_hashes: hasher.is_none(),
+            consumer_hashes: hashed.is_none(),
         }) {
             return Ok(());
         }
         let mut total = 0u64;
         loop {
-            let mut chunk = self.recycle.try_recv().unwrap_or_default();
-            let length = fill(&mut src, &mut chunk)?;
+            let mut memory = self.digests.memory();
+            let length = fill(&mut src, &mut memory)?;
             if length == 0 {
-                let digest = hasher.map(digest_of);
+                let digest = hashed.map(Stream::finish);
                 self.send(Message::End { digest });
                 return Ok(());
             }
             total += length as u64;
             check(total, consumed.load(Ordering::Relaxed), packing, limits)?;
-            if let Some(hasher) = &mut hasher {
-                hasher.update(&chunk);
+            let chunk = self.digests.chunk(memory, length);
+            if let Some(hashed) = &hashed {
+                hashed.add(&chunk);
+                self.digests.work();
             }
             if !self.send(Message::Chunk(chunk)) {
                 return Ok(());
@@ -214,18 +224,17 @@ impl Producer {
     }
 }
 
-fn fill(src: &mut dyn Read, chunk: &mut Vec<u8>) -> io::Result<usize> {
-    chunk.resize(CHUNK, 0);
+/// Reads until the memory is full or the source at its end.
+pub(crate) fn fill(src: &mut dyn Read, memory: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < CHUNK {
-        match src.read(&mut chunk[filled..]) {
+    while filled < memory.len() {
+        match src.read(&mut memory[filled..]) {
             Ok(0) => break,
             Ok(length) => filled += length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    chunk.truncate(filled);
     Ok(filled)
 }
 
@@ -250,7 +259,7 @@ impl Pipe<'_> {
     pub(crate) fn digest(&mut self) -> Option<String> {
         self.digest
             .take()
-            .or_else(|| self.hasher.take().map(digest_of))
+            .or_else(|| self.hashed.take().map(Stream::finish))
     }
 
     fn receive(&mut self) -> io::Result<()> {
@@ -260,19 +269,18 @@ impl Pipe<'_> {
         let gone = || io::Error::other("the decompressing thread has ended early");
         match self.chunks.recv().map_err(|_| gone())?? {
             Message::Start { consumer_hashes } => {
-                self.hasher = consumer_hashes.then(Sha256::new);
+                self.hashed = consumer_hashes.then(|| self.digests.stream());
             }
             Message::Chunk(chunk) => {
-                if let Some(hasher) = &mut self.hasher {
-                    hasher.update(&chunk);
+                if let Some(hashed) = &self.hashed {
+                    hashed.add(&chunk);
+                    self.digests.work();
                 }
-                let old = std::mem::replace(&mut self.chunk, chunk);
-                self.at = 0;
-                let _ = self.recycle.send(old);
+                (self.chunk, self.at) = (chunk, 0);
                 (self.tick)();
             }
             Message::End { digest } => {
-                self.digest = digest.or_else(|| self.hasher.take().map(digest_of));
+                self.digest = digest.or_else(|| self.hashed.take().map(Stream::finish));
             }
         }
         Ok(())
@@ -291,28 +299,48 @@ impl Read for Pipe<'_> {
 
 impl BufRead for Pipe<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.at == self.chunk.len() && self.digest.is_none() {
+        while self.at == self.chunk.bytes().len() && self.digest.is_none() {
             self.receive()?;
         }
-        Ok(&self.chunk[self.at..])
+        Ok(&self.chunk.bytes()[self.at..])
     }
 
     fn consume(&mut self, bytes: usize) {
-        self.at = (self.at + bytes).min(self.chunk.len());
+        self.at = (self.at + bytes).min(self.chunk.bytes().len());
     }
 }
 
 /// Counts what is read.
 struct Counted<'a, R> {
     inner: R,
+    /// Bytes that are counted and not taken yet.
+    left: usize,
     count: &'a AtomicU64,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: BufRead> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(buffer)?;
-        self.count.fetch_add(length as u64, Ordering::Relaxed);
+        let available = self.fill_buf()?;
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
         Ok(length)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let available = self.inner.fill_buf()?;
+        if self.left == 0 {
+            self.left = available.len();
+            self.count.fetch_add(self.left as u64, Ordering::Relaxed);
+        }
+        Ok(available)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.inner.consume(bytes);
+        self.left -= bytes;
     }
 }
 

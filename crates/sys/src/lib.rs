@@ -1,7 +1,8 @@
 //! The kernel floor: thin, typed system calls, and the few file idioms that every program needs.
 //!
 //! What rustix has is used from there, here and by the other crates; this crate holds what it lacks
-//! or what is easy to get wrong. Nothing here knows containers.
+//! or what is easy to get wrong; and what a processor can do that safe code cannot ask of it
+//! ([`sha256`]). Nothing here knows containers.
 
 pub mod atomic;
 pub mod bpf;
@@ -28,6 +29,7 @@ pub mod program;
 mod real_path;
 pub mod rusage;
 pub mod self_exe;
+pub mod sha256;
 pub mod shared_words;
 pub mod signal_fd;
 pub mod small_file;

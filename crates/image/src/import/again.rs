@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::{Arrivals, Chosen, From, Layer, layers};
 use crate::{
     Error, Limits, Remote, Store,
+    digests::Digests,
     pipe::Cancel,
     state::{ImageRecord, State},
 };
@@ -62,6 +63,7 @@ pub(crate) fn again(
         cancel,
         remote: None,
         arrivals: &arrivals,
+        digests: &Digests::default(),
         store: None,
     };
     for made in layers::unpack_all(&job, &chosen)?.layers {

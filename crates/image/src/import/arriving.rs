@@ -2,18 +2,17 @@
 
 use std::{
     fs::OpenOptions,
-    io::{self, Read},
+    io::{self, BufRead, Read},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
-
-use sha2::{Digest, Sha256};
 
 use crate::{
     Error,
+    digests::{Chunk, Digests, Stream},
     direct::{Buffer, Writer},
-    pipe::{Cancel, digest_of},
+    pipe::{Cancel, fill},
     source::{FetchError, FetchErrorKind, Remote, Source, Stopped},
     store::lock,
 };
@@ -25,8 +24,13 @@ pub(super) struct Arriving<'a> {
     from: Box<dyn Read + Send + 'a>,
     path: PathBuf,
     /// Until the end.
-    coming: Option<(Writer, Sha256)>,
+    coming: Option<(Writer, Stream<'a>)>,
     bytes: u64,
+    digests: &'a Digests,
+    /// What came last.
+    chunk: Arc<Chunk>,
+    /// So much of it is taken.
+    at: usize,
     /// What went wrong, in full: a read can only say that something did.
     failure: &'a Mutex<Option<Error>>,
 }
@@ -36,6 +40,7 @@ impl<'a> Arriving<'a> {
         source: &'a dyn Source,
         blob: &'a Remote,
         path: PathBuf,
+        digests: &'a Digests,
         stopped: Stopped<'a>,
         failure: &'a Mutex<Option<Error>>,
     ) -> Result<Self, Error> {
@@ -52,20 +57,22 @@ impl<'a> Arriving<'a> {
             blob,
             from,
             path,
-            coming: Some((writer, Sha256::new())),
+            coming: Some((writer, digests.stream())),
             bytes: 0,
+            digests,
+            chunk: Arc::default(),
+            at: 0,
             failure,
         })
     }
 
-    fn more(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let length = match self.from.read(buffer) {
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.more(buffer),
-            Err(error) => return Err(fetch_failed(error)),
-        };
+    /// The next chunk, of no bytes at the end.
+    fn more(&mut self) -> Result<(), Error> {
+        (self.chunk, self.at) = (Arc::default(), 0);
+        let mut memory = self.digests.memory();
+        let length = fill(&mut self.from, &mut memory).map_err(fetch_failed)?;
         if length == 0 {
-            return self.end().map(|()| 0);
+            return self.end();
         }
         self.bytes += length as u64;
         if self.bytes > self.blob.size {
@@ -74,17 +81,18 @@ impl<'a> Arriving<'a> {
                 self.blob.digest, self.blob.size
             )));
         }
-        if let Some((writer, hasher)) = &mut self.coming {
-            hasher.update(&buffer[..length]);
+        self.chunk = self.digests.chunk(memory, length);
+        if let Some((writer, hashed)) = &mut self.coming {
+            hashed.add(&self.chunk);
             writer
-                .write(&buffer[..length])
+                .write(self.chunk.bytes())
                 .map_err(Error::io("write", &self.path))?;
         }
-        Ok(length)
+        Ok(())
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        let Some((writer, hasher)) = self.coming.take() else {
+        let Some((writer, hashed)) = self.coming.take() else {
             return Ok(());
         };
         if self.bytes != self.blob.size {
@@ -93,7 +101,7 @@ impl<'a> Arriving<'a> {
                 self.blob.digest, self.bytes, self.blob.size
             )));
         }
-        let actual = digest_of(hasher);
+        let actual = hashed.finish();
         if actual != self.blob.digest {
             return Err(Error::Digest {
                 what: "a blob from the registry".to_owned(),
@@ -106,23 +114,37 @@ impl<'a> Arriving<'a> {
     }
 }
 
+impl BufRead for Arriving<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.chunk.bytes().len() {
+            self.more().map_err(|error| {
+                let text = error.to_string();
+                lock(self.failure).get_or_insert(error);
+                io::Error::other(text)
+            })?;
+        }
+        Ok(&self.chunk.bytes()[self.at..])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+}
+
 impl Read for Arriving<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.more(buffer).map_err(|error| {
-            let text = error.to_string();
-            lock(self.failure).get_or_insert(error);
-            io::Error::other(text)
-        })
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
     }
 }
 
 /// The file of a blob, fetched and checked, without anybody who looks at its content.
 pub(super) fn fetch(mut arriving: Arriving<'_>, tick: &dyn Fn(u64)) -> Result<(), Error> {
-    let mut buffer = vec![0; 256 << 10];
     loop {
-        let length = arriving.more(&mut buffer)?;
+        arriving.more()?;
         tick(arriving.bytes);
-        if length == 0 {
+        if arriving.chunk.bytes().is_empty() {
             return Ok(());
         }
     }

@@ -4,20 +4,21 @@
 //!  source -> sha256 -> blob file          one thread a layer         another thread a layer
 //!               \-> decompress -> pipe.rs ==================> sha256 -> untar
 //! ```
-//! Workers take layers from the bottom up. One that needs to look at the layers below (a directory
-//! that its tar does not name) waits on the board until those are done; the lowest unfinished layer
-//! never waits, so there is always progress. What another pull of this store is bringing is waited
+//! One worker takes layers from the bottom up, the others the largest first: what takes longest is
+//! not to begin last and alone. A layer that needs to look at those below (a directory that its tar
+//! does not name) waits on the board until they are done. The lowest unfinished one never waits, and
+//! is begun when the first worker has done what it had: so there is always progress. What another pull of this store is bringing is waited
 //! for, not brought again (sharing.rs).
 
 use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
-    io::Read,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::{Path, PathBuf},
+    io::{BufRead, BufReader},
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -30,12 +31,13 @@ use super::{
 };
 use crate::{
     Error, Limits, Progress, Remote, Source, Store,
+    digests::{CHUNK, Digests},
     layout::Layout,
     pipe::{Cancel, Stop, pipe},
     stack::Stack,
     state::{self, LayerRecord},
     store::lock,
-    unpack,
+    unpack::{self, Usage},
 };
 
 /// More threads than this only compete for the disk.
@@ -57,6 +59,8 @@ pub(super) struct Job<'a> {
     pub(super) remote: Option<&'a dyn Source>,
     /// What is brought at the same time.
     pub(super) arrivals: &'a Arrivals,
+    /// Blobs and what comes out of them, hashed together.
+    pub(super) digests: &'a Digests,
     /// The store that may have got meanwhile what `known` lacks; `None`: all is made anew.
     pub(super) store: Option<&'a Store>,
 }
@@ -119,7 +123,7 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
         bell: Condvar::new(),
         cancel: job.cancel,
     };
-    let (next, brought) = (AtomicUsize::new(0), Mutex::new(Brought::default()));
+    let brought = Mutex::new(Brought::default());
     let first_error = Mutex::new(None);
     let workers = match job.remote {
         Some(_) => FETCHES,
@@ -127,12 +131,17 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
             .map_or(1, usize::from)
             .min(WORKERS_MAX),
     };
+    let workers = workers.min(tasks.len());
+    let left = Mutex::new(tasks);
+    // A function, so that the lock is not held while the task is done.
+    let take = |lowest| next(&mut lock(&left), lowest);
     thread::scope(|scope| {
-        for _ in 0..workers.min(tasks.len()) {
-            scope.spawn(|| {
-                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = one(job, task, &board, &brought) {
-                        lock(&first_error).get_or_insert(error);
+        for number in 0..workers {
+            let (take, board, brought, first_error) = (&take, &board, &brought, &first_error);
+            scope.spawn(move || {
+                while let Some(task) = take(number == 0) {
+                    if let Err(error) = one(job, &task, board, brought) {
+                        lock(first_error).get_or_insert(error);
                         job.cancel.fail();
                         board.bell.notify_all();
                         return;
@@ -148,6 +157,14 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
         Some(error) => Err(error),
         None => Ok(brought.into_inner().unwrap_or_else(PoisonError::into_inner)),
     }
+}
+
+/// The lowest layer, or the largest.
+fn next<'a>(left: &mut Vec<Task<'a>>, lowest: bool) -> Option<Task<'a>> {
+    let sizes = left.iter().map(|task| task.layer.blob.size).enumerate();
+    let largest = sizes.rev().max_by_key(|&(_, size)| size);
+    let at = if lowest { 0 } else { largest?.0 };
+    (at < left.len()).then(|| left.remove(at))
 }
 
 /// Each missing layer and blob once, bottom up; what is shared is reported at once.
@@ -244,6 +261,7 @@ fn one(
             let made = match content {
                 Content::File(file) => {
                     let blob = File::open(&file).map_err(Error::io("open", &file))?;
+                    let blob = BufReader::with_capacity(CHUNK, blob);
                     unpack_one(job, layer, board, blob, &tick, &Turns::NONE)
                 }
                 Content::Arriving(from, blob) => {
@@ -368,7 +386,14 @@ fn content<'a>(
         Claimed::Ours(claim) => {
             let place = Passing::new(job.layout.passing_blob());
             let path = place.path().to_owned();
-            let from = Arriving::new(source, &layer.blob, path, wire.stopped, wire.failure)?;
+            let from = Arriving::new(
+                source,
+                &layer.blob,
+                path,
+                job.digests,
+                wire.stopped,
+                wire.failure,
+            )?;
             Ok(Content::Arriving(Box::new(from), Coming { claim, place }))
         }
     }
@@ -393,7 +418,7 @@ fn unpack_one(
     job: &Job<'_>,
     layer: &Layer,
     board: &Board<'_>,
-    blob: impl Read + Send,
+    blob: impl BufRead + Send,
     tick: &(dyn Fn(u64) + Sync),
     turns: &Turns<'_>,
 ) -> Result<Made, Error> {
@@ -425,12 +450,12 @@ fn unpack_one(
         wait.map(drop)
             .map_err(|_| std::io::Error::other(Stop::Cancelled))
     };
-    let digest = thread::scope(|scope| {
-        let (producer, pipe) = pipe(job.cancel, &tick);
+    let (digest, usage) = thread::scope(|scope| {
+        let (producer, pipe) = pipe(job.cancel, job.digests, &tick);
         scope.spawn(|| producer.run(blob, job.limits, &consumed, &may_go_on));
         let mut lower = || below().map(Stack);
-        let mut pipe = unpack::unpack(pipe, &diff, &mut lower, job.limits, turns.whole)?;
-        Ok(pipe.digest())
+        let (mut pipe, usage) = unpack::unpack(pipe, &diff, &mut lower, job.limits, turns.whole)?;
+        Ok((pipe.digest(), usage))
     })
     .map_err(|error: unpack::Error| failed(layer, error.sorted()))?;
     match digest {
@@ -443,7 +468,10 @@ fn unpack_one(
             });
         }
     }
-    let (bytes, inodes) = usage(&diff).map_err(Error::io("measure", &diff))?;
+    let Usage { bytes, inodes } = match usage {
+        Some(usage) => usage,
+        None => Usage::measured(&diff).map_err(Error::io("measure", &diff))?,
+    };
     let record = LayerRecord {
         version: state::VERSION,
         chain: layer.chain.clone(),
@@ -509,26 +537,4 @@ impl Board<'_> {
             done = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
-}
-
-/// Bytes allocated and inodes below `dir`, hard links counted once.
-fn usage(dir: &Path) -> std::io::Result<(u64, u64)> {
-    let meta = fs::symlink_metadata(dir)?;
-    let (mut bytes, mut inodes) = (meta.blocks() * 512, 1);
-    let mut linked = HashSet::new();
-    let mut todo = vec![dir.to_owned()];
-    while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(&dir)? {
-            let entry = entry?;
-            let meta = entry.metadata()?;
-            if meta.is_dir() {
-                todo.push(entry.path());
-            } else if meta.nlink() > 1 && !linked.insert(meta.ino()) {
-                continue;
-            }
-            bytes += meta.blocks() * 512;
-            inodes += 1;
-        }
-    }
-    Ok((bytes, inodes))
 }

@@ -35,6 +35,7 @@ use sharing::Passing;
 
 use crate::{
     Error, Image, ImportOptions, Progress, Remote, Store,
+    digests::Digests,
     layout::{self, Layout},
     pipe::Cancel,
     state::ManifestRecord,
@@ -120,6 +121,7 @@ pub(crate) fn import(
             cancel: &cancel,
             remote: None,
             arrivals: &store.arrivals,
+            digests: &Digests::default(),
             store: Some(store),
         },
         &chosen,

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Error, Image, Limits, Platform, Progress, PullOptions, Reference, Remote, Source, Store,
     collect::Reserved,
+    digests::Digests,
     pipe::{Cancel, digest_of},
 };
 
@@ -89,6 +90,7 @@ pub(crate) fn pull(
             cancel: &cancel,
             remote: Some(source),
             arrivals: &store.arrivals,
+            digests: &Digests::default(),
             store: Some(store),
         },
         &chosen,

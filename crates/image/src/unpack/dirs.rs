@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Lower, place, whiteouts::Whiteouts, xattr};
+use super::{Error, Lower, Usage, place, whiteouts::Whiteouts, xattr};
 use crate::direct::Buffer;
 use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
 
@@ -90,6 +90,8 @@ pub(super) struct Tree<'a> {
     pub(super) whiteouts: Whiteouts,
     /// A directory has the set-group-id bit: what is made in it belongs to its group at first.
     gives_groups: bool,
+    /// Without the directories until the end; `None` once something was taken away.
+    usage: Option<Usage>,
     /// For the large files, one after the other.
     pub(super) buffer: Buffer,
 }
@@ -116,6 +118,7 @@ impl<'a> Tree<'a> {
             hide_all_lower: false,
             whiteouts: Whiteouts::new(),
             gives_groups: false,
+            usage: Some(Usage::default()),
             buffer: Buffer::default(),
         })
     }
@@ -141,6 +144,7 @@ impl<'a> Tree<'a> {
 
     pub(super) fn hide_all_lower(&mut self) {
         self.hide_all_lower = true;
+        self.usage = None;
     }
 
     /// Remembers the time of a directory until nothing more will be put in.
@@ -195,8 +199,16 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// Counts something new that is no directory.
+    pub(super) fn count(&mut self, stat: &Stat) {
+        if let Some(usage) = &mut self.usage {
+            usage.add(stat);
+        }
+    }
+
     /// This layer hides something of those below.
     pub(super) fn hid(&mut self) {
+        self.usage = None;
         self.cache.clear();
         self.known.clear();
     }
@@ -217,8 +229,9 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Sets what can only be set at the end: directory times, and whiteouts for an opaque root.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
+    /// Sets what can only be set at the end: directory times, and whiteouts for an opaque root. What
+    /// the layer takes, if that could be counted.
+    pub(super) fn finish(mut self) -> Result<Option<Usage>, Error> {
         if !self.root_seen {
             let root = self.root();
             match self.lower_node(b"")? {
@@ -255,8 +268,12 @@ impl<'a> Tree<'a> {
                 }
             };
             set_times(dir, name, time).map_err(Error::io("set the times of", &path))?;
+            if let Some(usage) = &mut self.usage {
+                let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+                usage.add(&stat.map_err(Error::io("look at", &path))?);
+            }
         }
-        Ok(())
+        Ok(self.usage)
     }
 
     fn walk(&mut self, path: &[&[u8]], make: bool) -> Result<Rc<Dir>, Error> {

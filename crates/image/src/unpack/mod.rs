@@ -19,6 +19,7 @@
 
 mod dirs;
 mod place;
+mod usage;
 mod whiteouts;
 pub(crate) mod xattr;
 
@@ -34,6 +35,8 @@ use crate::{
 };
 
 use dirs::Tree;
+
+pub(crate) use usage::Usage;
 
 const WHITEOUT: &[u8] = b".wh.";
 const WHITEOUT_META: &[u8] = b".wh..wh.";
@@ -104,14 +107,15 @@ impl Error {
 pub(crate) type Lower<'a> = &'a mut dyn FnMut() -> Result<Stack, Error>;
 
 /// Unpacks the tar in `src` into the empty directory `diff`; gives the source back, read to its end.
-/// `whole` is called there: what is left to do then may have to wait for the layers below.
+/// `whole` is called there: what is left to do then may have to wait for the layers below. What the
+/// layer takes is told with it, where it could be counted.
 pub(crate) fn unpack<R: BufRead>(
     src: R,
     diff: &Path,
     lower: Lower<'_>,
     limits: &Limits,
     whole: &dyn Fn(),
-) -> Result<R, Error> {
+) -> Result<(R, Option<Usage>), Error> {
     let mut reader = tar::Reader::new(src, limits.header_bytes);
     let mut tree = Tree::open(diff, lower)?;
     let mut entries = 0;
@@ -127,8 +131,7 @@ pub(crate) fn unpack<R: BufRead>(
     }
     let src = reader.drain()?;
     whole();
-    tree.finish()?;
-    Ok(src)
+    Ok((src, tree.finish()?))
 }
 
 fn apply<R: BufRead>(

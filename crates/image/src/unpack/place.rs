@@ -9,8 +9,8 @@ use std::{fs::File, io, io::BufRead, os::unix::fs::FileExt, rc::Rc};
 use rustix::{
     fs::{
         AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-        chownat, fchmod, fchown, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat,
-        openat, statat, symlinkat, unlinkat,
+        chownat, fchmod, fchown, fstat, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat,
+        mknodat, openat, statat, symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -101,7 +101,9 @@ pub(super) fn file<R: BufRead>(
             last_modification: time,
         },
     )
-    .map_err(io("set the times of"))
+    .map_err(io("set the times of"))?;
+    tree.count(&fstat(&file).map_err(io("look at"))?);
+    Ok(())
 }
 
 fn content<R: BufRead>(
@@ -223,7 +225,8 @@ pub(super) fn symlink(
     })?;
     owner(dir, name, entry, !tree.gives_groups())?;
     xattr::set(entry, &dir.proc_path(name))?;
-    set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))
+    set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))?;
+    count(tree, dir, name, entry)
 }
 
 /// A device or fifo.
@@ -248,7 +251,14 @@ pub(super) fn node(
         mknodat(&dir.fd, name, kind, Mode::from_raw_mode(0o600), device)
     })?;
     attributes(dir, name, entry, !tree.gives_groups())?;
-    set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))
+    set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))?;
+    count(tree, dir, name, entry)
+}
+
+fn count(tree: &mut Tree<'_>, dir: &Dir, name: &[u8], entry: &Entry) -> Result<(), Error> {
+    let stat = statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+    tree.count(&stat.map_err(Error::io("look at", &entry.path))?);
+    Ok(())
 }
 
 /// Hides `name` of the layers below. What this layer itself has of that name stays (the image

@@ -1,0 +1,124 @@
+//! In which order a pull's layers begin, and that no order keeps any of them waiting for good.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a failed test is a panic")]
+
+mod support;
+
+use std::{
+    io::Read,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use image::{Document, FetchError, PullOptions, Remote, Source, Stopped};
+use support::{fixture, memory::Memory};
+use testing::{
+    image::{Builder, Built},
+    layer::Layer,
+};
+
+/// Gives no layer before the last one was asked for.
+struct Gate<'a> {
+    built: &'a Built,
+    memory: Memory<'a>,
+    asked: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl Source for Gate<'_> {
+    fn digest(&self, stopped: Stopped<'_>) -> Result<Option<String>, FetchError> {
+        self.memory.digest(stopped)
+    }
+
+    fn manifest(
+        &self,
+        digest: Option<&str>,
+        limit: u64,
+        stopped: Stopped<'_>,
+    ) -> Result<Document, FetchError> {
+        self.memory.manifest(digest, limit, stopped)
+    }
+
+    fn blob<'a>(
+        &'a self,
+        blob: &Remote,
+        stopped: Stopped<'a>,
+    ) -> Result<Box<dyn Read + Send + 'a>, FetchError> {
+        if self.built.layers.last() == Some(&blob.digest) {
+            *self.asked.lock().unwrap() = true;
+            self.bell.notify_all();
+        }
+        if self.built.layers.contains(&blob.digest) {
+            let asked = self.asked.lock().unwrap();
+            let wait = self
+                .bell
+                .wait_timeout_while(asked, Duration::from_secs(20), |asked| !*asked);
+            assert!(
+                !wait.unwrap().1.timed_out(),
+                "the last layer does not begin"
+            );
+        }
+        self.memory.blob(blob, stopped)
+    }
+}
+
+#[test]
+fn a_large_layer_on_top_does_not_begin_when_the_small_ones_are_done() {
+    let mut builder = Builder::new("a/app:1");
+    for number in 0..8 {
+        builder = builder.layer(Layer::new().file(&format!("small-{number}"), 0o644, b"small"));
+    }
+    let built = builder
+        .layer(Layer::new().file("large", 0o644, &vec![7; 1 << 20]))
+        .build()
+        .unwrap();
+    let gate = Gate {
+        built: &built,
+        memory: Memory(&built),
+        asked: Mutex::new(false),
+        bell: Condvar::new(),
+    };
+    let f = fixture();
+    let (options, cancel) = (PullOptions::default(), AtomicBool::new(false));
+    let reference = "a/app:1".parse().unwrap();
+    let pulled = f
+        .store
+        .pull(&reference, &gate, &options, &|_| (), &cancel)
+        .unwrap();
+    assert_eq!(pulled.layers.len(), 9);
+}
+
+#[test]
+fn large_layers_that_wait_for_those_below_leave_a_worker_for_these() {
+    // None of the upper ones names the directory that its file is in: each has to look below.
+    let mut builder = Builder::new("a/app:1");
+    for number in 0..12usize {
+        let content = vec![7; 1 + number * 100_000];
+        builder = builder.layer(Layer::new().file(&format!("a/b/{number}"), 0o644, &content));
+    }
+    let built = builder.build().unwrap();
+    let f = fixture();
+    let (options, cancel) = (PullOptions::default(), AtomicBool::new(false));
+    let done = AtomicBool::new(false);
+    let pulled = thread::scope(|scope| {
+        scope.spawn(|| {
+            // A pull that hangs is a failure, not a test without an end.
+            let began = Instant::now();
+            while !done.load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(60) {
+                thread::sleep(Duration::from_millis(20));
+            }
+            cancel.store(true, Ordering::Relaxed);
+        });
+        let reference = "a/app:1".parse().unwrap();
+        let pulled = f
+            .store
+            .pull(&reference, &Memory(&built), &options, &|_| (), &cancel);
+        done.store(true, Ordering::Relaxed);
+        pulled
+    });
+    assert_eq!(pulled.unwrap().layers.len(), 12);
+}
