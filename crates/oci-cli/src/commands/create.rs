@@ -18,6 +18,7 @@ use crate::bundle::Bundle;
 use crate::descriptor_socket;
 use crate::error::Error;
 use crate::inherited;
+use crate::notify;
 use crate::record::{NewRecord, Record, StateDir};
 use crate::terminal::raw;
 use crate::{status, time};
@@ -104,6 +105,7 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
     if let Some(path) = &cgroup {
         dir.intend(path)?;
     }
+    notify::offer(&dir, &mut bundle.spec)?;
     trace::mark("name reserved");
     let request = CreateRequest {
         id: &dir.id,
