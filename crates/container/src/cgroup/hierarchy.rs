@@ -154,7 +154,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Undoes mountinfo's `\040` escapes.
-fn unescape(field: &str) -> String {
+pub(crate) fn unescape(field: &str) -> String {
     if !field.contains('\\') {
         return field.to_owned();
     }
