@@ -5,7 +5,7 @@ use std::{
     io,
     os::{
         fd::AsRawFd,
-        unix::net::{UnixDatagram, UnixListener, UnixStream},
+        unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
 };
@@ -16,14 +16,6 @@ use std::{
 /// EADDRINUSE when the name exists, and the kernel's others.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     through(path, |short| UnixListener::bind(short))
-}
-
-/// As [`bind`], for datagrams.
-///
-/// # Errors
-/// As [`bind`].
-pub fn bind_datagram(path: &Path) -> io::Result<UnixDatagram> {
-    through(path, |short| UnixDatagram::bind(short))
 }
 
 /// Connects a stream.

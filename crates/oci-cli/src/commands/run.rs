@@ -8,7 +8,6 @@ use super::create::{self, Made, Mode};
 use super::write_pid_file;
 use crate::args::{Global, Run};
 use crate::error::Error;
-use crate::notify::Notify;
 use crate::terminal::{raw, relay};
 
 #[inline(never)]
@@ -18,9 +17,8 @@ pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
         let mut made = create::make(global, &args.create, Mode::Detached)?;
         let pid = made.container.init.pid;
         write_pid_file(pid_file, pid).or_else(|error| made.undo(error))?;
-        let notify = Notify::bind(&made.dir).or_else(|error| made.undo(error))?;
         start(&mut made)?;
-        if let Some(notify) = notify {
+        if let Some(notify) = made.notify {
             notify.wait(pid.unsigned_abs(), made.container.init.pidfd.as_fd());
         }
         return Ok(0);
@@ -40,9 +38,8 @@ pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
             .map_err(Error::io("set the terminal's line ends"))
             .or_else(|error| made.undo(error))?;
     }
-    let notify = Notify::bind(&made.dir).or_else(|error| made.undo(error))?;
     start(&mut made)?;
-    let code = wait(&mut made, &signals, notify).or_else(|error| made.undo(error))?;
+    let code = wait(&mut made, &signals).or_else(|error| made.undo(error))?;
     container::trace::mark("the program has ended");
     if !args.keep {
         made.end()?;
@@ -58,7 +55,7 @@ fn start(made: &mut Made) -> Result<(), Error> {
     started.or_else(|error| made.undo(error))
 }
 
-fn wait(made: &mut Made, signals: &SignalFd, notify: Option<Notify>) -> Result<i32, Error> {
+fn wait(made: &mut Made, signals: &SignalFd) -> Result<i32, Error> {
     let init = &mut made.container.init;
     let pidfd = init
         .pidfd
@@ -70,5 +67,5 @@ fn wait(made: &mut Made, signals: &SignalFd, notify: Option<Notify>) -> Result<i
         pidfd,
         console: init.console.take(),
     };
-    relay::run(process, signals, notify)
+    relay::run(process, signals, made.notify.take())
 }
