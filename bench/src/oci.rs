@@ -263,12 +263,20 @@ impl Drop for Network {
 
 pub(crate) fn run_once(program: &Path, root: &Path, bundle: &Path, id: &str) -> io::Result<()> {
     let bundle = bundle.to_string_lossy();
-    call(program, root, &["run", "--bundle", &bundle, id])
+    let done = call(program, root, &["run", "--bundle", &bundle, id]);
+    if done
+        .as_ref()
+        .is_err_and(|e| e.kind() == io::ErrorKind::TimedOut)
+    {
+        // The container of one that hung is still there.
+        let _ = call(program, root, &["delete", "--force", id]);
+    }
+    done
 }
 
 /// No command takes this long, save one that hangs.
 const LIMIT: Timespec = Timespec {
-    tv_sec: 60,
+    tv_sec: 10,
     tv_nsec: 0,
 };
 

@@ -281,11 +281,11 @@ fn bind(
         plan.notes.push(format!("{field}: {text}"));
     }
     let recursive = o.bind == Some(true);
-    // A bind that says nothing follows the namespace, as if it had been made inside it; one that is to
-    // be shared is first cut off from the host.
+    // A bind that says nothing follows the namespace, as if it had been made inside it. One that is to
+    // be shared, or says nothing of the mounts below it, is first cut off from the host.
+    let says_less = |p: &u64| p & MS_SHARED != 0 || (recursive && p & MS_REC == 0);
     let inherit = o.propagation.is_empty()
-        || (o.propagation.iter().any(|p| p & MS_SHARED != 0)
-            && context.propagation & MS_SHARED == 0);
+        || (context.propagation & MS_SHARED == 0 && o.propagation.iter().any(says_less));
     let mut list = attrs(o);
     if inherit {
         let attr = Attr {
