@@ -10,7 +10,8 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 FAILPOINTS := --features coffer/failpoints,agent/failpoints
 TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
 # A youki to compare with: cargo install --locked --features v1 youki --version '^0.7', then
-# make bench YOUKI=PATH. Not by itself: its foreground run was seen to hang below a subreaper.
+# make bench YOUKI=PATH. Not by itself: its foreground run hangs when the process ends before it looks;
+# a table leaves out a program that does.
 # Root tests wait more than they compute.
 NEXTEST := cargo nextest run --workspace $(FAILPOINTS)
 

@@ -28,7 +28,8 @@ impl std::fmt::Debug for Contender<'_> {
     }
 }
 
-/// Runs each contender `rounds` times after `warmup` uncounted rounds; samples by contender.
+/// Runs each contender `rounds` times after `warmup` uncounted rounds; samples by contender. One that
+/// hangs (its run says `TimedOut`) is told of and left out from then on, without samples.
 ///
 /// # Errors
 ///
@@ -40,15 +41,26 @@ pub(crate) fn measure(
 ) -> io::Result<Vec<Vec<Sample>>> {
     let mut samples = vec![Vec::with_capacity(rounds); contenders.len()];
     let mut order: Vec<usize> = (0..contenders.len()).collect();
+    let mut hung = Vec::new();
     let mut dice = Dice::seeded();
     for round in 0..warmup + rounds {
+        order.retain(|at| !hung.contains(at));
         dice.shuffle(&mut order);
         for &i in &order {
             let contender = &mut contenders[i];
             let cpu = sys::rusage::reaped_children()?;
             let started = Instant::now();
-            (contender.run)()
-                .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", contender.name)))?;
+            let done = (contender.run)()
+                .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", contender.name)));
+            match done {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    eprintln!("left out: {error}");
+                    hung.push(i);
+                    samples[i].clear();
+                    continue;
+                }
+                done => done?,
+            }
             let wall = started.elapsed();
             let cpu = sys::rusage::reaped_children()?.saturating_sub(cpu);
             if round >= warmup {
@@ -142,6 +154,28 @@ mod tests {
         .expect("measure");
         assert_eq!((samples[0].len(), samples[1].len()), (5, 5));
         assert_eq!((a, b), (7, 7));
+    }
+
+    #[test]
+    fn a_run_that_hangs_takes_its_contender_out_alone() {
+        let mut runs = 0;
+        let hangs = Contender {
+            name: "hangs".into(),
+            run: Box::new(|| {
+                runs += 1;
+                match runs {
+                    2 => Err(io::ErrorKind::TimedOut.into()),
+                    _ => Ok(()),
+                }
+            }),
+        };
+        let ends = Contender {
+            name: "ends".into(),
+            run: Box::new(|| Ok(())),
+        };
+        let samples = measure(&mut [hangs, ends], 0, 5).expect("measure");
+        assert_eq!((samples[0].len(), samples[1].len()), (0, 5));
+        assert_eq!(runs, 2);
     }
 
     #[test]

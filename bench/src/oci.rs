@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use crate::alternate::{Contender, measure};
@@ -262,8 +263,22 @@ impl Drop for Network {
 
 pub(crate) fn run_once(program: &Path, root: &Path, bundle: &Path, id: &str) -> io::Result<()> {
     let bundle = bundle.to_string_lossy();
-    call(program, root, &["run", "--bundle", &bundle, id])
+    let done = call(program, root, &["run", "--bundle", &bundle, id]);
+    if done
+        .as_ref()
+        .is_err_and(|e| e.kind() == io::ErrorKind::TimedOut)
+    {
+        // The container of one that hung is still there.
+        let _ = call(program, root, &["delete", "--force", id]);
+    }
+    done
 }
+
+/// No command takes this long, save one that hangs.
+const LIMIT: Timespec = Timespec {
+    tv_sec: 10,
+    tv_nsec: 0,
+};
 
 /// Runs a command to its end. Its container keeps stdio, so that goes nowhere; what went wrong is in
 /// a file.
@@ -272,14 +287,24 @@ pub(crate) fn call(program: &Path, root: &Path, words: &[&str]) -> io::Result<()
     let log = root.with_extension("stderr");
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    let status = Command::new(program)
+    let mut child = Command::new(program)
         .arg("--root")
         .arg(root)
         .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(options.open(&log)?)
-        .status()?;
+        .spawn()?;
+    let pidfd = sys::pidfd::open(i32::try_from(child.id()).map_err(io::Error::other)?)?;
+    let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&LIMIT))?;
+    if ended == 0 {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    if ended == 0 {
+        let took = format!("{words:?}: not done after {} seconds", LIMIT.tv_sec);
+        return Err(io::Error::new(io::ErrorKind::TimedOut, took));
+    }
     if status.success() {
         return Ok(());
     }

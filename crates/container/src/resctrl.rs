@@ -72,10 +72,14 @@ fn find(mountinfo: &str) -> Option<PathBuf> {
     line.split(' ').nth(4).map(PathBuf::from)
 }
 
+/// What is asked for. A `memBwSchema` takes the place of bandwidth lines in the `l3CacheSchema`.
 fn lines(rdt: &LinuxIntelRdt) -> Vec<String> {
-    let single = [&rdt.l3_cache_schema, &rdt.mem_bw_schema];
-    let single = single.into_iter().flatten().filter(|line| !line.is_empty());
-    single.chain(&rdt.schemata).cloned().collect()
+    let bandwidth = rdt.mem_bw_schema.as_deref().unwrap_or_default();
+    let cache = rdt.l3_cache_schema.iter().flat_map(|text| text.lines());
+    let cache = cache.filter(|line| bandwidth.is_empty() || !line.starts_with("MB:"));
+    let single = cache.chain([bandwidth]).filter(|line| !line.is_empty());
+    let all = single.chain(rdt.schemata.iter().map(String::as_str));
+    all.map(str::to_owned).collect()
 }
 
 impl Group {
@@ -316,6 +320,14 @@ mod tests {
         for tasks in [root.path().join("c1/tasks"), monitor.join("tasks")] {
             assert_eq!(fs::read_to_string(tasks).unwrap(), "77");
         }
+    }
+
+    #[test]
+    fn bandwidth_is_what_its_own_line_says() {
+        let both = r#"{"l3CacheSchema":"L3:0=f\nMB:0=50","memBwSchema":"MB:0=20"}"#;
+        assert_eq!(lines(&rdt(both)), ["L3:0=f", "MB:0=20"]);
+        let one = r#"{"l3CacheSchema":"L3:0=f\nMB:0=50"}"#;
+        assert_eq!(lines(&rdt(one)), ["L3:0=f", "MB:0=50"]);
     }
 
     #[test]

@@ -79,6 +79,52 @@ fn propagation_is_slave_by_default_and_as_asked() {
     );
 }
 
+/// A shared tmpfs on the host with another in it, until it is dropped.
+struct Shared(std::path::PathBuf);
+
+impl Shared {
+    fn mounted(at: std::path::PathBuf) -> Self {
+        let script = "mkdir $0 && mount -t tmpfs tmpfs $0 && mount --make-shared $0 && \
+                      mkdir $0/below && mount -t tmpfs tmpfs $0/below";
+        let mut shell = std::process::Command::new("sh");
+        assert!(
+            shell
+                .args(["-c", script])
+                .arg(&at)
+                .status()
+                .unwrap()
+                .success()
+        );
+        Self(at)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut umount = std::process::Command::new("umount");
+        let _ = umount.arg("-R").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn what_lies_below_a_bind_is_cut_off_from_the_host_too() {
+    let mut bundle = Bundle::script(
+        "awk '$5 ~ /below$/ { sub(/:.*/, \"\", $7); print $5, $7 }' /proc/self/mountinfo | sort",
+    );
+    let host = Shared::mounted(bundle.dir.path().join("host"));
+    for word in ["slave", "private", "unbindable", "shared"] {
+        mount(
+            &mut bundle,
+            json!({"destination": format!("/{word}"), "type": "bind",
+            "source": host.0, "options": ["rbind", word]}),
+        );
+    }
+    assert_eq!(
+        bundle.run().ok(),
+        "/private/below master\n/shared/below master\n/slave/below master\n/unbindable/below master"
+    );
+}
+
 #[test]
 fn a_root_is_as_shared_as_it_was_asked_to_be() {
     for (word, expected) in [

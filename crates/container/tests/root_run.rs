@@ -8,6 +8,8 @@
 
 mod common;
 
+use std::{fs, path::Path};
+
 use common::{Bundle, cgroup_gone};
 use serde_json::json;
 
@@ -161,6 +163,24 @@ fn without_pivot_the_root_is_the_same() {
     sys::wait::wait(std::os::fd::AsFd::as_fd(&container.init.pidfd)).unwrap();
 }
 
+/// A procfs on the host until it is dropped.
+struct Procfs<'a>(&'a Path);
+
+impl<'a> Procfs<'a> {
+    fn mounted(at: &'a Path) -> Self {
+        let mut mount = std::process::Command::new("mount");
+        let done = mount.args(["-t", "proc", "proc"]).arg(at).status().unwrap();
+        assert!(done.success());
+        Self(at)
+    }
+}
+
+impl Drop for Procfs<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0).status();
+    }
+}
+
 #[test]
 fn without_pivot_no_whole_proc_lies_below() {
     let mut bundle = Bundle::script(
@@ -171,6 +191,10 @@ fn without_pivot_no_whole_proc_lies_below() {
         set.as_array_mut().unwrap().push(json!("CAP_SETFCAP"));
     }
     let spec = bundle.spec();
+    // Not that at /proc alone: a chroot of somebody has one, too.
+    let other = bundle.dir.path().join("other place");
+    fs::create_dir(&other).unwrap();
+    let _other = Procfs::mounted(&other);
     for no_pivot in [true, false] {
         let (stdio, output) = common::piped();
         let mut request = bundle.request(&spec, stdio, container::Gate::None);

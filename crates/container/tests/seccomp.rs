@@ -322,7 +322,10 @@ fn flags_are_the_kernels_bits() {
             "SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_SPEC_ALLOW"]}"#,
     );
     assert_eq!(f.flags, 7);
-    assert_eq!(filter(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#).flags, 0);
+    for (flags, bits) in [("", 4), (r#","flags":null"#, 4), (r#","flags":[]"#, 0)] {
+        let profile = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{flags}}}"#);
+        assert_eq!(filter(&profile).flags, bits, "{profile}");
+    }
     // Nobody waits.
     let f = filter(
         r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#,
@@ -413,6 +416,10 @@ fn a_cached_filter_is_the_compiled_one() {
         .unwrap();
     std::fs::copy(&second, &files[0]).unwrap();
     assert_eq!(compile(&profile, Some(&dir)).unwrap(), other_filter);
+    for (said, flags) in [(None, 4), (Some(Vec::new()), 0)] {
+        other.flags = said;
+        assert_eq!(compile(&other, Some(&dir)).unwrap().flags, flags);
+    }
 }
 
 #[test]

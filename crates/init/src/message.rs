@@ -28,6 +28,8 @@ pub enum Kind {
     CopyUp = 6,
     /// `value` is the child's number of its seccomp listener; the child waits until it was taken.
     Listener = 7,
+    /// A detached tree comes with it, whose ids are to be mapped; the child waits.
+    MapIds = 8,
 }
 
 /// Which part of a step failed.
@@ -169,6 +171,7 @@ impl Message {
             5 => Kind::Console,
             6 => Kind::CopyUp,
             7 => Kind::Listener,
+            8 => Kind::MapIds,
             _ => return None,
         };
         let act = *Act::ALL.get(usize::try_from(word(3)?).ok()?)?;

@@ -165,6 +165,10 @@ pub enum Step {
         itself: bool,
         inside: bool,
     },
+    /// The parent, which may do it, maps the ids of a detached tree and sets its attributes.
+    MapIds {
+        tree: Fd,
+    },
     /// Attaches a detached tree where nobody looks, below the root: what is copied from it later must
     /// be attached (before Linux 6.15).
     AttachAside {
@@ -232,8 +236,10 @@ pub enum Step {
     },
     /// pivot_root(".", "."), old root detached.
     Pivot,
-    /// Without pivot_root: chroot into the root, which lies over `/`.
-    Chroot,
+    /// Without pivot_root: chroot into the root, which lies over `/`, where these mounts are no more.
+    Chroot {
+        without: List,
+    },
     RootPropagation {
         flags: u64,
     },

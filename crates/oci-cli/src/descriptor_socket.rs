@@ -28,7 +28,7 @@ pub(crate) fn connect(path: &Path) -> Result<UnixStream, Error> {
 }
 
 /// Sends the descriptor.
-pub(crate) fn send(socket: &UnixStream, name: &[u8], fd: BorrowedFd<'_>) -> Result<(), Error> {
+pub(crate) fn send(socket: &impl AsFd, name: &[u8], fd: BorrowedFd<'_>) -> Result<(), Error> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [fd];

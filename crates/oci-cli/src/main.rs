@@ -18,6 +18,7 @@ mod inherited;
 mod log;
 mod messages;
 mod notices;
+mod notify;
 mod pattern;
 mod record;
 mod signal;

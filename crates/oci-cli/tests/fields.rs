@@ -379,8 +379,8 @@ fn real_time_needs_a_share_of_it_where_cgroups_share_it() {
 fn a_bind_of_what_earlier_mounts_made_is_of_that() {
     let oci = Oci::new();
     for user in [false, true] {
-        let script =
-            "echo seen >/first/file; cat /again/file /deep/in/file; mount | grep -c ' /deep/in '";
+        let script = "echo seen >/first/file; cat /again/file /deep/in/file; \
+            mount | grep -c ' /deep/in '; stat -c %u /first/file /mapped/file";
         let bundle = Bundle::new(&["sh", "-c", script], |_| {}).expect("a bundle");
         let root = bundle.rootfs().to_str().expect("UTF-8").to_owned();
         let mut spec = testing::bundle::spec(&["sh", "-c", script]);
@@ -403,6 +403,11 @@ fn a_bind_of_what_earlier_mounts_made_is_of_that() {
             &outer,
             json!(["rbind", "nosuid"]),
         ));
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+        mounts.push(json!({
+            "destination": "/mapped", "type": "bind", "source": first, "options": ["bind"],
+            "uidMappings": map, "gidMappings": map,
+        }));
         if user {
             own_users(&mut spec, 65536);
         }
@@ -410,8 +415,67 @@ fn a_bind_of_what_earlier_mounts_made_is_of_that() {
         let done = oci.run(&["run", "-b", path(&bundle), &oci.id("order")]);
         assert_eq!(
             done.succeeds().stdout,
-            "seen\nseen\n1\n",
+            "seen\nseen\n1\n0\n1000\n",
             "user namespace: {user}"
         );
     }
+}
+
+#[test]
+fn ids_of_a_filesystem_without_mappings_are_refused_with_the_reason() {
+    let oci = Oci::new();
+    let bundle = Bundle::new(&["true"], |_| {}).expect("a bundle");
+    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+    let proc = bundle.rootfs().join("proc");
+    for source in [proc.as_path(), Path::new("/proc")] {
+        let mut spec = testing::bundle::spec(&["true"]);
+        spec["mounts"].as_array_mut().expect("a list").push(json!({
+            "destination": "/mapped", "type": "bind", "source": source, "options": ["bind"],
+            "uidMappings": map, "gidMappings": map,
+        }));
+        bundle.write(&spec).expect("writes");
+        let done = oci.run(&["run", "-b", path(&bundle), &oci.id("procfs")]);
+        done.fails(1, &["map the ids of bind mount", "no id-mapped mounts"]);
+    }
+}
+
+#[test]
+fn a_filter_that_knows_no_newer_calls_lets_the_program_be_found() {
+    let oci = Oci::new();
+    for (at, errno) in [1, 38].into_iter().enumerate() {
+        let bundle = Bundle::new(&["echo", "found"], |spec| {
+            spec["process"]["noNewPrivileges"] = json!(false);
+            spec["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{
+                    "names": ["faccessat2", "statx", "openat2", "close_range", "getcwd"],
+                    "action": "SCMP_ACT_ERRNO",
+                    "errnoRet": errno,
+                }],
+            });
+        });
+        let bundle = bundle.expect("a bundle");
+        let id = oci.id(&format!("old-{at}"));
+        let done = oci.run(&["run", "-b", path(&bundle), &id]).succeeds();
+        assert_eq!(done.stdout, "found\n");
+    }
+}
+
+#[test]
+fn what_only_a_filesystem_takes_is_left_out_of_a_bind() {
+    let oci = Oci::new();
+    let source = oci.dir().join("bound");
+    fs::create_dir(&source).expect("makes");
+    let bundle = Bundle::new(&["grep", "-c", " /bound ", "/proc/mounts"], |spec| {
+        spec["mounts"].as_array_mut().expect("a list").push(json!({
+            "destination": "/bound", "source": source, "type": "bind",
+            "options": ["bind", "shared", "mode=777", "size=64k"],
+        }));
+    });
+    let bundle = bundle.expect("a bundle");
+    let done = oci
+        .run(&["run", "-b", path(&bundle), &oci.id("words")])
+        .succeeds();
+    assert_eq!(done.stdout, "1\n");
+    assert!(done.stderr.contains("does not have: mode size"), "{done:?}");
 }

@@ -3,9 +3,10 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
-use common::{Oci, finish, program, script, sleeper};
+use common::{Oci, PATIENCE, eventually, finish, program, script, sleeper};
 use testing::bundle::Bundle;
 
 fn path(bundle: &Bundle) -> &str {
@@ -142,4 +143,59 @@ fn the_program_file_is_out_of_reach() {
     assert!(open.is_empty(), "no descriptor of it is left: {open:?}");
     oci.run(&["kill", &oci.id("exe"), "KILL"]).succeeds();
     assert_eq!(finish(&mut child), 137);
+}
+
+#[test]
+fn readiness_reaches_whoever_waits_for_it() {
+    let oci = Oci::new();
+    let host = oci.dir().join("host.sock");
+    let systemd = UnixDatagram::bind(&host).expect("binds");
+    systemd.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let heard = || {
+        let mut text = [0; 64];
+        let length = systemd.recv(&mut text).expect("a message");
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let bundle = script(
+        "test $NOTIFY_SOCKET = /run/notify/notify.sock && test -S $NOTIFY_SOCKET && exec sleep 1000",
+    );
+    for (name, detach) in [("kept", false), ("detached", true), ("started", true)] {
+        let id = oci.id(name);
+        let with_socket = |words: &[&str]| {
+            let mut command = oci.command(words);
+            command.env("NOTIFY_SOCKET", &host).stdout(Stdio::null());
+            command.spawn().expect("starts")
+        };
+        let mut child = match name {
+            "kept" => with_socket(&["run", "-b", path(&bundle), &id]),
+            "detached" => with_socket(&["run", "-d", "-b", path(&bundle), &id]),
+            _ => {
+                let mut create = with_socket(&["create", "-b", path(&bundle), &id]);
+                assert_eq!(finish(&mut create), 0);
+                with_socket(&["start", &id])
+            }
+        };
+        let inside = oci.root().join(&id).join("notify/notify.sock");
+        eventually("the socket is there", || inside.exists());
+        oci.await_status(&id, "running");
+        let program = UnixDatagram::unbound().expect("a socket");
+        for text in ["STATUS=soon", "STATUS=now\nREADY=1\n"] {
+            assert!(child.try_wait().expect("waits").is_none());
+            program.send_to(text.as_bytes(), &inside).expect("sends");
+        }
+        assert_eq!(heard(), "READY=1");
+        let pid = match detach {
+            true => oci.state(&id)["pid"].to_string(),
+            false => child.id().to_string(),
+        };
+        assert_eq!(heard(), format!("MAINPID={pid}"));
+        assert_eq!(heard(), "BARRIER=1");
+        if detach {
+            assert_eq!(finish(&mut child), 0);
+        }
+        oci.run(&["kill", &id, "KILL"]).succeeds();
+        if !detach {
+            assert_eq!(finish(&mut child), 137);
+        }
+    }
 }

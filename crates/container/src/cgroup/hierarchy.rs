@@ -160,7 +160,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Undoes mountinfo's `\040` escapes.
-fn unescape(field: &str) -> Cow<'_, str> {
+pub(crate) fn unescape(field: &str) -> Cow<'_, str> {
     if !field.contains('\\') {
         return Cow::Borrowed(field);
     }

@@ -9,7 +9,7 @@ use super::{
     Channel, Error, Words, copy_up, id_map,
     sources::{self, Fds, Opened},
 };
-use crate::plan::{Plan, Privileged};
+use crate::plan::{Plan, Privileged, Source};
 
 /// A child of ours that must not outlive a failure.
 #[derive(Debug)]
@@ -276,6 +276,18 @@ fn converse(
                 answers
                     .listener(child.pid, listener)
                     .map_err(Ending::Said)?;
+                channel.go().map_err(failed)?;
+            }
+            Kind::MapIds => {
+                let step = usize::try_from(message.step).ok();
+                let tree = match step.and_then(|at| plan.steps.get(at)) {
+                    Some(Step::MapIds { tree }) => plan.fds.get(usize::from(tree.0)),
+                    _ => None,
+                };
+                let (Some(Source::Taken(tree)), Some(fd)) = (tree, received.pop()) else {
+                    return Err(Error::Protocol.into());
+                };
+                sources::finish(tree, fd.as_fd())?;
                 channel.go().map_err(failed)?;
             }
             Kind::CopyUp => {

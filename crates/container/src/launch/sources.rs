@@ -168,7 +168,7 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
                 Some(fd) => fd.as_raw_fd(),
                 None => return Err(Error::Protocol),
             },
-            Source::Later => -1,
+            Source::Later | Source::Taken(_) => -1,
         };
         fds.numbers.push(number);
     }
@@ -228,22 +228,37 @@ fn cgroup_dir<'c>(cgroup: Option<&'c Cgroup>, controller: &str) -> Result<&'c Pa
 }
 
 fn bind(tree: &Tree) -> Result<OwnedFd, Error> {
-    let name = || format!("{} at {}", tree.path.display(), tree.dest);
     let copy = match tree.itself {
         true => sys::mount::detached_copy_of_itself(&tree.path, tree.recursive),
         false => sys::mount::detached_copy(&tree.path, tree.recursive),
     };
-    let fd = copy.map_err(|e| Error::io("bind mount", name(), e))?;
+    let fd = copy.map_err(|e| Error::io("bind mount", name_of(tree), e))?;
+    finish(tree, fd.as_fd())?;
+    Ok(fd)
+}
+
+fn name_of(tree: &Tree) -> String {
+    format!("{} at {}", tree.path.display(), tree.dest)
+}
+
+/// Maps the ids of a bind that nobody has seen yet and sets its attributes.
+pub(super) fn finish(tree: &Tree, fd: BorrowedFd<'_>) -> Result<(), Error> {
+    let name = || name_of(tree);
     if let Some(map) = &tree.id_map {
         let userns = match &map.ids {
             Ids::Maps(maps) => id_map::user_namespace(maps)?,
             Ids::Of(path) => namespace(oci::runtime::NamespaceType::User, path)?,
         };
-        sys::mount::map_ids(fd.as_fd(), userns.as_fd(), map.recursive)
-            .map_err(|e| Error::io("map the ids of bind mount", name(), e))?;
+        sys::mount::map_ids(fd, userns.as_fd(), map.recursive).map_err(|e| {
+            let why = match e.kind() {
+                std::io::ErrorKind::InvalidInput => " (its filesystem has no id-mapped mounts)",
+                _ => "",
+            };
+            Error::io("map the ids of bind mount", name() + why, e)
+        })?;
     }
     if tree.unsaid != 0 {
-        match sys::mount::set_attr(fd.as_fd(), MountAttr::new(0, tree.unsaid, 0), false) {
+        match sys::mount::set_attr(fd, MountAttr::new(0, tree.unsaid, 0), false) {
             // Locked: whoever gave us the mount keeps it so.
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {}
             done => done.map_err(|e| Error::io("set attributes of bind mount", name(), e))?,
@@ -251,10 +266,10 @@ fn bind(tree: &Tree) -> Result<OwnedFd, Error> {
     }
     for (attr, recursive) in &tree.attrs {
         let attr = MountAttr::new(attr.set, attr.clear, attr.propagation);
-        sys::mount::set_attr(fd.as_fd(), attr, *recursive)
+        sys::mount::set_attr(fd, attr, *recursive)
             .map_err(|e| Error::io("set attributes of bind mount", name(), e))?;
     }
-    Ok(fd)
+    Ok(())
 }
 
 /// A tmpfs with devices, by number.

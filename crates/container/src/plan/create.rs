@@ -293,11 +293,13 @@ fn filesystem(
     } else {
         tree::null(plan, facts)?
     };
-    plan.push(if options.no_pivot {
-        Step::Chroot
-    } else {
-        Step::Pivot
-    });
+    let step = match &options.no_pivot {
+        Some(without) => Step::Chroot {
+            without: plan.list("mounts of the host", without.iter().map(String::as_str))?,
+        },
+        None => Step::Pivot,
+    };
+    plan.push(step);
     if explicit {
         plan.push(Step::RootPropagation { flags: propagation });
     }

@@ -87,6 +87,9 @@ pub enum Source {
     InitPidfd,
     /// Filled in by a step.
     Later,
+    /// As `Later`: a bind of something inside, whose ids are mapped and attributes set by
+    /// [`init::Step::MapIds`].
+    Taken(Box<Tree>),
 }
 
 /// Propagation of a mount and of those below it: MS_PRIVATE, MS_SLAVE …
@@ -178,8 +181,8 @@ pub struct Options {
     pub gate: Gate,
     /// Descriptors from 3 on that stay.
     pub preserve_fds: u32,
-    /// chroot instead of pivot_root.
-    pub no_pivot: bool,
+    /// chroot instead of pivot_root, where these mounts of the host have been taken away.
+    pub no_pivot: Option<Vec<String>>,
     /// No new session keyring.
     pub no_new_keyring: bool,
     /// Appended to the environment.
@@ -218,7 +221,7 @@ impl Options {
             stdio: Streams::Given([false; 3]),
             gate: Gate::Channel,
             preserve_fds: 0,
-            no_pivot: false,
+            no_pivot: None,
             no_new_keyring: false,
             extra_env: Vec::new(),
             clamp_capabilities: false,

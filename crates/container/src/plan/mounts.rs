@@ -267,22 +267,25 @@ fn bind(
     let Some(source) = source else {
         return Err(Error::invalid(field, "a bind mount without source"));
     };
-    if !o.data.is_empty() || o.copy_up {
-        let words: Vec<&str> = o.data.iter().map(|(key, _)| key.as_str()).collect();
-        return Err(Error::invalid(
-            field,
-            format!(
-                "options that a bind mount does not have: {}",
-                words.join(", ")
-            ),
-        ));
+    let words = o.data.iter().map(|(key, _)| key.as_str());
+    let mut words: Vec<&str> = words.chain(o.copy_up.then_some("tmpcopyup")).collect();
+    if !words.is_empty() {
+        // What a filesystem takes ("mode=777"), the kernel and runc pass over; a lone word is no option.
+        let said = |(_, value): &(String, Option<String>)| value.is_some();
+        let harmless = o.data.iter().all(said) && !o.copy_up;
+        words.insert(0, "options that a bind mount does not have:");
+        let text = words.join(" ");
+        if !harmless {
+            return Err(Error::invalid(field, text));
+        }
+        plan.notes.push(format!("{field}: {text}"));
     }
     let recursive = o.bind == Some(true);
-    // A bind that says nothing follows the namespace, as if it had been made inside it; one that is to
-    // be shared is first cut off from the host.
+    // A bind that says nothing follows the namespace, as if it had been made inside it. One that is to
+    // be shared, or says nothing of the mounts below it, is first cut off from the host.
+    let says_less = |p: &u64| p & MS_SHARED != 0 || (recursive && p & MS_REC == 0);
     let inherit = o.propagation.is_empty()
-        || (o.propagation.iter().any(|p| p & MS_SHARED != 0)
-            && context.propagation & MS_SHARED == 0);
+        || (context.propagation & MS_SHARED == 0 && o.propagation.iter().any(says_less));
     let mut list = attrs(o);
     if inherit {
         let attr = Attr {

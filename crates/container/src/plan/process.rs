@@ -235,12 +235,13 @@ impl<'a> Process<'a> {
         plan.push(Step::Umask {
             mask: self.process.user.umask.unwrap_or(0o022),
         });
+        // Before the filter, which need not allow getcwd for our own sake.
+        let cwd = plan.str("process.cwd", &self.process.cwd)?;
+        plan.push(Step::Chdir { path: cwd });
         if !self.process.no_new_privileges {
             self.seccomp(plan);
         }
         plan.push(self.sets.bounding());
-        let cwd = plan.str("process.cwd", &self.process.cwd)?;
-        plan.push(Step::Chdir { path: cwd });
         let user = &self.process.user;
         let (first, count) = plan.numbers(&user.additional_gids);
         plan.push(Step::Ids {

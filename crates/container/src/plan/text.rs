@@ -136,7 +136,7 @@ impl Plan {
             Some(Source::Fifo) => "the fifo".to_owned(),
             Some(Source::FifoStatus) => "the status fifo".to_owned(),
             Some(Source::InitPidfd) => "the first process".to_owned(),
-            Some(Source::Later) => "what was taken".to_owned(),
+            Some(Source::Later | Source::Taken(_)) => "what was taken".to_owned(),
             None => "?".to_owned(),
         }
     }
@@ -271,6 +271,7 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
             let kind = if recursive { "recursive " } else { "" };
             format!("take a {kind}bind of {}", t(path))
         }
+        Step::MapIds { .. } => "map the ids of that bind".to_owned(),
         Step::Unmount { dest } => format!("unmount {}", t(dest)),
         Step::AttachAside { tree } => format!("attach {} aside", plan.source(tree)),
         Step::CloneFile { name, .. } => format!("take a bind of device {}", t(name)),
@@ -308,7 +309,7 @@ pub(crate) fn describe(plan: &Plan, step: &Step) -> String {
         Step::MakeDir { path } => format!("make the working directory {}", t(path)),
         Step::Hook { path, .. } => format!("run hook {}", t(path)),
         Step::Pivot => "pivot into the root filesystem".to_owned(),
-        Step::Chroot => "change root into the root filesystem".to_owned(),
+        Step::Chroot { .. } => "change root into the root filesystem".to_owned(),
         Step::RootPropagation { flags } => {
             format!("make the container's mounts {}", propagation(flags))
         }

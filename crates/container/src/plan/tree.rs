@@ -15,11 +15,10 @@ pub(super) fn open(
     tree: Tree,
     inside: Option<&str>,
 ) -> Result<Fd, Error> {
-    let inside = inside.filter(|_| tree.id_map.is_none());
     if !facts.rootless && inside.is_none() {
         return Ok(plan.fd(Source::Tree(Box::new(tree))));
     }
-    if tree.id_map.is_some() {
+    if tree.id_map.is_some() && facts.rootless {
         return Err(Error::unsupported(
             field,
             "an id-mapped mount needs CAP_SYS_ADMIN over its filesystem, which we do not have",
@@ -28,6 +27,13 @@ pub(super) fn open(
     let path = tree.path.to_string_lossy();
     let from = inside.map_or(From::Host(&path), From::Container);
     let fd = take(plan, field, from, tree.recursive, tree.itself)?;
+    if tree.id_map.is_some() {
+        if let Some(taken) = plan.fds.get_mut(usize::from(fd.0)) {
+            *taken = Source::Taken(Box::new(tree));
+        }
+        plan.push(Step::MapIds { tree: fd });
+        return Ok(fd);
+    }
     if tree.unsaid != 0 {
         plan.push(Step::TreeAttr {
             tree: fd,

@@ -31,7 +31,7 @@ use super::error::Error;
 
 const MAGIC: &[u8; 8] = b"CFSECC1\n";
 /// Counts up when the translation changes, so that old files are not taken for new.
-const TRANSLATION: u32 = 2;
+const TRANSLATION: u32 = 3;
 const HEADER: usize = 8 + 32;
 
 /// The file name for a profile.

@@ -203,7 +203,7 @@ pub fn runtime_default(caps: &BTreeSet<String>) -> LinuxSeccomp {
         default_action: SeccompAction::Errno,
         default_errno_ret: Some(EPERM),
         architectures: architectures(),
-        flags: Vec::new(),
+        flags: None,
         listener_path: None,
         listener_metadata: None,
         syscalls,

@@ -229,6 +229,13 @@ pub(super) fn clone_tree(
     clone_to(c, at, to, recursive)
 }
 
+/// Has the parent, which is privileged outside, map the ids of a tree and set its attributes.
+pub(super) fn map_ids(c: &Child<'_, '_>, tree: Fd) -> Result<(), Fail> {
+    c.send_fds(Kind::MapIds, &[c.fd(tree)])
+        .map_err(Fail::on(Act::Send))?;
+    c.wait_for_parent()
+}
+
 /// A copy of one file of a tree.
 pub(super) fn clone_file(c: &mut Child<'_, '_>, tree: Fd, name: Str, to: Fd) -> Result<(), Fail> {
     let flags = libc::O_PATH | libc::O_NOFOLLOW;

@@ -95,9 +95,10 @@ pub(super) fn find(c: &mut Child<'_, '_>, name: Str, path: Str) -> Result<(), Fa
     })
 }
 
+/// Whether it can be executed. What a filter older than these calls refuses, execve will tell.
 fn runnable(path: CStr<'_>) -> Result<(), Fail> {
     // SAFETY: the path ends in NUL.
-    unsafe {
+    let access = unsafe {
         sys!(
             SYS_faccessat2,
             libc::AT_FDCWD,
@@ -105,13 +106,16 @@ fn runnable(path: CStr<'_>) -> Result<(), Fail> {
             libc::X_OK,
             libc::AT_EACCESS
         )
+    };
+    match access {
+        Ok(_) | Err(libc::EPERM | libc::ENOSYS) => {}
+        Err(errno) => return Err(errno.into()),
     }
-    .map_err(Fail::on(Act::Itself))?;
     let flags = libc::O_PATH;
     let fd = calls::openat2_plain(path, flags)?;
     let stat = calls::stat(fd, calls::EMPTY);
     calls::close(fd);
-    if calls::is_dir(stat?.mode) {
+    if stat.is_ok_and(|stat| calls::is_dir(stat.mode)) {
         return Err(Fail {
             errno: libc::EACCES,
             act: Act::IsDirectory,

@@ -14,7 +14,7 @@ use crate::{
     child::{Child, Fail},
     message::Act,
     path::{self, Make},
-    plan::{Attr, Fd, Str},
+    plan::{Attr, Fd, List, Str},
     raw::sys,
 };
 
@@ -73,11 +73,12 @@ fn pivot_from(c: &Child<'_, '_>, old: i32) -> Result<(), Fail> {
     Ok(calls::chdir(SLASH)?)
 }
 
-pub(super) fn chroot(c: &mut Child<'_, '_>) -> Result<(), Fail> {
+pub(super) fn chroot(c: &mut Child<'_, '_>, without: List) -> Result<(), Fail> {
     // The host's lie below the new root as long as the namespace lives. With a whole procfs among them the
     // kernel lets a user namespace in the container mount one without any masked path.
-    detach(CStr::literal(b"/proc\0"))?;
-    detach(CStr::literal(b"/sys\0"))?;
+    for &path in c.words(without) {
+        detach(c.str(path))?;
+    }
     calls::fchdir(c.root)?;
     // SAFETY: the path is a literal.
     unsafe { sys!(SYS_chroot, DOT.ptr()) }?;

@@ -18,6 +18,7 @@ use crate::bundle::Bundle;
 use crate::descriptor_socket;
 use crate::error::Error;
 use crate::inherited;
+use crate::notify::{self, Notify};
 use crate::record::{NewRecord, Record, StateDir};
 use crate::terminal::raw;
 use crate::{status, time};
@@ -50,6 +51,8 @@ pub(crate) struct Made {
     pub(crate) dir: StateDir,
     pub(crate) container: Container,
     pub(crate) record: Record,
+    /// Bound, unless `start` will do it.
+    pub(crate) notify: Option<Notify>,
     _lock: std::fs::File,
 }
 
@@ -104,6 +107,7 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
     if let Some(path) = &cgroup {
         dir.intend(path)?;
     }
+    notify::offer(&dir, &mut bundle.spec)?;
     trace::mark("name reserved");
     let request = CreateRequest {
         id: &dir.id,
@@ -148,9 +152,19 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         dir,
         container,
         record,
+        notify: None,
         _lock: lock,
     };
-    tell(&mut made, socket.as_ref(), pidfd_socket.as_ref()).or_else(|error| made.undo(error))?;
+    let bound = match mode {
+        Mode::Create => Ok(None),
+        _ => Notify::bind(&made.dir),
+    };
+    bound
+        .and_then(|notify| {
+            made.notify = notify;
+            tell(&mut made, socket.as_ref(), pidfd_socket.as_ref())
+        })
+        .or_else(|error| made.undo(error))?;
     Ok(made)
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn command(global: &Global, args: &Exec) -> Result<i32, Error> {
         return Err(error);
     }
     match signals {
-        Some(signals) => relay::run(running, &signals),
+        Some(signals) => relay::run(running, &signals, None),
         None => Ok(0),
     }
 }

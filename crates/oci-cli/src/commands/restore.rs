@@ -166,7 +166,7 @@ fn restored(
         pidfd,
         console: None,
     };
-    let code = relay::run(process, &signals)?;
+    let code = relay::run(process, &signals, None)?;
     if !args.keep {
         cgroup.signal_all(crate::signal::KILL)?;
         cgroup.remove()?;

@@ -18,6 +18,9 @@ pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
         let pid = made.container.init.pid;
         write_pid_file(pid_file, pid).or_else(|error| made.undo(error))?;
         start(&mut made)?;
+        if let Some(notify) = made.notify {
+            notify.wait(pid.unsigned_abs(), made.container.init.pidfd.as_fd());
+        }
         return Ok(0);
     }
     if !args.no_subreaper {
@@ -64,5 +67,5 @@ fn wait(made: &mut Made, signals: &SignalFd) -> Result<i32, Error> {
         pidfd,
         console: init.console.take(),
     };
-    relay::run(process, signals)
+    relay::run(process, signals, made.notify.take())
 }

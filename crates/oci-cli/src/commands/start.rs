@@ -5,6 +5,7 @@ use oci::runtime::Status;
 use super::delete;
 use crate::args::Global;
 use crate::error::Error;
+use crate::notify::Notify;
 use crate::status::Live;
 
 #[inline(never)]
@@ -22,8 +23,14 @@ pub(crate) fn command(global: &Global, id: &str) -> Result<i32, Error> {
             });
         }
     }
+    let notify = Notify::bind(&live.dir)?;
     match container::start_by_fifo(&live.as_ref(), &live.dir.fifo()) {
-        Ok(()) => Ok(0),
+        Ok(()) => {
+            if let (Some(notify), Some(init)) = (notify, live.init()) {
+                notify.wait(live.pid().unsigned_abs(), init);
+            }
+            Ok(0)
+        }
         Err(error) => {
             // A poststart hook that fails ends the container and all that was made of it (1.2).
             if matches!(error, container::Error::Hook(_)) {

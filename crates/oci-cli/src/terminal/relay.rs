@@ -20,17 +20,23 @@ use sys::signal_fd::SignalFd;
 
 use super::raw::{self, RawMode};
 use crate::error::Error;
+use crate::notify::Notify;
 use crate::signal;
 
 const BUFFER: usize = 8192;
 
 /// Relays until the process has ended; its exit code as shells tell it.
-pub(crate) fn run(mut process: Process, signals: &SignalFd) -> Result<i32, Error> {
+pub(crate) fn run(
+    mut process: Process,
+    signals: &SignalFd,
+    notify: Option<Notify>,
+) -> Result<i32, Error> {
     let console = process.console.take().map(Console::new).transpose()?;
     let mut relay = Relay {
         process,
         signals,
         console,
+        notify,
     };
     relay.run()
 }
@@ -39,6 +45,8 @@ struct Relay<'a> {
     process: Process,
     signals: &'a SignalFd,
     console: Option<Console>,
+    /// While it is not ready.
+    notify: Option<Notify>,
 }
 
 /// The container's terminal and ours.
@@ -61,6 +69,9 @@ impl Relay<'_> {
             if let Some(console) = &mut self.console {
                 console.turn(ready)?;
             }
+            // In the foreground it is we who are watched.
+            let told = |notify: &mut Notify| ready.notify && notify.pass(std::process::id());
+            self.notify.take_if(told);
             if ready.exit {
                 if let Some(console) = &mut self.console {
                     console.drain();
@@ -96,13 +107,18 @@ impl Relay<'_> {
         {
             fds.truncate(2);
         }
+        let notify_at = fds.len();
+        let notify = self.notify.iter();
+        fds.extend(notify.map(|socket| PollFd::new(socket, PollFlags::IN)));
         match poll(&mut fds, None) {
             Err(Errno::INTR) => return Ok(Ready::default()),
             other => other.map_err(|errno| Error::io("wait for events")(errno.into()))?,
         };
+        let (fds, notify) = fds.split_at(notify_at);
         let event = |at: usize| fds.get(at).map_or(PollFlags::empty(), PollFd::revents);
         let hang_up = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
         Ok(Ready {
+            notify: notify.iter().any(|fd| fd.revents().contains(PollFlags::IN)),
             signal: event(0).intersects(PollFlags::IN),
             exit: event(1).intersects(PollFlags::IN),
             output: event(2).intersects(PollFlags::IN | hang_up),
@@ -142,6 +158,7 @@ impl Relay<'_> {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Ready {
+    notify: bool,
     signal: bool,
     exit: bool,
     output: bool,

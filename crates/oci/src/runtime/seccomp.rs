@@ -15,8 +15,8 @@ document! {
         pub default_errno_ret: Option<u32>,
         /// Architectures besides the native one.
         pub architectures: Vec<SeccompArch>,
-        /// Flags of the load.
-        pub flags: Vec<SeccompFlag>,
+        /// Flags of the load; none said is not the same as an empty list.
+        pub flags: Option<Vec<SeccompFlag>>,
         /// Socket that gets the listener of NOTIFY actions.
         pub listener_path: Option<String>,
         /// Opaque text for the socket's reader.

@@ -20,6 +20,7 @@ use std::path::Path;
 use oci::runtime::LinuxResources;
 
 pub use convert::cpu_weight;
+pub(super) use v2::tasks;
 
 use super::devices;
 use super::error::Error;

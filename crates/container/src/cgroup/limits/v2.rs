@@ -219,13 +219,18 @@ pub(super) fn cpuset(c: &LinuxCpu) -> Result<Vec<Group>, Error> {
     Ok(groups)
 }
 
-/// Both versions name this file alike. A limit of 0 is one (specification 1.3), and is 1, as with runc:
-/// systemd takes no 0, and the process that is there already is one.
-pub(super) fn pids(r: &LinuxResources) -> Option<Group> {
+/// How many tasks there may be; below 0: as many as they want. A limit of 0 is one (specification 1.3),
+/// and is 1, as with runc: systemd takes no 0, and the process that is there already is one.
+pub(in super::super) fn tasks(r: &LinuxResources) -> Option<i64> {
     let limit = r.pids.as_ref()?.limit?;
-    let value = match limit {
+    Some(if limit == 0 { 1 } else { limit })
+}
+
+/// Both versions name this file alike.
+pub(super) fn pids(r: &LinuxResources) -> Option<Group> {
+    let value = match tasks(r)? {
         n if n < 0 => "max".to_owned(),
-        n => n.max(1).to_string(),
+        n => n.to_string(),
     };
     Some(vec![Write::new("pids.limit", "pids", "pids.max", value)])
 }

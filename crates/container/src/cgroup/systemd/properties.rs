@@ -9,7 +9,7 @@ use oci::runtime::{
 };
 
 use super::super::error::Error;
-use super::super::limits::cpu_weight;
+use super::super::limits::{cpu_weight, tasks};
 use super::name::ScopeName;
 use crate::dbus::Value;
 
@@ -56,8 +56,7 @@ pub(in super::super) fn limits(r: &LinuxResources, v2: bool) -> Vec<Property> {
     if let Some(c) = &r.cpu {
         cpu(c, v2, &mut out);
     }
-    if let Some(limit) = r.pids.as_ref().and_then(|p| p.limit) {
-        let limit = if limit == 0 { 1 } else { limit };
+    if let Some(limit) = tasks(r) {
         out.push(property("TasksMax", count(limit)));
     }
     if let Some(b) = &r.block_io {

@@ -14,10 +14,12 @@ const IPC: [&str; 8] = [
     "kernel.shm_rmid_forced",
 ];
 
-/// What lies between dots, or between slashes if there is one.
-fn parts(key: &str) -> impl Iterator<Item = &str> {
+/// What lies between dots, or between slashes if there is one; `None` if that is no path of names.
+fn parts(key: &str) -> Option<Vec<&str>> {
     let separator = if key.contains('/') { '/' } else { '.' };
-    key.split(separator)
+    let parts: Vec<&str> = key.split(separator).collect();
+    let plain = |part: &&str| !matches!(*part, "" | "." | "..");
+    parts.iter().all(plain).then_some(parts)
 }
 
 /// The namespace that a parameter belongs to, `None` if it is the whole machine's.
@@ -25,14 +27,7 @@ fn parts(key: &str) -> impl Iterator<Item = &str> {
 /// `key` is the dotted form, or the one with slashes (`net/ipv4/conf/eth0.1/forwarding`).
 #[must_use]
 pub fn sysctl_namespace(key: &str) -> Option<NamespaceType> {
-    let parts: Vec<&str> = parts(key).collect();
-    if parts
-        .iter()
-        .any(|part| part.is_empty() || *part == "." || *part == "..")
-    {
-        return None;
-    }
-    match parts.as_slice() {
+    match parts(key)?.as_slice() {
         ["net", _, ..] => Some(NamespaceType::Network),
         ["user", _] => Some(NamespaceType::User),
         ["fs", "mqueue", _, ..] => Some(NamespaceType::Ipc),
@@ -61,7 +56,7 @@ pub(super) fn check(spec: &Spec, report: &mut Report) {
             report.add(at, "use the hostname of the document instead");
             continue;
         }
-        if parts(key).any(|part| matches!(part, "" | "." | "..")) {
+        if parts(key).is_none() {
             report.add(at, "contains an invalid path");
             continue;
         }
