@@ -18,6 +18,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
+    time::{Duration, Instant},
 };
 
 use sha2::{Digest, Sha256};
@@ -29,6 +30,10 @@ use crate::{
 };
 
 const CHUNKS: usize = 4;
+/// What comes later than this is another chunk's.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// A chunk that is not the last has so many bytes, enough to see how content is packed.
+const LEAST: usize = 512;
 
 /// Something that stops a stream and is not the disk's fault.
 #[derive(Debug, thiserror::Error)]
@@ -224,10 +229,11 @@ impl Producer<'_> {
     }
 }
 
-/// Reads until the memory is full or the source at its end.
+/// Reads until the memory is full or the source at its end, or so slow that who watches it should see it move.
 pub(crate) fn fill(src: &mut dyn Read, memory: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < memory.len() {
+    let begun = Instant::now();
+    while filled < memory.len() && (filled < LEAST || begun.elapsed() < PATIENCE) {
         match src.read(&mut memory[filled..]) {
             Ok(0) => break,
             Ok(length) => filled += length,
