@@ -378,7 +378,7 @@ fn real_time_needs_a_share_of_it_where_cgroups_share_it() {
 #[test]
 fn a_bind_of_what_earlier_mounts_made_is_of_that() {
     let oci = Oci::new();
-    for user in [false, true] {
+    for (user, maps) in [(false, false), (true, false), (false, true), (true, true)] {
         let script = "echo seen >/first/file; cat /again/file /deep/in/file; \
             mount | grep -c ' /deep/in '; stat -c %u /first/file /mapped/file";
         let bundle = Bundle::new(&["sh", "-c", script], |_| {}).expect("a bundle");
@@ -403,22 +403,36 @@ fn a_bind_of_what_earlier_mounts_made_is_of_that() {
             &outer,
             json!(["rbind", "nosuid"]),
         ));
-        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
-        mounts.push(json!({
-            "destination": "/mapped", "type": "bind", "source": first, "options": ["bind"],
-            "uidMappings": map, "gidMappings": map,
-        }));
+        let mut mapped = mount("/mapped", "bind", &first, json!(["bind"]));
+        if maps {
+            let map = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+            (mapped["uidMappings"], mapped["gidMappings"]) = (map.clone(), map);
+        }
+        mounts.push(mapped);
         if user {
             own_users(&mut spec, 65536);
         }
         bundle.write(&spec).expect("writes");
         let done = oci.run(&["run", "-b", path(&bundle), &oci.id("order")]);
+        if maps && !tmpfs_maps_ids() {
+            done.fails(1, &["map the ids of bind mount", "no id-mapped mounts"]);
+            continue;
+        }
+        let owner = if maps { 1000 } else { 0 };
         assert_eq!(
             done.succeeds().stdout,
-            "seen\nseen\n1\n0\n1000\n",
+            format!("seen\nseen\n1\n0\n{owner}\n"),
             "user namespace: {user}"
         );
     }
+}
+
+/// Since Linux 6.3.
+fn tmpfs_maps_ids() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("reads");
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok).expect("a number");
+    (next(), next()) >= (6, 3)
 }
 
 #[test]
