@@ -7,7 +7,7 @@ use sys::heap::{Heap, keep};
 static HEAP: Heap = Heap::new();
 
 fn layout() -> Layout {
-    Layout::from_size_align(32, 8).unwrap()
+    Layout::new::<[u64; 4]>()
 }
 
 fn get() -> *mut u8 {
