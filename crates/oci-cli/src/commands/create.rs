@@ -155,16 +155,12 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         notify: None,
         _lock: lock,
     };
-    let bound = match mode {
+    let told = tell(&mut made, socket.as_ref(), pidfd_socket.as_ref());
+    let bound = told.and_then(|()| match mode {
         Mode::Create => Ok(None),
         _ => Notify::bind(&made.dir),
-    };
-    bound
-        .and_then(|notify| {
-            made.notify = notify;
-            tell(&mut made, socket.as_ref(), pidfd_socket.as_ref())
-        })
-        .or_else(|error| made.undo(error))?;
+    });
+    made.notify = bound.or_else(|error| made.undo(error))?;
     Ok(made)
 }
 
