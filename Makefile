@@ -9,6 +9,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 # unit tests and the binaries under test share their artifacts.
 FAILPOINTS := --features coffer/failpoints,agent/failpoints
 TEST_BINS := $(TARGET_DIR)/$(TRIPLE)/debug
+OCI := $(TARGET_DIR)/shipped/coffer-oci
 # A youki to compare with: cargo install --locked --features v1 youki --version '^0.7', then
 # make bench YOUKI=PATH. Not by itself: its foreground run hangs when the process ends before it looks;
 # a table leaves out a program that does.
@@ -30,7 +31,7 @@ build: setup-build build-oci ## Release binaries coffer, coffer-agent and coffer
 	cargo build --release --locked -p coffer
 	cargo build --release --locked -p agent
 	@install -D -t bin $(TARGET_DIR)/$(TRIPLE)/release/coffer \
-	  $(TARGET_DIR)/$(TRIPLE)/release/coffer-agent $$(scripts/build-oci.sh | tail -1)
+	  $(TARGET_DIR)/$(TRIPLE)/release/coffer-agent $(OCI)
 	@ls -l bin | awk 'NR > 1 { printf "  bin/%-14s %5.1f MiB\n", $$9, $$5 / 1048576 }'
 
 build-oci: setup-build
@@ -57,7 +58,7 @@ test: setup lint guest ## Lints, unit tests, goldens, root tests, whole-system t
 	COFFER_BIN_DIR=$(TEST_BINS) $(NEXTEST) --locked -E 'package(vm-tests)'
 # As it is shipped: another libc, another start, no unwinding, other code.
 	$(MAKE) build-oci
-	COFFER_OCI=$$(scripts/build-oci.sh | tail -1) $(NEXTEST) --locked -E 'package(oci-cli) and kind(test)'
+	COFFER_OCI=$(OCI) $(NEXTEST) --locked -E 'package(oci-cli) and kind(test)'
 
 lint: setup ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds coffer-oci as it is shipped; the last line of what it prints is the program's path.
+# Builds coffer-oci as it is shipped, to target/shipped/coffer-oci.
 #   build-oci.sh [musl | gnu]    which libc: musl, by default, if its std is installed (rustup target add)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,4 +22,4 @@ else
   target=x86_64-unknown-linux-gnu
 fi
 cargo build --profile oci --locked -p oci-cli --target "$target" --config crates/oci-cli/release.toml
-echo "$target_dir/$target/oci/coffer-oci"
+install -D -t "$target_dir/shipped" "$target_dir/$target/oci/coffer-oci"

@@ -13,6 +13,7 @@ use crate::{
     Error,
     cgroup::{self, Hierarchy},
     launch,
+    mountinfo::Entry,
 };
 
 const CAP_SETGID: u64 = 1 << 6;
@@ -54,15 +55,9 @@ impl Facts {
 /// Where the host has a whole procfs or sysfs: by those the kernel measures what a user namespace may mount.
 pub(crate) fn whole_filesystems() -> Vec<String> {
     let text = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
-    let whole = |line: &str| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        let kind = filesystem.split(' ').next()?;
-        let whole = root == "/" && matches!(kind, "proc" | "sysfs");
-        whole.then(|| cgroup::unescape(point).into_owned())
-    };
-    text.lines().filter_map(whole).collect()
+    let mounts = text.lines().filter_map(Entry::parse);
+    let whole = mounts.filter(|m| m.root == "/" && matches!(m.fstype, "proc" | "sysfs"));
+    whole.map(|m| m.point.into_owned()).collect()
 }
 
 /// The host: facts, and what is kept open of it.

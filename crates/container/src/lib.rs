@@ -28,6 +28,7 @@ mod host;
 mod id;
 pub mod launch;
 mod live_mounts;
+mod mountinfo;
 pub mod net_device;
 pub mod plan;
 mod request;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use oci::runtime::{LinuxIntelRdt, Spec};
 
 use crate::cgroup::path::CgroupPath;
+use crate::mountinfo::Entry;
 
 /// A group that could not be made, joined or removed.
 #[derive(Debug, thiserror::Error)]
@@ -65,11 +66,9 @@ pub(crate) fn mounted() -> Result<PathBuf, Error> {
 }
 
 fn find(mountinfo: &str) -> Option<PathBuf> {
-    let line = mountinfo.lines().find(|line| {
-        line.split_once(" - ")
-            .is_some_and(|(_, fs)| fs.starts_with("resctrl "))
-    })?;
-    line.split(' ').nth(4).map(PathBuf::from)
+    let mut mounts = mountinfo.lines().filter_map(Entry::parse);
+    let mount = mounts.find(|m| m.fstype == "resctrl")?;
+    Some(PathBuf::from(mount.point.into_owned()))
 }
 
 /// What is asked for. A `memBwSchema` takes the place of bandwidth lines in the `l3CacheSchema`.

@@ -11,11 +11,11 @@
 //! A cgroup2 on /sys/fs/cgroup itself hides whatever v1 mounts are still listed below it, so it
 //! decides. Elsewhere, v1 mounts make the machine hybrid, a lone cgroup2 makes it unified.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use crate::mountinfo::Entry;
 
 const STANDARD_ROOT: &str = "/sys/fs/cgroup";
 
@@ -68,25 +68,24 @@ impl Hierarchy {
 
     /// Decides from the text of a mountinfo file (proc_pid_mountinfo(5)).
     pub fn parse(mountinfo: &str) -> Result<Hierarchy, Error> {
-        let mut controllers: BTreeMap<String, Option<Mount>> = BTreeMap::new();
+        let mut controllers: BTreeMap<String, Mount> = BTreeMap::new();
         let mut unified: Option<Mount> = None;
         let mut top_is_v2 = false;
-        for line in mountinfo.lines() {
-            let Some(entry) = Entry::parse(line) else {
-                continue;
-            };
+        for entry in mountinfo.lines().filter_map(Entry::parse) {
             if entry.point == STANDARD_ROOT {
                 top_is_v2 = entry.fstype == "cgroup2";
             }
             match entry.fstype {
-                "cgroup2" => prefer(&mut unified, &entry),
+                "cgroup2" if is_better(&entry, unified.as_ref()) => {
+                    unified = Some(Mount::from(&entry));
+                }
                 "cgroup" => {
                     for name in entry.super_options.split(',') {
                         let known = NOT_CONTROLLERS.contains(&name)
                             || name.starts_with("release_agent=")
                             || name.is_empty();
-                        if !known {
-                            prefer(controllers.entry(name.to_owned()).or_default(), &entry);
+                        if !known && is_better(&entry, controllers.get(name)) {
+                            controllers.insert(name.to_owned(), Mount::from(&entry));
                         }
                     }
                 }
@@ -99,10 +98,7 @@ impl Hierarchy {
                 Err(Error::NoHierarchy("/proc/thread-self/mountinfo".to_owned()))
             }
             unified => Ok(Hierarchy::V1 {
-                controllers: controllers
-                    .into_iter()
-                    .filter_map(|(name, mount)| Some((name, mount?)))
-                    .collect(),
+                controllers,
                 unified,
             }),
         }
@@ -114,77 +110,27 @@ impl Hierarchy {
     }
 }
 
-/// Of two mounts of one hierarchy keeps the one at the standard place; the later of equals, because
+impl From<&Entry<'_>> for Mount {
+    fn from(entry: &Entry<'_>) -> Self {
+        Self {
+            point: PathBuf::from(&*entry.point),
+            root: entry.root.to_string(),
+        }
+    }
+}
+
+/// Of two mounts of one hierarchy the one at the standard place is better; the later of equals, because
 /// a later mount hides an earlier one.
-fn prefer(kept: &mut Option<Mount>, new: &Entry<'_>) {
-    let rank = |point: &str, root: &str| (Path::new(point).starts_with(STANDARD_ROOT), root == "/");
-    if let Some(kept) = kept {
-        let before = rank(&kept.point.to_string_lossy(), &kept.root);
-        let now = rank(&new.point, &new.root);
-        // The shortest standard place wins: /sys/fs/cgroup, not a bind of it below.
-        let point = Path::new(&*new.point);
-        let deeper = point.starts_with(&kept.point) && point != kept.point;
-        if now < before || deeper && now == before {
-            return;
-        }
-    }
-    *kept = Some(Mount {
-        point: PathBuf::from(&*new.point),
-        root: new.root.to_string(),
-    });
-}
-
-struct Entry<'a> {
-    root: Cow<'a, str>,
-    point: Cow<'a, str>,
-    fstype: &'a str,
-    super_options: &'a str,
-}
-
-impl<'a> Entry<'a> {
-    fn parse(line: &'a str) -> Option<Entry<'a>> {
-        let (left, right) = line.split_once(" - ")?;
-        let mut fields = left.split(' ').skip(3);
-        let root = unescape(fields.next()?);
-        let point = unescape(fields.next()?);
-        let mut fields = right.split(' ');
-        let fstype = fields.next()?;
-        let super_options = fields.nth(1).unwrap_or("");
-        Some(Entry {
-            root,
-            point,
-            fstype,
-            super_options,
-        })
-    }
-}
-
-/// Undoes mountinfo's `\040` escapes.
-pub(crate) fn unescape(field: &str) -> Cow<'_, str> {
-    if !field.contains('\\') {
-        return Cow::Borrowed(field);
-    }
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let [first, tail @ ..] = rest {
-        match rest {
-            [
-                b'\\',
-                a @ b'0'..=b'3',
-                b @ b'0'..=b'7',
-                c @ b'0'..=b'7',
-                after @ ..,
-            ] => {
-                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-                rest = after;
-            }
-            _ => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+fn is_better(new: &Entry<'_>, kept: Option<&Mount>) -> bool {
+    let Some(kept) = kept else {
+        return true;
+    };
+    let rank = |point: &Path, root: &str| (point.starts_with(STANDARD_ROOT), root == "/");
+    let point = Path::new(&*new.point);
+    let (before, now) = (rank(&kept.point, &kept.root), rank(point, &new.root));
+    // The shortest standard place wins: /sys/fs/cgroup, not a bind of it below.
+    let deeper = point.starts_with(&kept.point) && point != kept.point;
+    now > before || now == before && !deeper
 }
 
 #[cfg(test)]

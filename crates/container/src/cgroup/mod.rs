@@ -35,7 +35,6 @@ mod systemd;
 pub use devices::container_device_rules;
 pub use error::Error;
 pub use group::{Cgroup, Place, Record};
-pub(crate) use hierarchy::unescape;
 pub use hierarchy::{Hierarchy, Mount};
 pub use limits::cpu_weight;
 pub use oom::OomWatch;

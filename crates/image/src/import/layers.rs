@@ -7,8 +7,8 @@
 //! One worker takes layers from the bottom up, the others the largest first: what takes longest is
 //! not to begin last and alone. A layer that needs to look at those below (a directory that its tar
 //! does not name) waits on the board until they are done. The lowest unfinished one never waits, and
-//! is begun when the first worker has done what it had: so there is always progress. What another pull of this store is bringing is waited
-//! for, not brought again (sharing.rs).
+//! is begun when the first worker has done what it had: so there is always progress. What another
+//! pull of this store is bringing is waited for, not brought again (sharing.rs).
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -159,11 +159,7 @@ fn user_namespace(linux: &Linux, report: &mut Report) {
 fn devices(linux: &Linux, report: &mut Report) {
     for (index, device) in linux.devices.iter().enumerate() {
         let at = |field: &str| format!("linux.devices[{index}].{field}");
-        absolute(
-            format_args!("linux.devices[{index}].path"),
-            &device.path,
-            report,
-        );
+        absolute(format_args!("{}", at("path")), &device.path, report);
         report.require(
             device.type_ != LinuxDeviceType::A,
             || at("type"),

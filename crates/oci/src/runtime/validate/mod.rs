@@ -158,11 +158,7 @@ fn top(spec: &Spec, report: &mut Report) {
     for (list, hooks) in spec.hooks.iter().flat_map(super::Hooks::lists) {
         for (index, hook) in hooks.iter().enumerate() {
             let at = |field: &str| format!("hooks.{list}[{index}].{field}");
-            absolute(
-                format_args!("hooks.{list}[{index}].path"),
-                &hook.path,
-                report,
-            );
+            absolute(format_args!("{}", at("path")), &hook.path, report);
             report.require(
                 hook.timeout.is_none_or(|seconds| seconds > 0),
                 || at("timeout"),
