@@ -1,17 +1,13 @@
 //! What the host is like: read once, then plain data that plans are made from.
 
-use std::{
-    collections::BTreeMap,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path};
 
 use rustix::fs::{Mode, OFlags};
 use sys::small_file::{self, read_text};
 
 use crate::{
     Error,
-    cgroup::{self, Hierarchy},
+    cgroup::{self, Hierarchy, Mount},
     launch,
     mountinfo::Entry,
 };
@@ -19,8 +15,8 @@ use crate::{
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// Facts that plans depend on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Facts that plans depend on. What few documents need is asked for when one does.
+#[derive(Debug, Clone)]
 pub struct Facts {
     /// Capabilities that we may hand on: our permitted and bounding ones.
     pub capabilities: u64,
@@ -31,11 +27,11 @@ pub struct Facts {
     /// Number of capabilities that the kernel knows.
     pub capability_count: u8,
     /// Our own oom_score_adj.
-    pub oom_score_adj: i32,
+    pub oom_score_adj: fn() -> i32,
     /// AppArmor is on.
-    pub apparmor: bool,
+    pub apparmor: fn() -> bool,
     /// SELinux is on.
-    pub selinux: bool,
+    pub selinux: fn() -> bool,
     /// We have no CAP_SYS_ADMIN: what needs it is done in the container's user namespace, or not at all.
     pub rootless: bool,
     /// We may set supplementary groups, and so may a user namespace of ours.
@@ -98,12 +94,13 @@ impl Host {
         };
         let own = sys::process::capabilities()
             .map_err(|e| launch::Error::io("ask for", "our capabilities", e))?;
-        let capabilities = own.permitted & own.bounding;
+        let capabilities = own.to_give;
+        let initial = in_initial_user_namespace(&proc);
         let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
-        let whole = read_text(Path::new("/proc/self/uid_map")).is_ok_and(whole);
+        let whole = initial || read_text(Path::new("/proc/self/uid_map")).is_ok_and(whole);
         let setgroups_denied = || {
             let text = small_file::read(Path::new("/proc/self/setgroups"));
-            text.is_ok_and(|text| text.starts_with(b"deny"))
+            !initial && text.is_ok_and(|text| text.starts_with(b"deny"))
         };
         let facts = Facts {
             capabilities,
@@ -112,10 +109,9 @@ impl Host {
             rootless: capabilities & CAP_SYS_ADMIN == 0,
             setgroups: capabilities & CAP_SETGID != 0 && !setgroups_denied(),
             capability_count: own.count,
-            oom_score_adj: number("/proc/self/oom_score_adj", 0i32)?,
-            apparmor: small_file::read(Path::new("/sys/module/apparmor/parameters/enabled"))
-                .is_ok_and(|text| text.starts_with(b"Y")),
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            oom_score_adj,
+            apparmor,
+            selinux: || Path::new("/sys/fs/selinux/enforce").exists(),
             cgroup_v1: v1_mounts(&hierarchy),
         };
         Ok(Self {
@@ -127,9 +123,21 @@ impl Host {
     }
 }
 
-fn number<T: std::str::FromStr>(path: &str, default: T) -> Result<T, Error> {
-    let text = read_text(Path::new(path)).map_err(|e| launch::Error::io("read", path, e))?;
-    Ok(text.trim().parse().unwrap_or(default))
+/// Where nothing is mapped and nothing denied. Its inode number is the kernel's since 3.8 (PROC_USER_INIT_INO).
+fn in_initial_user_namespace(proc: &OwnedFd) -> bool {
+    let found = rustix::fs::statat(proc, "self/ns/user", rustix::fs::AtFlags::empty());
+    found.is_ok_and(|stat| stat.st_ino == 0xefff_fffd)
+}
+
+/// 0 is the kernel's own first value.
+fn oom_score_adj() -> i32 {
+    let text = read_text(Path::new("/proc/self/oom_score_adj")).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+fn apparmor() -> bool {
+    let text = small_file::read(Path::new("/sys/module/apparmor/parameters/enabled"));
+    text.is_ok_and(|text| text.starts_with(b"Y"))
 }
 
 /// Controllers that share a mount stand together.
@@ -137,16 +145,19 @@ fn v1_mounts(hierarchy: &Hierarchy) -> Vec<(String, Vec<String>)> {
     let Hierarchy::V1 { controllers, .. } = hierarchy else {
         return Vec::new();
     };
-    let mut mounts: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    let mut mounts: Vec<(&Mount, Vec<String>)> = Vec::new();
     for (controller, mount) in controllers {
-        match mounts.iter_mut().find(|(point, _)| *point == mount.point) {
+        match mounts.iter_mut().find(|(known, _)| known.is(mount)) {
             Some((_, names)) => names.push(controller.clone()),
-            None => mounts.push((mount.point.clone(), vec![controller.clone()])),
+            None => mounts.push((mount, vec![controller.clone()])),
         }
     }
-    let name = |point: &Path| point.file_name().map(|n| n.to_string_lossy().into_owned());
+    let name = |mount: &Mount| {
+        let name = mount.point.file_name()?;
+        Some(name.to_string_lossy().into_owned())
+    };
     mounts
         .into_iter()
-        .filter_map(|(point, names)| Some((name(&point)?, names)))
+        .filter_map(|(mount, names)| Some((name(mount)?, names)))
         .collect()
 }

@@ -14,11 +14,11 @@ pub(crate) struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Of one line; `None` for one of another form.
     pub(crate) fn parse(line: &'a str) -> Option<Entry<'a>> {
-        let (left, right) = line.split_once(" - ")?;
-        let mut fields = left.split(' ').skip(3);
+        let mut fields = line.split(' ').skip(3);
         let root = unescape(fields.next()?);
         let point = unescape(fields.next()?);
-        let mut fields = right.split(' ');
+        // Behind the options: as many tags as there are, and what ends them.
+        fields.find(|field| *field == "-")?;
         let fstype = fields.next()?;
         let super_options = fields.nth(1).unwrap_or("");
         Some(Entry {

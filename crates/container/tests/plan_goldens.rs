@@ -25,9 +25,9 @@ fn facts() -> Facts {
         uid: 0,
         gid: 0,
         capability_count: 41,
-        oom_score_adj: 0,
-        apparmor: true,
-        selinux: false,
+        oom_score_adj: || 0,
+        apparmor: || true,
+        selinux: || false,
         rootless: false,
         setgroups: true,
         cgroup_v1: vec![

@@ -145,6 +145,15 @@ const _: () = assert!(core::mem::offset_of!(Statx, rdev_major) == 128);
 
 /// statx without following a last link; `path` empty: the descriptor itself.
 pub(crate) fn stat(dir: i32, path: CStr<'_>) -> Result<Stat, Errno> {
+    statx(dir, path, libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW)
+}
+
+/// What a path leads to.
+pub(crate) fn stat_followed(path: CStr<'_>) -> Result<Stat, Errno> {
+    statx(libc::AT_FDCWD, path, 0)
+}
+
+fn statx(dir: i32, path: CStr<'_>, flags: i32) -> Result<Stat, Errno> {
     let mut x = Statx {
         head: [0; 7],
         mode: 0,
@@ -154,7 +163,6 @@ pub(crate) fn stat(dir: i32, path: CStr<'_>) -> Result<Stat, Errno> {
         rdev_minor: 0,
         tail: [0; 15],
     };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: path ends in NUL; x is a whole statx (asserted) that lives through the call.
     unsafe {
         sys!(
@@ -187,17 +195,26 @@ pub(crate) fn is_dir(mode: u32) -> bool {
 }
 
 pub(crate) fn move_mount(tree: i32, to: i32) -> Result<(), Errno> {
-    const FROM_EMPTY: u32 = 0x04;
     const TO_EMPTY: u32 = 0x40;
-    // SAFETY: both paths are the empty literal.
+    move_mount_to(tree, to, EMPTY, TO_EMPTY)
+}
+
+/// Moves a mount to a name in a directory; a link of that name is not followed.
+pub(crate) fn move_mount_at(tree: i32, dir: i32, name: CStr<'_>) -> Result<(), Errno> {
+    move_mount_to(tree, dir, name, 0)
+}
+
+fn move_mount_to(tree: i32, dir: i32, name: CStr<'_>, flags: u32) -> Result<(), Errno> {
+    const FROM_EMPTY: u32 = 0x04;
+    // SAFETY: one path is the empty literal, the other ends in NUL.
     unsafe {
         sys!(
             SYS_move_mount,
             tree,
             EMPTY.ptr(),
-            to,
-            EMPTY.ptr(),
-            FROM_EMPTY | TO_EMPTY
+            dir,
+            name.ptr(),
+            FROM_EMPTY | flags
         )
     }?;
     Ok(())

@@ -1,6 +1,6 @@
 //! The interpreter: one step after the other, and what they leave for each other.
 
-use core::sync::atomic::Ordering;
+use core::{cell::Cell, sync::atomic::Ordering};
 
 use crate::{
     LaunchPlan,
@@ -45,13 +45,15 @@ pub(crate) struct Child<'p, 'a> {
     pub(crate) into_cgroup: bool,
     /// The container's root, once attached.
     pub(crate) root: i32,
-    /// Directory of the last Mknod or Symlink, valid until something is mounted.
+    /// Directory of the last Mknod, Symlink or mount, valid until something is mounted elsewhere.
     pub(crate) made_in: Option<(u32, usize, i32)>,
     /// The mounts that masks are copies of, once there is a mask.
     pub(crate) mask_dir: i32,
     pub(crate) mask_null: i32,
     pub(crate) mask_attached: bool,
     pub(crate) chdir_again: bool,
+    /// Descriptors that nobody needs any more, the first and what follows the last: see [`Child::spent`].
+    spent: Cell<(i32, i32)>,
     /// What [`Step::Find`] found.
     pub(crate) program: Path,
 }
@@ -72,6 +74,7 @@ pub(crate) fn run(plan: &mut LaunchPlan<'_>, into_cgroup: bool) -> ! {
         mask_null: -1,
         mask_attached: false,
         chdir_again: false,
+        spent: Cell::new((0, 0)),
         program: Path::new(),
     };
     let steps = child.plan.steps;
@@ -95,21 +98,49 @@ fn close_all_but(keep: &[i32]) {
     let mut first = 3;
     for &fd in keep {
         if fd > first {
-            close_range(first, fd - 1, 0);
+            let _ = close_range(first, fd - 1, 0);
         }
         if fd >= first {
             first = fd + 1;
         }
     }
-    close_range(first, i32::MAX, 0);
+    let _ = close_range(first, i32::MAX, 0);
 }
 
-pub(crate) fn close_range(first: i32, last: i32, flags: u32) {
+pub(crate) fn close_range(first: i32, last: i32, flags: u32) -> Result<(), Errno> {
     // SAFETY: touches no memory; nobody but us uses these descriptors after the clone.
-    let _ = unsafe { sys!(SYS_close_range, first, last, flags) };
+    unsafe { sys!(SYS_close_range, first, last, flags) }?;
+    Ok(())
 }
 
 impl<'a> Child<'_, 'a> {
+    /// A descriptor, close-on-exec, that is not needed any more. What follows each other is closed by one call,
+    /// or by the execve: a container's mounts alone leave fifty behind.
+    pub(crate) fn spent(&self, fd: i32) {
+        /// Descriptors are a process's to have, not to hoard: most may have 1,024.
+        const MOST: i32 = 64;
+        let (first, end) = self.spent.get();
+        let more = match fd {
+            _ if end - first >= MOST => None,
+            _ if fd == end && first < end => Some((first, end + 1)),
+            _ if fd + 1 == first => Some((fd, end)),
+            _ => None,
+        };
+        self.spent.set(more.unwrap_or_else(|| {
+            self.close_spent();
+            (fd, fd + 1)
+        }));
+    }
+
+    pub(crate) fn close_spent(&self) {
+        let (first, end) = self.spent.replace((0, 0));
+        if end - first > 1 && close_range(first, end - 1, 0).is_ok() {
+            return;
+        }
+        // One, or a seccomp profile that is older than the call.
+        (first..end).for_each(calls::close);
+    }
+
     pub(crate) fn str(&self, s: Str) -> CStr<'a> {
         let strings: &'a [u8] = self.plan.strings;
         let at = usize::try_from(s.0).unwrap_or(0);

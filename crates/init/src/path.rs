@@ -154,7 +154,7 @@ fn itself(dir: i32, name: CStr<'_>, make: Make) -> Result<i32, Fail> {
 /// other, and for what fails: the walk meets that again and says where.
 fn make_last(root: i32, path: CStr<'_>, make: Make) -> Result<Option<i32>, Fail> {
     let (above, last) = dir_and_name(path.bytes());
-    if last.is_empty() || last == b"." || last == b".." {
+    if !is_name(last) {
         return Ok(None);
     }
     let (mut prefix, mut name) = (Name::new(), Name::new());
@@ -179,7 +179,7 @@ fn make_last(root: i32, path: CStr<'_>, make: Make) -> Result<Option<i32>, Fail>
 }
 
 /// Makes `name` in `dir`. Neither call follows a last link.
-fn create(dir: i32, name: CStr<'_>, make: Make) -> Result<usize, Errno> {
+pub(crate) fn create(dir: i32, name: CStr<'_>, make: Make) -> Result<usize, Errno> {
     match make {
         // SAFETY: the name ends in NUL.
         Make::File => unsafe { sys!(SYS_mknodat, dir, name.ptr(), libc::S_IFREG | 0o644, 0) },
@@ -339,7 +339,7 @@ fn above(path: CStr<'_>, name: &mut Name) -> Result<Path, Fail> {
     let (dir, last) = dir_and_name(path.bytes());
     name.clear();
     name.push(last).map_err(Fail::on(Act::Resolve))?;
-    if last.is_empty() || last == b"." || last == b".." {
+    if !is_name(last) {
         return Err(Fail {
             errno: libc::EINVAL,
             act: Act::Resolve,
@@ -351,6 +351,11 @@ fn above(path: CStr<'_>, name: &mut Name) -> Result<Path, Fail> {
         .and_then(|()| parent.push(dir))
         .map_err(Fail::on(Act::Resolve))?;
     Ok(parent)
+}
+
+/// Whether a path's last part can be made in the directory before it.
+pub(crate) fn is_name(last: &[u8]) -> bool {
+    !matches!(last, b"" | b"." | b"..")
 }
 
 /// A path's directory (without what ends it) and its last name.

@@ -330,7 +330,8 @@ fn a_process_that_waits_for_its_start_holds_nothing_of_the_hosts() {
             let root = matches!(to, "/" | "/proc" | "/dev/null");
             let own = to.contains("/exec.fifo") || to.contains("/stderr");
             assert!(harmless || root || own, "{masked:?}: {to}");
-            count += 1;
+            // Not the socket to `create`, which it may be closing just now.
+            count += u32::from(root);
         }
         counts.push(count);
     }

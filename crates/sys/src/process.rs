@@ -1,8 +1,8 @@
-//! What a privileged process sets on another, and what a namespace file is.
+//! What a privileged process sets on another, what a namespace file is, and descriptors in numbers.
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     ptr,
 };
 
@@ -36,18 +36,40 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(answer).map_err(|_| io::Error::last_os_error())
 }
 
+/// Closes descriptors, those with numbers that follow each other by one call.
+pub fn close_all(fds: Vec<OwnedFd>) {
+    let mut numbers: Vec<RawFd> = fds.into_iter().map(IntoRawFd::into_raw_fd).collect();
+    numbers.sort_unstable();
+    for run in numbers.chunk_by(|a, b| a + 1 == *b) {
+        let [first, .., last] = *run else {
+            let &[only] = run else { continue };
+            // SAFETY: it was owned, and nobody else has it.
+            drop(unsafe { OwnedFd::from_raw_fd(only) });
+            continue;
+        };
+        // SAFETY: takes numbers. All between these two were owned, and nobody else has them.
+        let rc = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if rc != 0 {
+            for &fd in run {
+                // SAFETY: as above; none was closed.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+}
+
 /// Capabilities of the calling thread, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The permitted set.
-    pub permitted: u64,
-    /// The bounding set.
-    pub bounding: u64,
+    /// Those that a program of ours can get: permitted, and in the bounding set.
+    pub to_give: u64,
     /// How many the kernel knows.
     pub count: u8,
 }
 
-/// Asks by system calls what /proc/thread-self/status and cap_last_cap say as well.
+/// Asks by few system calls what /proc/thread-self/status and cap_last_cap say as well: of the bounding set only what
+/// is not known. An execve gives what is inheritable or in the bounding set (capabilities(7)), so what is permitted
+/// and not inheritable was in it, and this process has taken none away from itself.
 ///
 /// # Errors
 /// EPERM where a seccomp profile takes capget away.
@@ -70,20 +92,23 @@ pub fn capabilities() -> io::Result<Capabilities> {
         return Err(io::Error::last_os_error());
     }
     let [low, high] = halves;
-    let (mut bounding, mut count) = (0, 0);
-    while count < 64 {
-        // SAFETY: this request takes a number.
-        match unsafe { libc::prctl(libc::PR_CAPBSET_READ, u64::from(count)) } {
-            0 => {}
-            1 => bounding |= 1 << count,
-            // The kernel knows no more.
-            _ => break,
-        }
+    let both = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+    let permitted = both(high.permitted, low.permitted);
+    let unsure = permitted & both(high.inheritable, low.inheritable);
+    // SAFETY: this request takes a number.
+    let bounding = |cap: u8| unsafe { libc::prctl(libc::PR_CAPBSET_READ, u64::from(cap)) };
+    let dropped = (0..64).filter(|cap| unsure & 1 << cap != 0 && bounding(*cap) != 1);
+    let dropped = dropped.fold(0, |all, cap| all | 1 << cap);
+    // CAP_CHECKPOINT_RESTORE (Linux 5.9) is the last one that there is today.
+    let mut count = 41;
+    while count > 0 && bounding(count - 1) < 0 {
+        count -= 1;
+    }
+    while count < 64 && bounding(count) >= 0 {
         count += 1;
     }
     Ok(Capabilities {
-        permitted: u64::from(high.permitted) << 32 | u64::from(low.permitted),
-        bounding,
+        to_give: permitted & !dropped,
         count,
     })
 }
@@ -101,10 +126,33 @@ mod tests {
             let hex = status.lines().find_map(|line| line.strip_prefix(name));
             u64::from_str_radix(hex.unwrap().trim(), 16).unwrap()
         };
-        assert_eq!(found.permitted, set("CapPrm:"));
-        assert_eq!(found.bounding, set("CapBnd:"));
+        assert_eq!(found.to_give, set("CapPrm:") & set("CapBnd:"));
         let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
         assert_eq!(found.count, last.trim().parse::<u8>().unwrap() + 1);
+    }
+
+    #[test]
+    fn all_are_closed_and_no_other() {
+        let files: Vec<_> = (0..9)
+            .map(|_| std::fs::File::open("/dev/null").unwrap())
+            .collect();
+        let (mut close, mut keep) = (Vec::new(), Vec::new());
+        for (at, file) in files.into_iter().enumerate() {
+            let to = if at == 2 || at == 6 {
+                &mut keep
+            } else {
+                &mut close
+            };
+            to.push(OwnedFd::from(file));
+        }
+        // Each the end of a pipe whose other end tells.
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        close.push(write);
+        close.reverse();
+        close_all(close);
+        assert_eq!(rustix::io::read(&read, &mut [0; 1]).unwrap(), 0);
+        assert!(keep.iter().all(|fd| rustix::fs::fstat(fd).is_ok()));
+        close_all(Vec::new());
     }
 
     #[test]

@@ -457,7 +457,7 @@ fn mounts(hierarchy: &Hierarchy) -> Vec<(Vec<String>, Version, Mount)> {
             unified,
         } => {
             for (name, mount) in controllers {
-                match out.iter_mut().find(|(_, _, m)| m == mount) {
+                match out.iter_mut().find(|(_, _, m)| m.is(mount)) {
                     Some((names, _, _)) => names.push(name.clone()),
                     None => out.push((vec![name.clone()], Version::V1, mount.clone())),
                 }

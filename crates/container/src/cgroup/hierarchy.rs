@@ -110,6 +110,13 @@ impl Hierarchy {
     }
 }
 
+impl Mount {
+    /// The same mount, as the kernel has spelled it both times: `Path` would compare name by name.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.point.as_os_str() == other.point.as_os_str() && self.root == other.root
+    }
+}
+
 impl From<&Entry<'_>> for Mount {
     fn from(entry: &Entry<'_>) -> Self {
         Self {

@@ -43,11 +43,21 @@ pub(crate) struct Opened<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Fds {
     pub(super) numbers: Vec<i32>,
-    owned: Vec<OwnedFd>,
+    owned: Owned,
     /// Memory files of hook states by status, to be filled in once the pid is known.
     pub(super) states: Vec<(oci::runtime::Status, i32)>,
     /// What hooks print.
     pub(super) words: Words,
+}
+
+/// Closed together.
+#[derive(Debug, Default)]
+struct Owned(Vec<OwnedFd>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        sys::process::close_all(std::mem::take(&mut self.0));
+    }
 }
 
 impl Fds {
@@ -60,13 +70,14 @@ impl Fds {
             fd
         };
         let number = fd.as_raw_fd();
-        self.owned.push(fd);
+        self.owned.0.push(fd);
         Ok(number)
     }
 
     /// The state file of a number, to write into.
     pub(super) fn state(&self, number: i32) -> Option<BorrowedFd<'_>> {
         self.owned
+            .0
             .iter()
             .find(|fd| fd.as_raw_fd() == number)
             .map(AsFd::as_fd)

@@ -125,7 +125,7 @@ fn whole(facts: &Facts, spec: &spec::Spec, options: &Options) -> Result<Plan, Er
 fn refuse(facts: &Facts, linux: Option<&spec::Linux>) -> Result<(), Error> {
     let Some(linux) = linux else { return Ok(()) };
     let label = linux.mount_label.as_deref().unwrap_or_default();
-    if !label.is_empty() && !facts.selinux {
+    if !label.is_empty() && !(facts.selinux)() {
         return Err(Error::unsupported(
             "linux.mountLabel",
             "SELinux is not enabled on this host: take the label out or boot with it",

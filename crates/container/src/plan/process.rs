@@ -83,13 +83,13 @@ impl<'a> Process<'a> {
                 "without CAP_SETGID a user namespace has no supplementary groups",
             ));
         }
-        if self.apparmor().is_some() && !self.facts.apparmor {
+        if self.apparmor().is_some() && !(self.facts.apparmor)() {
             return Err(Error::unsupported(
                 "process.apparmorProfile",
                 "AppArmor is not enabled on this host: take the profile out or boot with it",
             ));
         }
-        if self.selinux().is_some() && !self.facts.selinux {
+        if self.selinux().is_some() && !(self.facts.selinux)() {
             return Err(Error::unsupported(
                 "process.selinuxLabel",
                 "SELinux is not enabled on this host: take the label out or boot with it",
@@ -164,8 +164,11 @@ impl<'a> Process<'a> {
                 format!("{score} is outside of -1000 to 1000"),
             ));
         }
-        let own = self.facts.oom_score_adj;
-        if score < own && !self.facts.may_lower_oom_score() {
+        if self.facts.may_lower_oom_score() {
+            return Ok(Some(score));
+        }
+        let own = (self.facts.oom_score_adj)();
+        if score < own {
             let note = format!(
                 "process.oomScoreAdj {score} was raised to {own}, our own: to go lower needs \
                  CAP_SYS_RESOURCE"

@@ -51,7 +51,7 @@ fn become_hook(c: &Child<'_, '_>, hook: &Hook, state: i32) -> ! {
             let _ = calls::dup3(to, number);
         }
     }
-    close_range(3, i32::MAX, 0);
+    let _ = close_range(3, i32::MAX, 0);
     let dir = c.str(hook.dir);
     if !dir.is_empty() {
         let _ = calls::chdir(dir);

@@ -61,8 +61,10 @@ pub(super) fn change(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), F
         set_groups(list).map_err(Fail::on(Act::Groups))?;
     }
     set_gid(gid).map_err(Fail::on(Act::Gid))?;
-    // Else the change from 0 clears what Capabilities is about to set.
-    prctl(libc::PR_SET_KEEPCAPS, 1, 0).map_err(Fail::on(Act::KeepCaps))?;
+    // Else the change from 0 clears what Capabilities is about to set. The execve takes the flag away.
+    if uid != 0 {
+        prctl(libc::PR_SET_KEEPCAPS, 1, 0).map_err(Fail::on(Act::KeepCaps))?;
+    }
     set_uid(uid).map_err(Fail::on(Act::Uid))?;
     Ok(())
 }
@@ -92,8 +94,10 @@ pub(super) fn capabilities(
     let data = [half(0), half(32)];
     // SAFETY: version 3 reads a header and two halves, which live through the call.
     unsafe { sys!(SYS_capset, &raw const header, data.as_ptr()) }.map_err(Fail::on(Act::Capset))?;
-    prctl(libc::PR_SET_KEEPCAPS, 0, 0).map_err(Fail::on(Act::KeepCaps))?;
-    prctl(libc::PR_CAP_AMBIENT, 4 /* CLEAR_ALL */, 0).map_err(Fail::on(Act::Ambient))?;
+    // What is not both is not ambient any more.
+    if permitted & inheritable != 0 {
+        prctl(libc::PR_CAP_AMBIENT, 4 /* CLEAR_ALL */, 0).map_err(Fail::on(Act::Ambient))?;
+    }
     let mut cap = 0;
     while cap <= MAX_CAP {
         if ambient & (1 << cap) != 0 {

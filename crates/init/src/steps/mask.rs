@@ -32,7 +32,7 @@ pub(super) fn mask(c: &mut Child<'_, '_>, path: Str, null: Fd) -> Result<(), Fai
         return Ok(());
     };
     let result = cover(c, to, c.mask_null);
-    calls::close(to);
+    c.spent(to);
     result
 }
 
@@ -42,10 +42,10 @@ fn cover(c: &mut Child<'_, '_>, to: i32, null: i32) -> Result<(), Fail> {
             c.mask_dir = empty_dir().map_err(Fail::on(Act::FsMount))?;
             return calls::move_mount(c.mask_dir, to).map_err(Fail::on(Act::Move));
         }
-        return copy_to(c.mask_dir, to);
+        return copy_to(c, c.mask_dir, to);
     }
     if c.mask_attached {
-        return copy_to(null, to);
+        return copy_to(c, null, to);
     }
     // What we call the null device must be it (CVE-2025-31133).
     let found = calls::stat(null, EMPTY).map_err(Fail::on(Act::NotNull))?;
@@ -73,10 +73,10 @@ fn empty_dir() -> Result<i32, Errno> {
     )
 }
 
-fn copy_to(from: i32, to: i32) -> Result<(), Fail> {
+fn copy_to(c: &Child<'_, '_>, from: i32, to: i32) -> Result<(), Fail> {
     let copy = calls::open_tree(from, false).map_err(Fail::on(Act::Clone))?;
     let result = calls::move_mount(copy, to).map_err(Fail::on(Act::Move));
-    calls::close(copy);
+    c.spent(copy);
     result
 }
 
@@ -93,10 +93,10 @@ pub(super) fn readonly(c: &Child<'_, '_>, path: Str) -> Result<(), Fail> {
         let result = calls::mount_setattr(copy, attr, true)
             .map_err(Fail::on(Act::SetAttr))
             .and_then(|()| calls::move_mount(copy, at).map_err(Fail::on(Act::Move)));
-        calls::close(copy);
+        c.spent(copy);
         result
     };
     let result = act();
-    calls::close(at);
+    c.spent(at);
     result
 }

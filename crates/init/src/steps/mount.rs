@@ -30,14 +30,14 @@ pub(super) struct NewFs {
 pub(super) fn fs(c: &mut Child<'_, '_>, new: &NewFs) -> Result<(), Fail> {
     let mount = create(c, new)?;
     let result = place(c, mount, new);
-    calls::close(mount);
+    c.spent(mount);
     result
 }
 
 fn create(c: &Child<'_, '_>, new: &NewFs) -> Result<i32, Fail> {
     let context = fsopen(c.str(new.fstype)).map_err(Fail::on(Act::FsOpen))?;
     let result = configure(c, context, new);
-    calls::close(context);
+    c.spent(context);
     result
 }
 
@@ -157,8 +157,8 @@ fn place(c: &mut Child<'_, '_>, mount: i32, new: &NewFs) -> Result<(), Fail> {
 }
 
 /// Moves a detached mount to `dest`.
-fn attach(c: &mut Child<'_, '_>, mount: i32, dest: Str, target: Target) -> Result<(), Fail> {
-    let dest = c.str(dest);
+fn attach(c: &mut Child<'_, '_>, mount: i32, at: Str, target: Target) -> Result<(), Fail> {
+    let dest = c.str(at);
     let make = match target {
         Target::Dir | Target::PlainDir => Make::Dir,
         Target::File => Make::File,
@@ -171,25 +171,52 @@ fn attach(c: &mut Child<'_, '_>, mount: i32, dest: Str, target: Target) -> Resul
             }
         }
     };
+    if make == Make::Dir && target != Target::Itself && attach_by_name(c, mount, at, target) {
+        return Ok(());
+    }
     let mut to = match target {
         Target::Itself => path::ensure_itself(c.root, dest, make)?,
         _ => path::ensure(c.root, dest, make)?,
     };
     if target == Target::PlainDir {
         // It exists now; is it reached without links?
-        calls::close(to);
+        c.spent(to);
         to = path::open_plain(c.root, dest).map_err(Fail::on(Act::Resolve))?;
     }
     let result = calls::move_mount(mount, to).map_err(Fail::on(Act::Move));
-    calls::close(to);
+    c.spent(to);
     c.forget_made_in();
     result
+}
+
+/// The common case of a directory: its last name is one, or is missing, and several mounts follow in the same
+/// directory above, which is looked up once. The kernel mounts a directory on nothing else, so a link of that name
+/// (which is not followed) fails as the rest does: by `false`, and the long way tells what is the matter.
+fn attach_by_name(c: &mut Child<'_, '_>, mount: i32, dest: Str, target: Target) -> bool {
+    let mut name = path::Name::new();
+    let Ok(dir) = c.made_in(dest, &mut name) else {
+        return false;
+    };
+    // A link may lie on the way to any other directory.
+    if target == Target::PlainDir && dir != c.root {
+        return false;
+    }
+    let attach = || calls::move_mount_at(mount, dir, name.as_c());
+    let attached = match attach() {
+        Err(libc::ENOENT) => path::create(dir, name.as_c(), Make::Dir).is_ok() && attach().is_ok(),
+        result => result.is_ok(),
+    };
+    // Below the root anything may be another directory now.
+    if dir == c.root {
+        c.forget_made_in();
+    }
+    attached
 }
 
 pub(super) fn tree(c: &mut Child<'_, '_>, tree: Fd, dest: Str, target: Target) -> Result<(), Fail> {
     let mount = c.fd(tree);
     attach(c, mount, dest, target)?;
-    calls::close(mount);
+    c.spent(mount);
     c.set_fd(tree, -1);
     Ok(())
 }
@@ -245,7 +272,7 @@ pub(super) fn clone_file(c: &mut Child<'_, '_>, tree: Fd, name: Str, to: Fd) -> 
 
 fn clone_to(c: &mut Child<'_, '_>, at: i32, to: Fd, recursive: bool) -> Result<(), Fail> {
     let tree = calls::open_tree(at, recursive).map_err(Fail::on(Act::Clone));
-    calls::close(at);
+    c.spent(at);
     c.set_fd(to, tree?);
     Ok(())
 }
@@ -279,7 +306,7 @@ pub(super) fn set_attr(
 ) -> Result<(), Fail> {
     let at = path::open(c.root, c.str(dest), libc::O_PATH).map_err(Fail::on(Act::Resolve))?;
     let result = calls::mount_setattr(at, attr, recursive).map_err(Fail::on(Act::SetAttr));
-    calls::close(at);
+    c.spent(at);
     result
 }
 

@@ -15,12 +15,13 @@ pub(super) fn join_cgroup(c: &Child<'_, '_>, fd: Fd, unless: bool) -> Result<(),
     } else {
         calls::write(fd, b"0")
     };
-    // A container that waits for its start holds no way to the host's files.
-    calls::close(fd);
+    c.spent(fd);
     Ok(joined?)
 }
 
 pub(super) fn setns(c: &Child<'_, '_>, fd: Fd, flags: u32) -> Result<(), Fail> {
+    // Where others are, as little as possible of the host's is taken along.
+    c.close_spent();
     // SAFETY: touches no memory.
     unsafe { sys!(SYS_setns, c.fd(fd), flags) }?;
     Ok(())

@@ -1,4 +1,5 @@
-//! Device nodes and symbolic links. Most are in /dev: its descriptor is kept between the steps.
+//! Device nodes and symbolic links. Most are in /dev: its descriptor is kept between the steps, as is that of
+//! a directory in which several things are mounted.
 
 use crate::{
     calls::{self, CStr, EMPTY},
@@ -22,18 +23,22 @@ impl Child<'_, '_> {
     /// Something was mounted: what path means may have changed.
     pub(crate) fn forget_made_in(&mut self) {
         if let Some((_, _, fd)) = self.made_in.take() {
-            calls::close(fd);
+            self.spent(fd);
         }
     }
 
     /// The directory of `path`, made if missing and kept for the next, and its last name.
-    fn made_in(&mut self, path: Str, name: &mut Name) -> Result<i32, Fail> {
+    pub(super) fn made_in(&mut self, path: Str, name: &mut Name) -> Result<i32, Fail> {
         let text = self.str(path);
-        let (dir, _) = path::dir_and_name(text.bytes());
+        let (dir, last) = path::dir_and_name(text.bytes());
+        if dir.iter().all(|&b| b == b'/') && path::is_name(last) {
+            name.clear();
+            name.push(last).map_err(Fail::on(Act::Resolve))?;
+            return Ok(self.root);
+        }
         if let Some((at, length, fd)) = self.made_in {
             let known = self.str(Str(at));
-            if known.bytes().get(..length) == Some(dir) {
-                let (_, last) = path::dir_and_name(text.bytes());
+            if known.bytes().get(..length) == Some(dir) && path::is_name(last) {
                 name.clear();
                 name.push(last).map_err(Fail::on(Act::Resolve))?;
                 return Ok(fd);
@@ -72,10 +77,10 @@ pub(super) fn mknod(c: &mut Child<'_, '_>, path: Str, node: &Node) -> Result<(),
     if node.uid == 0 && node.gid == 0 {
         return Ok(());
     }
-    own(dir, name, node)
+    own(c, dir, name, node)
 }
 
-fn own(dir: i32, name: CStr<'_>, node: &Node) -> Result<(), Fail> {
+fn own(c: &Child<'_, '_>, dir: i32, name: CStr<'_>, node: &Node) -> Result<(), Fail> {
     let flags = libc::O_PATH | libc::O_NOFOLLOW;
     let fd = calls::openat2(dir, name, flags, 0, 0).map_err(Fail::on(Act::Chown))?;
     // SAFETY: the path is the empty literal.
@@ -89,7 +94,7 @@ fn own(dir: i32, name: CStr<'_>, node: &Node) -> Result<(), Fail> {
             libc::AT_EMPTY_PATH
         )
     };
-    calls::close(fd);
+    c.spent(fd);
     result.map_err(Fail::on(Act::Chown))?;
     Ok(())
 }

@@ -111,11 +111,7 @@ fn runnable(path: CStr<'_>) -> Result<(), Fail> {
         Ok(_) | Err(libc::EPERM | libc::ENOSYS) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let flags = libc::O_PATH;
-    let fd = calls::openat2_plain(path, flags)?;
-    let stat = calls::stat(fd, calls::EMPTY);
-    calls::close(fd);
-    if stat.is_ok_and(|stat| calls::is_dir(stat.mode)) {
+    if calls::stat_followed(path).is_ok_and(|stat| calls::is_dir(stat.mode)) {
         return Err(Fail {
             errno: libc::EACCES,
             act: Act::IsDirectory,
@@ -127,7 +123,7 @@ fn runnable(path: CStr<'_>) -> Result<(), Fail> {
 pub(super) fn close_on_exec(first: u32) -> Result<(), Fail> {
     const CLOEXEC: u32 = 4;
     let first = i32::try_from(first).unwrap_or(i32::MAX);
-    close_range(first, i32::MAX, CLOEXEC);
+    let _ = close_range(first, i32::MAX, CLOEXEC);
     Ok(())
 }
 
@@ -146,22 +142,25 @@ fn drop_stack() {
 }
 
 pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result<(), Fail> {
-    c.tell(Kind::Ready, 0, Act::Itself);
     if fifo == NO_FD {
+        c.tell(Kind::Ready, 0, Act::Itself);
         return c.wait_for_parent();
     }
+    // Before Ready: who sees a created container sees a process that holds no way to the host's files.
+    c.forget_made_in();
+    for fd in [c.mask_dir, c.mask_null] {
+        if fd >= 0 {
+            c.spent(fd);
+        }
+    }
+    c.close_spent();
+    c.tell(Kind::Ready, 0, Act::Itself);
     // A parent that dies before it has written down that we are here must not leave us behind.
     c.wait_for_parent()?;
     let (fifo, status) = (c.fd(fifo), c.fd(status));
     // Who made us may be gone from here on; who starts us reads the status.
     calls::close(c.plan.channel);
     c.report = status;
-    c.forget_made_in();
-    for fd in [c.mask_dir, c.mask_null] {
-        if fd >= 0 {
-            calls::close(fd);
-        }
-    }
     drop_stack();
     let mut byte = [0_u8; 1];
     loop {
