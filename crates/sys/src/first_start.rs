@@ -34,6 +34,7 @@ static READ_ONLY: [u64; 4] = [1, 0, 0, 0];
 const STATFS_WORDS: usize = 15;
 const STATFS_FLAGS: usize = 10;
 const ST_RDONLY: u64 = 1;
+const READ_ONLY_MOUNT: i64 = -(libc::EROFS as i64);
 const CLONE: i32 = 1;
 
 #[cfg(target_arch = "x86_64")]
@@ -178,6 +179,23 @@ fn is_name(argument: *const u8) -> bool {
 }
 
 fn is_read_only() -> bool {
+    let ask = [
+        number(libc::AT_FDCWD),
+        address(SELF),
+        number(libc::W_OK),
+        0,
+        0,
+    ];
+    // SAFETY: the path ends in NUL.
+    match unsafe { call(libc::SYS_faccessat, ask) } {
+        READ_ONLY_MOUNT => true,
+        0 => false,
+        // Who may not write it anyway is not told. statfs does, but it counts a filesystem's free blocks for that.
+        _ => is_mounted_read_only(),
+    }
+}
+
+fn is_mounted_read_only() -> bool {
     let mut words = MaybeUninit::<[u64; STATFS_WORDS]>::uninit();
     let place = words.as_mut_ptr();
     let into = [address(SELF), place.expose_provenance(), 0, 0, 0];

@@ -6,6 +6,8 @@
 
 pub mod atomic;
 pub mod bpf;
+#[cfg(target_arch = "x86_64")]
+mod copy;
 pub mod failpoint;
 #[cfg(all(feature = "failpoints", target_arch = "x86_64"))]
 pub mod fault;
