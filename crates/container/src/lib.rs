@@ -48,4 +48,4 @@ pub use id::{ContainerId, InvalidId};
 pub use request::{
     Container, ContainerRef, CreateRequest, ExecRequest, Gate, Process, Rootfs, Stdio,
 };
-pub use start::start_by_fifo;
+pub use start::{Begun, start_by_fifo};

@@ -41,24 +41,68 @@ impl Container {
     /// [`launch::Error::NotCreated`] the second time, `Gone` when the process has ended; else the
     /// step that failed, and the process is ending.
     pub fn start(&mut self) -> Result<(), Error> {
-        let (channel, plan, words) = self.gate.take().ok_or(launch::Error::NotCreated)?;
-        let alive = sys::pidfd::alive(self.init.pidfd.as_fd())
-            .map_err(|e| launch::Error::io("look at", "the container's process", e))?;
-        if !alive {
-            return Err(launch::Error::Gone.into());
-        }
-        let failed = |e| launch::Error::io("start", "the container's process", e);
-        channel.go().map_err(failed)?;
-        match channel.receive().map_err(failed)? {
-            None => {}
-            Some((message, _)) if message.kind == Kind::Failed => {
-                let words = |name: &str| words.of(name);
-                return Err(launch::Error::from_message(&plan, message, &words).into());
+        if self.gate.is_some() {
+            let alive = sys::pidfd::alive(self.init.pidfd.as_fd())
+                .map_err(|e| launch::Error::io("look at", "the container's process", e))?;
+            if !alive {
+                return Err(launch::Error::Gone.into());
             }
-            Some(_) => return Err(launch::Error::Protocol.into()),
         }
+        self.open_gate()?.outcome()?;
         crate::trace::mark("the program runs");
         self.poststart()
+    }
+
+    /// The first half of [`Container::start`], for who waits for the process' end and need not be woken before.
+    /// `None`, and nothing is started: there are poststart hooks, which wait for the program, or times are taken.
+    ///
+    /// # Errors
+    /// [`launch::Error::NotCreated`] the second time.
+    pub fn begin(&mut self) -> Result<Option<Begun>, Error> {
+        let hooks = self.hooks.as_ref();
+        if hooks.is_some_and(|hooks| !hooks.poststart.is_empty()) || crate::trace::is_on() {
+            return Ok(None);
+        }
+        self.open_gate().map(Some)
+    }
+
+    fn open_gate(&mut self) -> Result<Begun, Error> {
+        let (channel, plan, words) = self.gate.take().ok_or(launch::Error::NotCreated)?;
+        channel.go().map_err(failed)?;
+        Ok(Begun {
+            channel,
+            plan,
+            words,
+        })
+    }
+}
+
+fn failed(e: io::Error) -> launch::Error {
+    launch::Error::io("start", "the container's process", e)
+}
+
+/// A process on its way to be the program.
+#[derive(Debug)]
+pub struct Begun {
+    channel: launch::Channel,
+    plan: plan::Plan,
+    words: launch::Words,
+}
+
+impl Begun {
+    /// Waits until it is that, or has ended.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn outcome(self) -> Result<(), Error> {
+        match self.channel.receive().map_err(failed)? {
+            None => Ok(()),
+            Some((message, _)) if message.kind == Kind::Failed => {
+                let words = |name: &str| self.words.of(name);
+                Err(launch::Error::from_message(&self.plan, message, &words).into())
+            }
+            Some(_) => Err(launch::Error::Protocol.into()),
+        }
     }
 }
 

@@ -32,9 +32,13 @@ pub fn start() {
     mark("start");
 }
 
+pub(crate) fn is_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
 /// Notes that something has just been done.
 pub fn mark(what: &'static str) {
-    if ON.load(Ordering::Relaxed) {
+    if is_on() {
         let mut trace = TRACE.lock().unwrap_or_else(PoisonError::into_inner);
         trace.marks.push((what, now()));
     }
@@ -42,7 +46,7 @@ pub fn mark(what: &'static str) {
 
 /// Where a child that walks this plan notes its times; `None` while nothing is traced.
 pub(crate) fn child(plan: &Plan) -> Option<Arc<SharedWords>> {
-    if !ON.load(Ordering::Relaxed) {
+    if !is_on() {
         return None;
     }
     let words = Arc::new(SharedWords::new(plan.steps.len()).ok()?);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use oci::runtime::{Process, Spec, parse, parse_process, validate, validate_process};
+use oci::runtime::{Process, Spec, parse_form, parse_process, validate, validate_process};
 
 use crate::error::Error;
 
@@ -13,8 +13,10 @@ use crate::error::Error;
 pub(crate) struct Bundle {
     /// Absolute, and with the links that it was given with: hooks and callers see it as they named it.
     pub(crate) path: PathBuf,
-    /// Two KiB, which would be moved from frame to frame of the stack.
+    /// Two KiB, which would be moved from frame to frame of the stack. Changed by [`Bundle::change`].
     pub(crate) spec: Box<Spec>,
+    /// The file, as long as it says what `spec` does: printing that again is a tenth of a start's work.
+    pub(crate) text: Option<Vec<u8>>,
     /// Absolute path of the root filesystem.
     pub(crate) rootfs: PathBuf,
 }
@@ -30,11 +32,13 @@ impl Bundle {
             Some(file) => std::path::absolute(file).map_err(Error::file("find", file))?,
         };
         let text = sys::small_file::read(&file).map_err(Error::file("read the bundle's", &file))?;
-        let spec = parse(&text).map(Box::new);
-        let spec = spec.map_err(|source| Error::Document {
+        let parsed = parse_form(&text).map(|(spec, same)| (Box::new(spec), same));
+        let (spec, same) = parsed.map_err(|source| Error::Document {
             path: file.clone(),
             source,
         })?;
+        // What nobody reads of a document need not be text.
+        let text = (same && std::str::from_utf8(&text).is_ok()).then_some(text);
         validate(&spec).map_err(|source| Error::Invalid { path: file, source })?;
         let root = spec
             .root
@@ -44,7 +48,18 @@ impl Bundle {
         let rootfs = path.join(root);
         let rootfs = sys::real_path(&rootfs)
             .map_err(Error::file("find the root filesystem (root.path)", &rootfs))?;
-        Ok(Self { path, spec, rootfs })
+        Ok(Self {
+            path,
+            spec,
+            text,
+            rootfs,
+        })
+    }
+
+    /// The document, to be changed.
+    pub(crate) fn change(&mut self) -> &mut Spec {
+        self.text = None;
+        &mut self.spec
     }
 }
 

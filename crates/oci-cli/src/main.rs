@@ -63,7 +63,14 @@ fn main() -> ExitCode {
     } else {
         FAILED
     };
-    let ended = command.and_then(|command| dispatch(&global, command, &log));
+    // By reference: each arm would have a copy of its own on the stack, which is as long as the command.
+    let ended = match &command {
+        Ok(command) => dispatch(&global, command, &log),
+        Err(error) => {
+            log.fatal(&error.chain());
+            return exit_code(failed);
+        }
+    };
     if global.trace {
         container::trace::mark("end");
         eprint!("{}", container::trace::report());
@@ -81,7 +88,8 @@ fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
 
-fn dispatch(global: &Global, command: Command, log: &Log) -> Result<i32, Error> {
+#[inline(never)]
+fn dispatch(global: &Global, command: &Command, log: &Log) -> Result<i32, Error> {
     if matches!(
         command,
         Command::Create(_) | Command::Run(_) | Command::Exec(_)
@@ -92,26 +100,26 @@ fn dispatch(global: &Global, command: Command, log: &Log) -> Result<i32, Error> 
         );
     }
     match command {
-        Command::Create(args) => create::command(global, &args),
-        Command::Run(args) => run::command(global, &args),
-        Command::Exec(args) => exec::command(global, &args),
-        Command::Start(id) => start::command(global, &id),
-        Command::State(id) => state::command(global, &id),
-        Command::Kill(args) => kill::command(global, &args, log),
-        Command::Delete(args) => delete::command(global, &args, log),
-        Command::Spec(args) => spec::command(&args),
-        Command::Plan(args) => plan::command(global, &args),
-        Command::List(args) => list::command(global, args, log),
-        Command::Ps(args) => ps::command(global, &args),
-        Command::Pause(id) => freeze::pause(global, &id),
-        Command::Resume(id) => freeze::resume(global, &id),
-        Command::Update(args) => update::command(global, &args),
-        Command::Mounts(args) => mounts::command(global, &args),
-        Command::Events(args) => events::command(global, &args),
-        Command::Checkpoint(args) => checkpoint::command(global, &args),
-        Command::Restore(args) => restore::command(global, &args),
+        Command::Create(args) => create::command(global, args),
+        Command::Run(args) => run::command(global, args),
+        Command::Exec(args) => exec::command(global, args),
+        Command::Start(id) => start::command(global, id),
+        Command::State(id) => state::command(global, id),
+        Command::Kill(args) => kill::command(global, args, log),
+        Command::Delete(args) => delete::command(global, args, log),
+        Command::Spec(args) => spec::command(args),
+        Command::Plan(args) => plan::command(global, args),
+        Command::List(args) => list::command(global, *args, log),
+        Command::Ps(args) => ps::command(global, args),
+        Command::Pause(id) => freeze::pause(global, id),
+        Command::Resume(id) => freeze::resume(global, id),
+        Command::Update(args) => update::command(global, args),
+        Command::Mounts(args) => mounts::command(global, args),
+        Command::Events(args) => events::command(global, args),
+        Command::Checkpoint(args) => checkpoint::command(global, args),
+        Command::Restore(args) => restore::command(global, args),
         Command::Features => features::command(),
         Command::Version => commands::version(),
-        Command::Print(text) => commands::text(&text),
+        Command::Print(text) => commands::text(text),
     }
 }

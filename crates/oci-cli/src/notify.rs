@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci::runtime::{Mount, Spec};
+use oci::runtime::Mount;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, chmod, open};
 use rustix::io::Errno;
@@ -23,6 +23,7 @@ use rustix::net::{
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::bundle::Bundle;
 use crate::descriptor_socket;
 use crate::error::Error;
 use crate::record::StateDir;
@@ -40,11 +41,12 @@ fn wanted(dir: &StateDir) -> Option<(PathBuf, OsString)> {
 }
 
 /// Gives the container a place for the socket, if somebody wants to be told.
-pub(crate) fn offer(dir: &StateDir, spec: &mut Spec) -> Result<(), Error> {
+pub(crate) fn offer(dir: &StateDir, bundle: &mut Bundle) -> Result<(), Error> {
     let Some((path, _)) = wanted(dir) else {
         return Ok(());
     };
     fs::create_dir(&path).map_err(Error::file("make", &path))?;
+    let spec = bundle.change();
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"];
     spec.mounts.push(Mount {
         destination: "/run/notify".to_owned(),

@@ -49,7 +49,8 @@ pub(crate) struct Record {
     /// What its standard streams were, as crun writes it: the text of a JSON list.
     #[serde(default)]
     external_descriptors: String,
-    /// The document, as it was when the container was created.
+    /// The document, as it was when the container was created. Written last: see [`StateDir::write`].
+    #[serde(skip_serializing)]
     pub(crate) config: Box<Spec>,
 }
 
@@ -190,9 +191,18 @@ impl StateDir {
         Error::file("open", &self.path)(error)
     }
 
-    /// Writes the record; no fsync, for a reboot ends the container as well.
-    pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
-        let text = serde_json::to_vec(record)?;
+    /// Writes the record; no fsync, for a reboot ends the container as well. `config`: a text that says what the
+    /// record's document does.
+    pub(crate) fn write(&self, record: &Record, config: Option<&[u8]>) -> Result<(), Error> {
+        let mut text = serde_json::to_vec(record)?;
+        // The object goes on.
+        text.pop();
+        text.extend_from_slice(b",\"config\":");
+        match config {
+            Some(config) => text.extend_from_slice(config),
+            None => serde_json::to_writer(&mut text, &record.config)?,
+        }
+        text.push(b'}');
         let path = self.file();
         sys::atomic::write(&path, &text, 0o600, sys::atomic::Durability::Process)
             .map_err(Error::file("write the container's record", &path))

@@ -202,3 +202,47 @@ fn debug_tells_the_steps() {
         assert!(text.contains(words), "{words}: {text}");
     }
 }
+
+/// The document as it was given is in the record, until something else than that is meant.
+#[test]
+fn the_record_holds_what_the_document_says() {
+    let oci = Oci::new();
+    let recorded = |id: &str| -> Value {
+        let text = std::fs::read(oci.root().join(id).join("state.json")).expect("the record");
+        let record: Value = serde_json::from_slice(&text).expect("JSON");
+        record["config"].clone()
+    };
+    let bundle = sleeper();
+    let text = std::fs::read(bundle.path().join("config.json")).expect("the document");
+    let mut spec: Value = serde_json::from_slice(&text).expect("JSON");
+    // Unknown keys, and what Go writes for nothing, are left as they are.
+    spec["org.example.unknown"] = json!({"any": ["thing", null]});
+    spec["linux"]["sysctl"] = Value::Null;
+    bundle.write(&spec).expect("writes");
+    let id = oci.start("as-given", &bundle);
+    assert_eq!(recorded(&id), spec);
+    // A change is of what was read.
+    oci.run(&["update", "--pids-limit", "40", &id]).succeeds();
+    let changed = recorded(&id);
+    assert_eq!(changed["linux"]["resources"]["pids"]["limit"], 40);
+    assert_eq!(
+        changed["process"]["capabilities"],
+        spec["process"]["capabilities"]
+    );
+    oci.run(&["delete", "--force", &id]).succeeds();
+
+    // The 1.0.0-rc form is recorded as what it means today.
+    spec["platform"] = json!({"os": "linux", "arch": oci::runtime::machine()});
+    spec["linux"]["resources"]["disableOOMKiller"] = json!(false);
+    bundle.write(&spec).expect("writes");
+    let id = oci.create("upgraded", &bundle);
+    let now = recorded(&id);
+    assert_eq!(
+        now["linux"]["resources"]["memory"]["disableOOMKiller"],
+        false
+    );
+    let old = ["/platform", "/linux/resources/disableOOMKiller"];
+    assert!(old.iter().all(|key| now.pointer(key).is_none()), "{now}");
+    oci.run(&["delete", "--force", &id]).succeeds();
+    oci.assert_empty();
+}

@@ -94,8 +94,9 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         .or(receiver.map(Path::new))
         .map(descriptor_socket::connect)
         .transpose()?;
-    if let (Mode::Foreground, Some(process)) = (mode, &mut bundle.spec.process)
+    if mode == Mode::Foreground
         && terminal
+        && let Some(process) = &mut bundle.change().process
     {
         // What the process sees is our terminal, so its size counts.
         process.console_size = raw::console_size().or(process.console_size.take());
@@ -107,7 +108,7 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
     if let Some(path) = &cgroup {
         dir.intend(path)?;
     }
-    notify::offer(&dir, &mut bundle.spec)?;
+    notify::offer(&dir, &mut bundle)?;
     trace::mark("name reserved");
     let request = CreateRequest {
         id: &dir.id,
@@ -155,7 +156,8 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         notify: None,
         _lock: lock,
     };
-    let told = tell(&mut made, socket.as_ref(), pidfd_socket.as_ref());
+    let text = bundle.text.as_deref();
+    let told = tell(&mut made, text, socket.as_ref(), pidfd_socket.as_ref());
     let bound = told.and_then(|()| match mode {
         Mode::Create => Ok(None),
         _ => Notify::bind(&made.dir),
@@ -167,10 +169,11 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
 /// The record first: from then on the process may outlive us.
 fn tell(
     made: &mut Made,
+    text: Option<&[u8]>,
     console: Option<&UnixStream>,
     pidfd: Option<&UnixStream>,
 ) -> Result<(), Error> {
-    made.dir.write(&made.record)?;
+    made.dir.write(&made.record, text)?;
     made.dir.link();
     trace::mark("recorded");
     made.container

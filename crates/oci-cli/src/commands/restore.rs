@@ -147,7 +147,7 @@ fn restored(
     let _ = fs::remove_file(&pid_file);
     let pid = text.trim().parse().unwrap_or(0);
     let pidfd = sys::pidfd::open(pid).map_err(Error::io("take hold of the restored process"))?;
-    dir.write(&Record::new(NewRecord {
+    let record = Record::new(NewRecord {
         id: &dir.id,
         created: time::now(),
         bundle: &bundle.path,
@@ -156,7 +156,8 @@ fn restored(
         start: status::start_time(pid).unwrap_or(0),
         cgroup: cgroup.record(),
         config: bundle.spec.clone(),
-    }))?;
+    });
+    dir.write(&record, bundle.text.as_deref())?;
     write_pid_file(args.create.pid_file.as_deref(), pid)?;
     let Some(signals) = signals else {
         return Ok(0);

@@ -38,8 +38,19 @@ pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
             .map_err(Error::io("set the terminal's line ends"))
             .or_else(|error| made.undo(error))?;
     }
-    start(&mut made)?;
+    let begun = made.container.begin();
+    let begun = begun.map_err(Error::core("start", &made.dir.id));
+    let begun = begun.or_else(|error| made.undo(error))?;
+    if begun.is_none() {
+        start(&mut made)?;
+    }
     let code = wait(&mut made, &signals).or_else(|error| made.undo(error))?;
+    if let Some(begun) = begun {
+        // Whether it was the program that has ended.
+        let outcome = begun.outcome();
+        let outcome = outcome.map_err(Error::core("start", &made.dir.id));
+        outcome.or_else(|error| made.undo(error))?;
+    }
     container::trace::mark("the program has ended");
     if !args.keep {
         made.end()?;

@@ -46,7 +46,7 @@ pub(crate) fn command(global: &Global, args: &Update) -> Result<i32, Error> {
     live.cgroup.apply(&limits)?;
     let linux = live.record.config.linux.get_or_insert_default();
     merge(linux.resources.get_or_insert_default(), limits);
-    live.dir.write(&live.record)?;
+    live.dir.write(&live.record, None)?;
     Ok(0)
 }
 

@@ -38,7 +38,9 @@ pub use linux::{
 pub use memory_policy::{LinuxMemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode};
 pub use mount::Mount;
 pub use namespace::{LinuxIdMapping, LinuxNamespace, NamespaceType};
-pub use parse::{ParseError, machine, parse, parse_mounts, parse_process, parse_resources};
+pub use parse::{
+    ParseError, machine, parse, parse_form, parse_mounts, parse_process, parse_resources,
+};
 pub use print::{print, print_indented};
 pub use process::{ConsoleSize, LinuxCapabilities, Process, Rlimit, RlimitType, User};
 pub use resources::{

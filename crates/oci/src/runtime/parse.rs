@@ -50,9 +50,25 @@ fn prefix(path: &str) -> String {
 /// A text that is not JSON; every value that has the wrong type or is a word that the specification does
 /// not know, with its path; or a `platform` that is not this machine.
 pub fn parse(text: &[u8]) -> Result<Spec, ParseError> {
+    parse_form(text).map(|(spec, _)| spec)
+}
+
+/// As [`parse`]; also whether the text says what the document does, without any upgrade.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_form(text: &[u8]) -> Result<(Spec, bool), ParseError> {
     let mut spec: Spec = document(text)?;
-    upgrade(&mut spec)?;
-    Ok(spec)
+    let resources = spec
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.resources.as_ref());
+    let moved = |r: &LinuxResources| r.disable_oom_killer.is_some() || r.oom_score_adj.is_some();
+    let old = spec.platform.is_some() || resources.is_some_and(moved);
+    if old {
+        upgrade(&mut spec)?;
+    }
+    Ok((spec, !old))
 }
 
 /// Reads a process document, as `exec --process` takes it.
