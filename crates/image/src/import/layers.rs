@@ -27,12 +27,13 @@ use std::{
 use super::{
     Chosen, From, Layer,
     arriving::{self, Arriving, stopped},
+    early::Early,
     sharing::{Arrivals, Blob, Claim, Claimed, Made, Passing},
 };
 use crate::{
     Error, Limits, Progress, Remote, Source, Store,
     digests::{CHUNK, Digests},
-    layout::Layout,
+    layout::{self, Layout},
     pipe::{Cancel, Stop, pipe},
     stack::Stack,
     state::{self, LayerRecord},
@@ -132,22 +133,35 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
             .min(WORKERS_MAX),
     };
     let workers = workers.min(tasks.len());
+    let makes = tasks.iter().filter(|task| task.makes);
+    let early = Early::new(makes.map(|task| task.layer.blob.size).sum(), workers);
+    let fail = |error| {
+        lock(&first_error).get_or_insert(error);
+        job.cancel.fail();
+        board.bell.notify_all();
+    };
     let left = Mutex::new(tasks);
     // A function, so that the lock is not held while the task is done.
     let take = |lowest| next(&mut lock(&left), lowest);
     thread::scope(|scope| {
         for number in 0..workers {
-            let (take, board, brought, first_error) = (&take, &board, &brought, &first_error);
+            let (take, board, brought) = (&take, &board, &brought);
+            let (early, fail) = (early.as_ref(), &fail);
             scope.spawn(move || {
+                let _worker = early.map(Early::worker);
                 while let Some(task) = take(number == 0) {
-                    if let Err(error) = one(job, &task, board, brought) {
-                        lock(first_error).get_or_insert(error);
-                        job.cancel.fail();
-                        board.bell.notify_all();
-                        return;
+                    if let Err(error) = one(job, &task, board, brought, early) {
+                        return fail(error);
                     }
                 }
             });
+        }
+        let Some(early) = &early else { return };
+        // What could not be written is told here and now: the last sync need not hear of it.
+        if early.is_due()
+            && let Err(error) = layout::sync_filesystem(&job.layout.layers())
+        {
+            fail(error);
         }
     });
     match first_error
@@ -207,6 +221,7 @@ fn one(
     task: &Task<'_>,
     board: &Board<'_>,
     brought: &Mutex<Brought>,
+    early: Option<&Early>,
 ) -> Result<(), Error> {
     let layer = task.layer;
     let told = AtomicU64::new(0);
@@ -224,7 +239,10 @@ fn one(
     };
     let count = Arc::new(AtomicU64::new(0));
     let tick = |bytes: u64| {
-        count.store(bytes, Ordering::Relaxed);
+        let before = count.swap(bytes, Ordering::Relaxed);
+        if let Some(early) = early {
+            early.more(bytes.saturating_sub(before));
+        }
         tell(bytes);
     };
     let chain = || Key::Chain(layer.chain.clone());

@@ -5,7 +5,7 @@
 //!  2 choose   documents -> images for this platform, with their names          choose.rs, names.rs
 //!  3 reserve  layers and blobs that are there already: kept from the collector
 //!  4 unpack   missing layers into layers/.new-…, in parallel                   layers.rs
-//!  5 sync     one syncfs: everything is on the disk
+//!  5 sync     one syncfs (and one before, early.rs): everything is on the disk
 //!  6 publish  renames, directory syncs, one database transaction               publish.rs
 //! ```
 //! Until the transaction of step 6 nothing refers to anything new: an error, a cancellation or a
@@ -15,6 +15,7 @@
 mod again;
 mod arriving;
 mod choose;
+mod early;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod layers;
