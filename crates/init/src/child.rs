@@ -117,8 +117,8 @@ impl<'a> Child<'_, 'a> {
     /// A descriptor, close-on-exec, that is not needed any more. What follows each other is closed by one call,
     /// or by the execve: a container's mounts alone leave fifty behind.
     pub(crate) fn spent(&self, fd: i32) {
-        /// Descriptors are a process's to have, not to hoard: most may have 1,024.
-        const MOST: i32 = 64;
+        /// Who starts us may have few descriptors to give.
+        const MOST: i32 = 16;
         let (first, end) = self.spent.get();
         let more = match fd {
             _ if end - first >= MOST => None,
