@@ -1,7 +1,7 @@
 #!/bin/bash
 # Writes crates/oci-cli/hot.ld anew: the functions of coffer-oci that its frequent commands execute, those of most
 # commands first, as the linker is to lay them out. A start then touches ten pieces of 64 KiB of the program instead
-# of twenty-four, and each costs a page fault. Names are without what changes from build to build, so an old list
+# of twenty-two, and each costs a page fault. Names are without what changes from build to build, so an old list
 # works, too: it only misses what is new. Needs root, as the commands do; takes five minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."

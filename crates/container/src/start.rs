@@ -41,13 +41,6 @@ impl Container {
     /// [`launch::Error::NotCreated`] the second time, `Gone` when the process has ended; else the
     /// step that failed, and the process is ending.
     pub fn start(&mut self) -> Result<(), Error> {
-        if self.gate.is_some() {
-            let alive = sys::pidfd::alive(self.init.pidfd.as_fd())
-                .map_err(|e| launch::Error::io("look at", "the container's process", e))?;
-            if !alive {
-                return Err(launch::Error::Gone.into());
-            }
-        }
         self.open_gate()?.outcome()?;
         crate::trace::mark("the program runs");
         self.poststart()
@@ -57,7 +50,7 @@ impl Container {
     /// `None`, and nothing is started: there are poststart hooks, which wait for the program, or times are taken.
     ///
     /// # Errors
-    /// [`launch::Error::NotCreated`] the second time.
+    /// [`launch::Error::NotCreated`] the second time, `Gone` when the process has ended.
     pub fn begin(&mut self) -> Result<Option<Begun>, Error> {
         let hooks = self.hooks.as_ref();
         if hooks.is_some_and(|hooks| !hooks.poststart.is_empty()) || crate::trace::is_on() {
@@ -68,6 +61,11 @@ impl Container {
 
     fn open_gate(&mut self) -> Result<Begun, Error> {
         let (channel, plan, words) = self.gate.take().ok_or(launch::Error::NotCreated)?;
+        let alive = sys::pidfd::alive(self.init.pidfd.as_fd())
+            .map_err(|e| launch::Error::io("look at", "the container's process", e))?;
+        if !alive {
+            return Err(launch::Error::Gone.into());
+        }
         channel.go().map_err(failed)?;
         Ok(Begun {
             channel,

@@ -158,9 +158,24 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
         .map_err(Error::io("sync", path))
 }
 
-/// Writes all that is on its way to the disk of `path`: one call for the thousands of files of a
-/// layer, where one fsync each would cost a journal commit each.
-pub(crate) fn sync_filesystem(path: &Path) -> Result<(), Error> {
-    let dir = fs::File::open(path).map_err(Error::io("open", path))?;
-    rustix::fs::syncfs(&dir).map_err(|errno| Error::io("sync", path)(errno.into()))
+/// The filesystem of a directory, from before anything is written to it: the kernel tells an error of its own
+/// writing to each descriptor that is older than that, and to a newer one only if nobody has heard of it yet.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    dir: fs::File,
+    path: PathBuf,
+}
+
+impl Disk {
+    pub(crate) fn of(path: PathBuf) -> Result<Self, Error> {
+        let dir = fs::File::open(&path).map_err(Error::io("open", &path))?;
+        Ok(Self { dir, path })
+    }
+
+    /// Writes all that is on its way to it: one call for the thousands of files of a layer, where one fsync each
+    /// would cost a journal commit each.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        let synced = rustix::fs::syncfs(&self.dir);
+        synced.map_err(|errno| Error::io("sync", &self.path)(errno.into()))
+    }
 }

@@ -64,6 +64,7 @@ pub(crate) fn again(
         remote: None,
         arrivals: &arrivals,
         digests: &Digests::default(),
+        disk: None,
         store: None,
     };
     for made in layers::unpack_all(&job, &chosen)?.layers {

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     Error, Limits, Progress, Remote, Source, Store,
     digests::{CHUNK, Digests},
-    layout::{self, Layout},
+    layout::{Disk, Layout},
     pipe::{Cancel, Stop, pipe},
     stack::Stack,
     state::{self, LayerRecord},
@@ -62,6 +62,8 @@ pub(super) struct Job<'a> {
     pub(super) arrivals: &'a Arrivals,
     /// Blobs and what comes out of them, hashed together.
     pub(super) digests: &'a Digests,
+    /// What is written early; `None`: it is never said to be there.
+    pub(super) disk: Option<&'a Disk>,
     /// The store that may have got meanwhile what `known` lacks; `None`: all is made anew.
     pub(super) store: Option<&'a Store>,
 }
@@ -134,7 +136,8 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
     };
     let workers = workers.min(tasks.len());
     let makes = tasks.iter().filter(|task| task.makes);
-    let early = Early::new(makes.map(|task| task.layer.blob.size).sum(), workers);
+    let packed = makes.map(|task| task.layer.blob.size).sum();
+    let early = job.disk.and_then(|_| Early::new(packed, workers));
     let fail = |error| {
         lock(&first_error).get_or_insert(error);
         job.cancel.fail();
@@ -156,10 +159,10 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
                 }
             });
         }
-        let Some(early) = &early else { return };
-        // What could not be written is told here and now: the last sync need not hear of it.
-        if early.is_due()
-            && let Err(error) = layout::sync_filesystem(&job.layout.layers())
+        // What could not be written is told here and now: the last sync will not hear of it.
+        if let (Some(early), Some(disk)) = (&early, job.disk)
+            && early.is_due()
+            && let Err(error) = disk.sync()
         {
             fail(error);
         }
@@ -240,7 +243,7 @@ fn one(
     let count = Arc::new(AtomicU64::new(0));
     let tick = |bytes: u64| {
         let before = count.swap(bytes, Ordering::Relaxed);
-        if let Some(early) = early {
+        if let Some(early) = early.filter(|_| task.makes) {
             early.more(bytes.saturating_sub(before));
         }
         tell(bytes);

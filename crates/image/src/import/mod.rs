@@ -26,18 +26,14 @@ mod pull;
 mod sharing;
 mod spool;
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-};
+use std::{io::Read, path::PathBuf, sync::atomic::AtomicBool};
 
 use sharing::Passing;
 
 use crate::{
     Error, Image, ImportOptions, Progress, Remote, Store,
     digests::Digests,
-    layout::{self, Layout},
+    layout::{self, Disk, Layout},
     pipe::Cancel,
     state::ManifestRecord,
 };
@@ -107,6 +103,8 @@ pub(crate) fn import(
 
     sys::failpoint!("image.import.spool.before");
     let dir = workspace.path().to_owned();
+    let disk = Disk::of(layout.layers())?;
+    let blobs = Disk::of(dir.clone())?;
     let mut archive = spool::spool(src, &dir, layout, &mut reserved, opts, progress, &cancel)?;
     sys::failpoint!("image.import.spooled", Error::injected);
     let chosen = choose::choose(&mut archive, &dir, name.as_ref(), &opts.limits)?;
@@ -123,12 +121,13 @@ pub(crate) fn import(
             remote: None,
             arrivals: &store.arrivals,
             digests: &Digests::default(),
+            disk: Some(&disk),
             store: Some(store),
         },
         &chosen,
     )?;
     sys::failpoint!("image.import.unpacked", Error::injected);
-    finish(store, &archive, chosen, &brought, &dir, &cancel)
+    finish(store, &archive, chosen, &brought, &[disk, blobs], &cancel)
 }
 
 /// Steps 5 and 6: all content is on the disk before the store says that it is there.
@@ -137,14 +136,13 @@ fn finish(
     archive: &spool::Archive,
     chosen: Vec<Chosen>,
     brought: &layers::Brought,
-    blobs: &Path,
+    disks: &[Disk],
     cancel: &Cancel<'_>,
 ) -> Result<Vec<Image>, Error> {
     if cancel.is_set() {
         return Err(Error::Cancelled);
     }
-    layout::sync_filesystem(&store.layout().layers())?;
-    layout::sync_filesystem(blobs)?;
+    disks.iter().try_for_each(Disk::sync)?;
     sys::failpoint!("image.import.synced", Error::injected);
     publish::publish(store, archive, chosen, brought)
 }

@@ -27,6 +27,7 @@ use crate::{
     Error, Image, Limits, Platform, Progress, PullOptions, Reference, Remote, Source, Store,
     collect::Reserved,
     digests::Digests,
+    layout::Disk,
     pipe::{Cancel, digest_of},
 };
 
@@ -56,6 +57,8 @@ pub(crate) fn pull(
 
     let workspace = workspace(store.layout())?;
     let dir = workspace.path().to_owned();
+    let disk = Disk::of(store.layout().layers())?;
+    let blobs = Disk::of(dir.clone())?;
     let mut remote = Contact {
         source,
         store,
@@ -91,6 +94,7 @@ pub(crate) fn pull(
             remote: Some(source),
             arrivals: &store.arrivals,
             digests: &Digests::default(),
+            disk: Some(&disk),
             store: Some(store),
         },
         &chosen,
@@ -105,7 +109,7 @@ pub(crate) fn pull(
         }
     }
     sys::failpoint!("image.pull.unpacked", Error::injected);
-    let images = finish(store, &archive, chosen, &brought, &dir, &cancel)?;
+    let images = finish(store, &archive, chosen, &brought, &[disk, blobs], &cancel)?;
     images.into_iter().next().ok_or(Error::Cancelled)
 }
 

@@ -147,7 +147,11 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
             resource,
             soft,
             hard,
-        } => process::rlimit(resource, soft, hard),
+        } => {
+            // What counts as ours may be more than it allows.
+            c.close_spent();
+            process::rlimit(resource, soft, hard)
+        }
         Step::Keyring { name } => process::keyring(c, name),
         Step::Mortal => {
             calls::mortal();

@@ -221,7 +221,7 @@ pub(super) fn tree(c: &mut Child<'_, '_>, tree: Fd, dest: Str, target: Target) -
     Ok(())
 }
 
-pub(super) fn unmount(c: &Child<'_, '_>, dest: Str) -> Result<(), Fail> {
+pub(super) fn unmount(c: &mut Child<'_, '_>, dest: Str) -> Result<(), Fail> {
     const UMOUNT_NOFOLLOW: i32 = 8;
     let mut name = path::Name::new();
     let dir = path::existing_parent(c.root, c.str(dest), &mut name)?;
@@ -234,6 +234,7 @@ pub(super) fn unmount(c: &Child<'_, '_>, dest: Str) -> Result<(), Fail> {
     };
     let result = act().map_err(Fail::on(Act::Itself));
     calls::close(dir);
+    c.forget_made_in();
     result.map(drop)
 }
 

@@ -142,11 +142,7 @@ fn drop_stack() {
 }
 
 pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result<(), Fail> {
-    if fifo == NO_FD {
-        c.tell(Kind::Ready, 0, Act::Itself);
-        return c.wait_for_parent();
-    }
-    // Before Ready: who sees a created container sees a process that holds no way to the host's files.
+    // Before Ready: who sees a created container sees a process that no longer holds what it was made of.
     c.forget_made_in();
     for fd in [c.mask_dir, c.mask_null] {
         if fd >= 0 {
@@ -155,6 +151,9 @@ pub(super) fn await_start(c: &mut Child<'_, '_>, fifo: Fd, status: Fd) -> Result
     }
     c.close_spent();
     c.tell(Kind::Ready, 0, Act::Itself);
+    if fifo == NO_FD {
+        return c.wait_for_parent();
+    }
     // A parent that dies before it has written down that we are here must not leave us behind.
     c.wait_for_parent()?;
     let (fifo, status) = (c.fd(fifo), c.fd(status));
