@@ -6,7 +6,6 @@
    What a child executes after its own execve (the container's program) is left to itself. A process that
    is still there when the command has ended goes on by itself. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

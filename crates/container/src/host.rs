@@ -145,18 +145,11 @@ fn v1_mounts(hierarchy: &Hierarchy) -> Vec<(String, Vec<String>)> {
     let Hierarchy::V1 { controllers, .. } = hierarchy else {
         return Vec::new();
     };
-    let mut mounts: Vec<(&Mount, Vec<String>)> = Vec::new();
-    for (controller, mount) in controllers {
-        match mounts.iter_mut().find(|(known, _)| known.is(mount)) {
-            Some((_, names)) => names.push(controller.clone()),
-            None => mounts.push((mount, vec![controller.clone()])),
-        }
-    }
     let name = |mount: &Mount| {
         let name = mount.point.file_name()?;
         Some(name.to_string_lossy().into_owned())
     };
-    mounts
+    cgroup::by_mount(controllers)
         .into_iter()
         .filter_map(|(mount, names)| Some((name(mount)?, names)))
         .collect()

@@ -65,11 +65,8 @@ fn main() -> ExitCode {
     };
     // By reference: each arm would have a copy of its own on the stack, which is as long as the command.
     let ended = match &command {
-        Ok(command) => dispatch(&global, command, &log),
-        Err(error) => {
-            log.fatal(&error.chain());
-            return exit_code(failed);
-        }
+        Ok(command) => dispatch(&global, command, &log).map_err(|error| error.chain()),
+        Err(error) => Err(error.chain()),
     };
     if global.trace {
         container::trace::mark("end");
@@ -77,8 +74,8 @@ fn main() -> ExitCode {
     }
     match ended {
         Ok(code) => exit_code(code),
-        Err(error) => {
-            log.fatal(&error.chain());
+        Err(text) => {
+            log.fatal(&text);
             exit_code(failed)
         }
     }

@@ -41,19 +41,16 @@ pub fn close_all(fds: Vec<OwnedFd>) {
     let mut numbers: Vec<RawFd> = fds.into_iter().map(IntoRawFd::into_raw_fd).collect();
     numbers.sort_unstable();
     for run in numbers.chunk_by(|a, b| a + 1 == *b) {
-        let [first, .., last] = *run else {
-            let &[only] = run else { continue };
-            // SAFETY: it was owned, and nobody else has it.
-            drop(unsafe { OwnedFd::from_raw_fd(only) });
-            continue;
-        };
-        // SAFETY: takes numbers. All between these two were owned, and nobody else has them.
-        let rc = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        if rc != 0 {
-            for &fd in run {
-                // SAFETY: as above; none was closed.
-                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        if let [first, .., last] = *run {
+            // SAFETY: takes numbers. All between these two were owned, and nobody else has them.
+            let rc = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            if rc == 0 {
+                continue;
             }
+        }
+        for &fd in run {
+            // SAFETY: it was owned, nobody else has it, and it is not closed yet.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::file;
-use super::hierarchy::{Hierarchy, Mount};
+use super::hierarchy::{Hierarchy, Mount, by_mount};
 use super::leaf::make_leaf;
 use super::path::CgroupPath;
 use super::systemd::Unit;
@@ -456,12 +456,8 @@ fn mounts(hierarchy: &Hierarchy) -> Vec<(Vec<String>, Version, Mount)> {
             controllers,
             unified,
         } => {
-            for (name, mount) in controllers {
-                match out.iter_mut().find(|(_, _, m)| m.is(mount)) {
-                    Some((names, _, _)) => names.push(name.clone()),
-                    None => out.push((vec![name.clone()], Version::V1, mount.clone())),
-                }
-            }
+            let v1 = by_mount(controllers).into_iter();
+            out.extend(v1.map(|(mount, names)| (names, Version::V1, mount.clone())));
             out.extend(unified.iter().map(|m| (Vec::new(), Version::V2, m.clone())));
         }
         Hierarchy::V2 { mount } => out.push((Vec::new(), Version::V2, mount.clone())),

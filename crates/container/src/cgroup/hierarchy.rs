@@ -110,11 +110,19 @@ impl Hierarchy {
     }
 }
 
-impl Mount {
-    /// The same mount, as the kernel has spelled it both times: `Path` would compare name by name.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.point.as_os_str() == other.point.as_os_str() && self.root == other.root
+/// The mounts of v1 controllers; those that share one stand together.
+pub(crate) fn by_mount(controllers: &BTreeMap<String, Mount>) -> Vec<(&Mount, Vec<String>)> {
+    // As the kernel has spelled it both times: `Path` would compare name by name.
+    let same =
+        |a: &Mount, b: &Mount| a.point.as_os_str() == b.point.as_os_str() && a.root == b.root;
+    let mut mounts: Vec<(&Mount, Vec<String>)> = Vec::new();
+    for (controller, mount) in controllers {
+        match mounts.iter_mut().find(|(known, _)| same(known, mount)) {
+            Some((_, names)) => names.push(controller.clone()),
+            None => mounts.push((mount, vec![controller.clone()])),
+        }
     }
+    mounts
 }
 
 impl From<&Entry<'_>> for Mount {

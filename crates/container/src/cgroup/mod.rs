@@ -35,6 +35,7 @@ mod systemd;
 pub use devices::container_device_rules;
 pub use error::Error;
 pub use group::{Cgroup, Place, Record};
+pub(crate) use hierarchy::by_mount;
 pub use hierarchy::{Hierarchy, Mount};
 pub use limits::cpu_weight;
 pub use oom::OomWatch;

@@ -31,18 +31,19 @@ impl Child<'_, '_> {
     pub(super) fn made_in(&mut self, path: Str, name: &mut Name) -> Result<i32, Fail> {
         let text = self.str(path);
         let (dir, last) = path::dir_and_name(text.bytes());
-        if dir.iter().all(|&b| b == b'/') && path::is_name(last) {
+        let known = match self.made_in {
+            _ if !path::is_name(last) => None,
+            _ if dir.iter().all(|&b| b == b'/') => Some(self.root),
+            Some((at, length, fd)) => {
+                let known = self.str(Str(at)).bytes().get(..length);
+                (known == Some(dir)).then_some(fd)
+            }
+            None => None,
+        };
+        if let Some(fd) = known {
             name.clear();
             name.push(last).map_err(Fail::on(Act::Resolve))?;
-            return Ok(self.root);
-        }
-        if let Some((at, length, fd)) = self.made_in {
-            let known = self.str(Str(at));
-            if known.bytes().get(..length) == Some(dir) && path::is_name(last) {
-                name.clear();
-                name.push(last).map_err(Fail::on(Act::Resolve))?;
-                return Ok(fd);
-            }
+            return Ok(fd);
         }
         self.forget_made_in();
         let fd = path::parent(self.root, text, name)?;

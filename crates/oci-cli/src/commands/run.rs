@@ -39,17 +39,14 @@ pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
             .or_else(|error| made.undo(error))?;
     }
     let begun = made.container.begin();
-    let begun = begun.map_err(Error::core("start", &made.dir.id));
-    let begun = begun.or_else(|error| made.undo(error))?;
+    let begun = or_undo(&made, begun)?;
     if begun.is_none() {
         start(&mut made)?;
     }
     let code = wait(&mut made, &signals).or_else(|error| made.undo(error))?;
     if let Some(begun) = begun {
         // Whether it was the program that has ended.
-        let outcome = begun.outcome();
-        let outcome = outcome.map_err(Error::core("start", &made.dir.id));
-        outcome.or_else(|error| made.undo(error))?;
+        or_undo(&made, begun.outcome())?;
     }
     container::trace::mark("the program has ended");
     if !args.keep {
@@ -59,10 +56,13 @@ pub(crate) fn command(global: &Global, args: &Run) -> Result<i32, Error> {
 }
 
 fn start(made: &mut Made) -> Result<(), Error> {
-    let started = made
-        .container
-        .start()
-        .map_err(Error::core("start", &made.dir.id));
+    let started = made.container.start();
+    or_undo(made, started)
+}
+
+/// A container that cannot be started is not kept.
+fn or_undo<T>(made: &Made, started: Result<T, container::Error>) -> Result<T, Error> {
+    let started = started.map_err(Error::core("start", &made.dir.id));
     started.or_else(|error| made.undo(error))
 }
 

@@ -59,16 +59,8 @@ pub fn parse(text: &[u8]) -> Result<Spec, ParseError> {
 /// As [`parse`].
 pub fn parse_form(text: &[u8]) -> Result<(Spec, bool), ParseError> {
     let mut spec: Spec = document(text)?;
-    let resources = spec
-        .linux
-        .as_ref()
-        .and_then(|linux| linux.resources.as_ref());
-    let moved = |r: &LinuxResources| r.disable_oom_killer.is_some() || r.oom_score_adj.is_some();
-    let old = spec.platform.is_some() || resources.is_some_and(moved);
-    if old {
-        upgrade(&mut spec)?;
-    }
-    Ok((spec, !old))
+    let upgraded = upgrade(&mut spec)?;
+    Ok((spec, !upgraded))
 }
 
 /// Reads a process document, as `exec --process` takes it.
@@ -113,8 +105,11 @@ fn document<T: DeserializeOwned>(text: &[u8]) -> Result<T, ParseError> {
     })
 }
 
-fn upgrade(spec: &mut Spec) -> Result<(), ParseError> {
+/// Whether there was anything of the old form.
+fn upgrade(spec: &mut Spec) -> Result<bool, ParseError> {
+    let mut upgraded = false;
     if let Some(platform) = spec.platform.take() {
+        upgraded = true;
         check_word("platform.os", &platform.os, "linux")?;
         check_word("platform.arch", &platform.arch, machine())?;
     }
@@ -123,19 +118,23 @@ fn upgrade(spec: &mut Spec) -> Result<(), ParseError> {
         .as_mut()
         .and_then(|linux| linux.resources.as_mut())
     else {
-        return Ok(());
+        return Ok(upgraded);
     };
     if let Some(disable) = resources.disable_oom_killer.take() {
+        upgraded = true;
         resources
             .memory
             .get_or_insert_default()
             .disable_oom_killer
             .get_or_insert(disable);
     }
-    if let (Some(adjustment), Some(process)) = (resources.oom_score_adj.take(), &mut spec.process) {
-        process.oom_score_adj.get_or_insert(adjustment);
+    if let Some(adjustment) = resources.oom_score_adj.take() {
+        upgraded = true;
+        if let Some(process) = &mut spec.process {
+            process.oom_score_adj.get_or_insert(adjustment);
+        }
     }
-    Ok(())
+    Ok(upgraded)
 }
 
 fn check_word(path: &str, found: &str, wanted: &str) -> Result<(), ParseError> {
