@@ -476,7 +476,7 @@ fn in_cgroup(
         pids: limits.pids.take(),
         ..spec::LinuxResources::default()
     });
-    cgroup.apply(&limits)?;
+    cgroup.apply_first(&limits)?;
     trace::mark("limits set");
     let mut opened = Opened {
         proc: Some(engine.host.proc.as_fd()),

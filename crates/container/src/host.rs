@@ -98,10 +98,9 @@ impl Host {
         let initial = in_initial_user_namespace(&proc);
         let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
         let whole = initial || read_text(Path::new("/proc/self/uid_map")).is_ok_and(whole);
-        let setgroups_denied = || {
-            let text = small_file::read(Path::new("/proc/self/setgroups"));
-            !initial && text.is_ok_and(|text| text.starts_with(b"deny"))
-        };
+        let denied = |text: Vec<u8>| text.starts_with(b"deny");
+        let setgroups_denied =
+            || !initial && small_file::read(Path::new("/proc/self/setgroups")).is_ok_and(denied);
         let facts = Facts {
             capabilities,
             uid: rustix::process::geteuid().as_raw(),

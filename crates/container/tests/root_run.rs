@@ -89,6 +89,49 @@ fn masked_and_read_only_paths_are_so() {
 }
 
 #[test]
+fn masked_and_read_only_paths_lead_over_links() {
+    let mut bundle = Bundle::script(
+        "cat /real/dir/file /real/dir/other /top /second; ls /real/dir/sub; \
+         touch /real/dir/ro/x || echo denied; touch /real/dir/x && echo made",
+    );
+    let root = bundle.root();
+    for dir in ["real/dir/sub", "real/dir/ro"] {
+        std::fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    for file in [
+        "real/dir/file",
+        "real/dir/other",
+        "real/dir/sub/inner",
+        "top",
+        "second",
+    ] {
+        std::fs::write(root.join(file), "seen\n").unwrap();
+    }
+    // On the way, at the end, and both.
+    for (to, from) in [
+        ("real/dir", "link"),
+        ("dir/other", "real/other"),
+        ("real", "up"),
+    ] {
+        std::os::unix::fs::symlink(to, root.join(from)).unwrap();
+    }
+    bundle.json["linux"]["maskedPaths"] = json!([
+        "/link/file",
+        "/link/file/below",
+        "/link/none",
+        "/link/none/below",
+        "/up/other",
+        "/top",
+        "/link/sub",
+        "/second"
+    ]);
+    bundle.json["linux"]["readonlyPaths"] = json!(["/up/dir/ro", "/up/dir/none"]);
+    let ran = bundle.run();
+    assert_eq!(ran.stdout, "denied\nmade\n", "{ran:?}");
+    assert!(!root.join("real/dir/none").exists());
+}
+
+#[test]
 fn the_root_can_be_read_only() {
     let mut bundle =
         Bundle::script("touch /x || echo denied; touch /tmp/x; touch /dev/shm/x && echo ok");

@@ -47,10 +47,14 @@ pub(crate) struct Child<'p, 'a> {
     pub(crate) root: i32,
     /// Directory of the last Mknod, Symlink or mount, valid until something is mounted elsewhere.
     pub(crate) made_in: Option<(u32, usize, i32)>,
+    /// The last target in it had to be made, so the next one will have to be.
+    pub(crate) made_in_is_new: bool,
     /// The mounts that masks are copies of, once there is a mask.
     pub(crate) mask_dir: i32,
     pub(crate) mask_null: i32,
     pub(crate) mask_attached: bool,
+    /// The host's mounts, copied, are slaves of its own or private: none of them is ever its peer again.
+    pub(crate) host_apart: bool,
     pub(crate) chdir_again: bool,
     /// Descriptors that nobody needs any more, the first and what follows the last: see [`Child::spent`].
     spent: Cell<(i32, i32)>,
@@ -70,9 +74,11 @@ pub(crate) fn run(plan: &mut LaunchPlan<'_>, into_cgroup: bool) -> ! {
         into_cgroup,
         root: -1,
         made_in: None,
+        made_in_is_new: false,
         mask_dir: -1,
         mask_null: -1,
         mask_attached: false,
+        host_apart: false,
         chdir_again: false,
         spent: Cell::new((0, 0)),
         program: Path::new(),

@@ -321,21 +321,41 @@ pub(crate) fn link_target<'b>(
 }
 
 /// Opens the directory of `path`'s last name, making it if missing, and gives the name.
-#[inline(never)]
 pub(crate) fn parent(root: i32, path: CStr<'_>, name: &mut Name) -> Result<i32, Fail> {
-    let above = above(path, name)?;
-    ensure(root, above.as_c(), Make::Dir)
+    let ensure = |above: CStr<'_>| ensure(root, above, Make::Dir);
+    with_above(path, name, &ensure)
 }
 
 /// As [`parent`], of what must be there.
-#[inline(never)]
 pub(crate) fn existing_parent(root: i32, path: CStr<'_>, name: &mut Name) -> Result<i32, Fail> {
-    let above = above(path, name)?;
-    open(root, above.as_c(), libc::O_PATH).map_err(Fail::on(Act::Resolve))
+    let open = |above: CStr<'_>| open(root, above, libc::O_PATH).map_err(Fail::on(Act::Resolve));
+    with_above(path, name, &open)
+}
+
+type Opener<'a> = &'a dyn Fn(CStr<'_>) -> Result<i32, Fail>;
+
+/// Calls `open` with the path of a path's directory; `name` gets its last name.
+fn with_above(path: CStr<'_>, name: &mut Name, open: Opener<'_>) -> Result<i32, Fail> {
+    if path.bytes().len() < 255 {
+        with_short_above(path, name, open)
+    } else {
+        with_long_above(path, name, open)
+    }
+}
+
+#[inline(never)]
+fn with_short_above(path: CStr<'_>, name: &mut Name, open: Opener<'_>) -> Result<i32, Fail> {
+    open(above::<256>(path, name)?.as_c())
+}
+
+#[cold]
+#[inline(never)]
+fn with_long_above(path: CStr<'_>, name: &mut Name, open: Opener<'_>) -> Result<i32, Fail> {
+    open(above::<PATH_MAX>(path, name)?.as_c())
 }
 
 /// The path of a path's directory; `name` gets its last name.
-fn above(path: CStr<'_>, name: &mut Name) -> Result<Path, Fail> {
+fn above<const N: usize>(path: CStr<'_>, name: &mut Name) -> Result<Buffer<N>, Fail> {
     let (dir, last) = dir_and_name(path.bytes());
     name.clear();
     name.push(last).map_err(Fail::on(Act::Resolve))?;
@@ -345,7 +365,7 @@ fn above(path: CStr<'_>, name: &mut Name) -> Result<Path, Fail> {
             act: Act::Resolve,
         });
     }
-    let mut parent = Path::new();
+    let mut parent = Buffer::new();
     parent
         .push(b"/")
         .and_then(|()| parent.push(dir))

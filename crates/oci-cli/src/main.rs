@@ -96,6 +96,12 @@ fn dispatch(global: &Global, command: &Command, log: &Log) -> Result<i32, Error>
             "runc exeseal: using /proc/self/exe clone, which no container can write to"
         );
     }
+    if !matches!(
+        command,
+        Command::Spec(_) | Command::Features | Command::Version | Command::Print(_)
+    ) {
+        container::cgroup::hold_root();
+    }
     match command {
         Command::Create(args) => create::command(global, args),
         Command::Run(args) => run::command(global, args),

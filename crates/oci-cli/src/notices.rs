@@ -6,6 +6,7 @@ use std::fmt::{Debug, Write};
 use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
@@ -30,6 +31,16 @@ fn level(metadata: &Metadata<'_>) -> Level {
 impl Subscriber for Events {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() && self.0.wants(level(metadata))
+    }
+
+    /// What nobody wants is passed over without being asked about, place by place.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let levels = [
+            (Level::Debug, LevelFilter::TRACE),
+            (Level::Warning, LevelFilter::WARN),
+        ];
+        let wanted = levels.into_iter().find(|(level, _)| self.0.wants(*level));
+        Some(wanted.map_or(LevelFilter::ERROR, |(_, filter)| filter))
     }
 
     fn event(&self, event: &Event<'_>) {

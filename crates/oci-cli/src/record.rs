@@ -5,7 +5,7 @@
 //!  <root>/<id>          0700  locked (flock) while its container is created or deleted
 //!      exec.fifo              the gate of the waiting process; removed by start
 //!      exec.fifo.status       carries a late failure of that process back to start
-//!      cgroup                 a link that names the cgroup, from before that is made
+//!      cgroup                 a link that names the cgroup, from before that is made; none for /<id>
 //!      state.json       0600  this record, written whole (temporary file and rename), once and
 //!                             by each update
 //!      status                 a link to it: the name that crun's users know
@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+/// What the link `cgroup` leads to for a cgroup that is somebody else's to remove; paths begin with `/`.
+const NO_CGROUP: &str = "none";
 /// The version of the record's layout.
 const VERSION: u32 = 1;
 
@@ -120,10 +122,6 @@ impl StateDir {
 
     /// Makes the directory, which reserves the name, and locks it until the guard is dropped.
     pub(crate) fn reserve(&self) -> Result<File, Error> {
-        let mut root = DirBuilder::new();
-        root.recursive(true).mode(0o711);
-        root.create(&self.root)
-            .map_err(Error::file("make the state directory", &self.root))?;
         self.check_root()?;
         let made = DirBuilder::new().mode(0o700).create(&self.path);
         if made
@@ -139,11 +137,21 @@ impl StateDir {
         self.lock()
     }
 
-    /// Whoever may write to the root could put a record there, and with it a process, a cgroup and
-    /// hooks of their choice.
+    /// Makes the root if it is missing. Whoever may write to it could put a record there, and with it a
+    /// process, a cgroup and hooks of their choice.
     fn check_root(&self) -> Result<(), Error> {
-        let act = "look at the state directory";
-        let meta = fs::metadata(&self.root).map_err(Error::file(act, &self.root))?;
+        let look = || fs::metadata(&self.root);
+        let meta = look().or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(Error::file("look at the state directory", &self.root)(
+                    error,
+                ));
+            }
+            let mut root = DirBuilder::new();
+            let made = root.recursive(true).mode(0o711).create(&self.root);
+            made.and_then(|()| look())
+                .map_err(Error::file("make the state directory", &self.root))
+        })?;
         let mode = meta.mode() & 0o7777;
         if meta.uid() == rustix::process::geteuid().as_raw() && mode & 0o022 == 0 {
             return Ok(());
@@ -156,16 +164,29 @@ impl StateDir {
     }
 
     /// Writes down which cgroup is about to be made, so that one can be removed whose creator was
-    /// killed before it could write the record.
-    pub(crate) fn intend(&self, cgroup: &str) -> Result<(), Error> {
+    /// killed before it could write the record. `None`: one that needs no removal.
+    pub(crate) fn intend(&self, cgroup: Option<&str>) -> Result<(), Error> {
+        if cgroup.is_some_and(|path| path == self.usual_cgroup()) {
+            return Ok(());
+        }
         let path = self.file_of("cgroup");
-        std::os::unix::fs::symlink(cgroup, &path).map_err(Error::file("make", &path))
+        std::os::unix::fs::symlink(cgroup.unwrap_or(NO_CGROUP), &path)
+            .map_err(Error::file("make", &path))
     }
 
     /// The cgroup of [`StateDir::intend`].
     pub(crate) fn intended(&self) -> Option<String> {
-        let target = fs::read_link(self.file_of("cgroup")).ok()?;
-        target.into_os_string().into_string().ok()
+        let path = match fs::read_link(self.file_of("cgroup")) {
+            Ok(target) => target.into_os_string().into_string().ok()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.usual_cgroup(),
+            Err(_) => return None,
+        };
+        (path != NO_CGROUP).then_some(path)
+    }
+
+    /// That of a document which names none: its path need not be written down.
+    fn usual_cgroup(&self) -> String {
+        format!("/{}", self.id)
     }
 
     /// Locks the directory against other commands that change the container as a whole.
@@ -235,15 +256,19 @@ impl StateDir {
     /// Removes the directory with all in it; one that is gone is fine.
     pub(crate) fn remove(&self) -> Result<(), Error> {
         // What is there as a rule, without looking what is there.
-        for name in ["state.json", "cgroup", "status"] {
+        for name in ["state.json", "status"] {
             let _ = fs::remove_file(self.file_of(name));
         }
-        let removed = match fs::remove_dir(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                fs::remove_dir_all(&self.path)
-            }
-            removed => removed,
-        };
+        let remove = || fs::remove_dir(&self.path);
+        let full = |error: &io::Error| error.kind() == io::ErrorKind::DirectoryNotEmpty;
+        let mut removed = remove();
+        if removed.as_ref().is_err_and(full) {
+            let _ = fs::remove_file(self.file_of("cgroup"));
+            removed = remove();
+        }
+        if removed.as_ref().is_err_and(full) {
+            removed = fs::remove_dir_all(&self.path);
+        }
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::file("remove", &self.path)(error))

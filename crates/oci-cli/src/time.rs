@@ -1,12 +1,8 @@
 //! The time of day as RFC 3339 text in UTC, to the nanosecond.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 /// Now.
 pub(crate) fn now() -> String {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = sys::time::since_epoch();
     format(since.as_secs(), since.subsec_nanos())
 }
 

@@ -13,8 +13,8 @@
 //!                            open_tree(CLONE), mount_setattr(RDONLY), execveat ─► coffer_entry …
 //!                                 └ one of them fails ──► own_start, or _start
 //! ```
-//! This only saves time. A command that must be protected calls `protect`, which looks for itself and
-//! does what failed here, or says why it can't be done.
+//! This only saves time. A command that must be protected calls `protect`, which looks for itself where nothing
+//! began here, and does what failed here, or says why it can't be done.
 //!
 //! Nothing here may use libc, thread-local storage, or memcpy and its kin (which of them is chosen later).
 //! Bytes are read by volatile reads, so that no compiler makes such a call out of a loop. The program must
@@ -22,6 +22,10 @@
 
 use core::arch::{asm, global_asm};
 use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// This is the second start: what was to be seen to was found done.
+static PROTECTED: AtomicBool = AtomicBool::new(false);
 
 /// Commands whose processes a container can see, each with its NUL: one string, not a table.
 pub const NAMES: &[u8] = b"create\0run\0exec\0";
@@ -103,12 +107,21 @@ global_asm!(
     first = sym first,
 );
 
+/// Whether the start has seen that our file is on a read-only mount.
+pub(crate) fn is_protected() -> bool {
+    PROTECTED.load(Ordering::Relaxed)
+}
+
 /// `stack` is what the kernel left: argc, the arguments, a null, the environment, a null.
 extern "C" fn first(stack: *const usize) {
     // SAFETY: argc stands there, by the ABI of a process' start.
     let count = unsafe { stack.read() };
     let arguments = stack.wrapping_add(1).cast::<*const u8>();
-    if !is_named(arguments) || is_read_only() {
+    if !is_named(arguments) {
+        return;
+    }
+    if is_read_only() {
+        PROTECTED.store(true, Ordering::Relaxed);
         return;
     }
     let flags = number(CLONE | libc::O_CLOEXEC);

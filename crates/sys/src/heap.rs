@@ -30,8 +30,9 @@ const CLASSES: usize = FINE / STEP + (LARGE / FINE).ilog2() as usize;
 /// See [`keep`].
 static KEPT: AtomicBool = AtomicBool::new(false);
 
-/// From now on leaves what is given back to a [`Heap`] as it is: for a process that is about to fork, each page that
-/// is written to is a page copied. When no room is left, libc serves, and takes back. Nothing without a `Heap`.
+/// From now on a [`Heap`] hands out what was never touched, and leaves what is given back as it is: for a process that
+/// is about to fork, each page that is written to is a page copied. When no room is left, libc serves, and takes back.
+/// Nothing without a `Heap`.
 pub fn keep() {
     KEPT.store(true, Ordering::Relaxed);
 }
@@ -118,12 +119,14 @@ impl Heap {
 
     /// A block of a class' size.
     fn take(&self, state: &State, size: usize) -> Option<*mut u8> {
-        let list = &state.free[class(size)];
-        let block = list.get();
-        if !block.is_null() {
-            // SAFETY: a free block, at least STEP bytes and aligned to it, that `give` has written.
-            list.set(unsafe { block.cast::<*mut u8>().read() });
-            return Some(block);
+        if !KEPT.load(Ordering::Relaxed) {
+            let list = &state.free[class(size)];
+            let block = list.get();
+            if !block.is_null() {
+                // SAFETY: a free block, at least STEP bytes and aligned to it, that `give` has written.
+                list.set(unsafe { block.cast::<*mut u8>().read() });
+                return Some(block);
+            }
         }
         let at = state.top.get();
         (size <= ROOM - at).then(|| {

@@ -37,6 +37,7 @@ pub mod signal_fd;
 pub mod small_file;
 pub mod socket;
 pub mod thread;
+pub mod time;
 pub mod wait;
 pub mod writeback;
 

@@ -81,11 +81,19 @@ pub fn map_ids(fd: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> i
 /// # Errors
 /// ENOENT, EPERM …
 pub fn detached_copy(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    detached_copy_at(rustix::fs::CWD, path, recursive)
+}
+
+/// As [`detached_copy`], of a path that begins in a directory.
+///
+/// # Errors
+/// As [`detached_copy`].
+pub fn detached_copy_at(dir: impl AsFd, path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    Ok(open_tree(rustix::fs::CWD, path, flags)?)
+    Ok(open_tree(dir, path, flags)?)
 }
 
 /// As [`detached_copy`], of a link itself if the path ends with one.

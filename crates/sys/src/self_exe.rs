@@ -53,6 +53,9 @@ pub fn protect() -> io::Result<()> {
 
 /// Whether the program file is on a read-only mount, or in sealed memory.
 fn is_protected() -> io::Result<bool> {
+    if crate::first_start::is_protected() {
+        return Ok(true);
+    }
     // By path: a descriptor of it is what a container must not find. This answer is the cheaper one, but not for
     // those who may not write it anyway.
     let written = rustix::fs::accessat(

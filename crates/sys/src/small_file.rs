@@ -1,7 +1,7 @@
 //! Files that the kernel makes when they are read (procfs, cgroups), and others of a few KiB: their size is
 //! not known before, so std would ask for it and begin with 32 bytes.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use rustix::{
     buffer::spare_capacity,
@@ -17,7 +17,15 @@ const ROOM: usize = 16 << 10;
 /// # Errors
 /// The kernel's.
 pub fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    Ok(openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())?.into())
+    open_at(CWD, path, flags)
+}
+
+/// As [`open`], of a path that begins in a directory.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_at(dir: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
+    Ok(openat(dir, path, flags | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
 /// The whole file.
@@ -25,7 +33,15 @@ pub fn open(path: &Path, flags: OFlags) -> io::Result<File> {
 /// # Errors
 /// The kernel's.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = open(path, OFlags::RDONLY)?;
+    read_at(CWD, path)
+}
+
+/// As [`read`], of a path that begins in a directory.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_at(dir: impl AsFd, path: &Path) -> io::Result<Vec<u8>> {
+    let file = open_at(dir, path, OFlags::RDONLY)?;
     let mut bytes = Vec::with_capacity(ROOM);
     loop {
         match rustix::io::read(&file, spare_capacity(&mut bytes)) {
@@ -42,7 +58,15 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read`]; InvalidData for what is not UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    let text = String::from_utf8(read(path)?);
+    read_text_at(CWD, path)
+}
+
+/// As [`read_text`], of a path that begins in a directory.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn read_text_at(dir: impl AsFd, path: &Path) -> io::Result<String> {
+    let text = String::from_utf8(read_at(dir, path)?);
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 

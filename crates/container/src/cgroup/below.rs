@@ -1,6 +1,7 @@
 //! A cgroup below a container's, made by the container or its manager: where `exec` may put a process.
 
 use super::error::Error;
+use super::file;
 use super::group::{Cgroup, Dir, Version};
 use super::path::CgroupPath;
 
@@ -33,7 +34,7 @@ impl Cgroup {
         for dir in cgroup.dirs_mut() {
             let wanted = controller.is_none_or(|name| has(dir, name));
             let below = checked.below(&dir.path);
-            if wanted && below.is_dir() {
+            if wanted && file::is_dir(&below) {
                 dir.path = below;
                 found = true;
             }

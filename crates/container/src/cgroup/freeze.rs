@@ -77,7 +77,10 @@ impl Cgroup {
     /// Refuses a cgroup that is frozen, by itself or by one above: what is started in it would stand
     /// still before it could say that it has.
     pub(crate) fn refuse_frozen(&self) -> Result<(), Error> {
-        if !self.frozen()? {
+        // Below a hierarchy's root, which never is, one that was made a moment ago runs.
+        let top = |dir: &Dir| dir.path.parent() == Some(&dir.mount.point);
+        let runs = |(dir, _): (&Dir, _)| !dir.joined && dir.mount.root == "/" && top(dir);
+        if self.freezer().is_ok_and(runs) || !self.frozen()? {
             return Ok(());
         }
         let (dir, _) = self.freezer()?;

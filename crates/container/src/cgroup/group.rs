@@ -131,7 +131,7 @@ impl Cgroup {
     /// Finds an existing cgroup. It counts as ours to remove; parents do not.
     pub fn open(hierarchy: &Hierarchy, path: &str) -> Result<Cgroup, Error> {
         let mut cgroup = Cgroup::layout(hierarchy, path)?;
-        cgroup.dirs.retain(|d| d.path.is_dir());
+        cgroup.dirs.retain(|d| file::is_dir(&d.path));
         if cgroup.dirs.is_empty() {
             return Err(Error::NotFound(cgroup.path().to_owned()));
         }
@@ -145,7 +145,7 @@ impl Cgroup {
             return Ok(Cgroup::none());
         }
         let mut cgroup = Cgroup::recorded(hierarchy, record)?;
-        cgroup.dirs.retain(|d| d.path.is_dir());
+        cgroup.dirs.retain(|d| file::is_dir(&d.path));
         Ok(cgroup)
     }
 
@@ -289,7 +289,7 @@ impl Cgroup {
 
     /// True if some hierarchy still has the directory.
     pub fn exists(&self) -> bool {
-        self.dirs.iter().any(|d| d.path.is_dir())
+        self.dirs.iter().any(|d| file::is_dir(&d.path))
     }
 
     /// Removes the cgroup in every hierarchy, the cgroups below it, and the parents that
@@ -310,7 +310,7 @@ impl Cgroup {
         }
         for parent in self.made_parents.iter().rev() {
             // In use by others: theirs to remove.
-            let _in_use = fs::remove_dir(parent);
+            let _in_use = file::remove(parent);
         }
         first_error.map_or(Ok(()), Err)
     }
@@ -325,14 +325,14 @@ impl Cgroup {
         let freezes = |dir: &&Dir| dir.controllers.iter().any(|name| name == "freezer");
         let (last, first): (Vec<&Dir>, Vec<&Dir>) = self.dirs.iter().partition(freezes);
         for dir in first.into_iter().chain(last) {
-            match fs::remove_dir(&dir.path) {
+            match file::remove(&dir.path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return false,
                 _ => {}
             }
         }
         for parent in self.made_parents.iter().rev() {
             // In use by others: theirs to remove.
-            let _in_use = fs::remove_dir(parent);
+            let _in_use = file::remove(parent);
         }
         true
     }
@@ -393,10 +393,10 @@ impl Cgroup {
     /// Takes back a creation that failed at directory `failed`; its own error is what matters.
     fn undo_create(&self, failed: usize) {
         for dir in self.dirs[..failed].iter().filter(|d| !d.joined) {
-            let _gone = fs::remove_dir(&dir.path);
+            let _gone = file::remove(&dir.path);
         }
         for parent in self.made_parents.iter().rev() {
-            let _in_use = fs::remove_dir(parent);
+            let _in_use = file::remove(parent);
         }
     }
 }
@@ -437,15 +437,14 @@ fn hierarchy_of(places: &[Place]) -> Option<Hierarchy> {
     }
 }
 
-/// A directory that is one of a cgroup filesystem of its version, and not what is mounted elsewhere now.
+/// A directory that is a cgroup of its version, and not what is mounted elsewhere now, by a file that only
+/// those have.
 fn is_there(dir: &Dir) -> bool {
-    const CGROUP: i64 = 0x0027_e0eb;
-    const CGROUP2: i64 = 0x6367_7270;
-    let magic = match dir.version {
-        Version::V1 => CGROUP,
-        Version::V2 => CGROUP2,
-    };
-    rustix::fs::statfs(&dir.path).is_ok_and(|found| found.f_type == magic)
+    file::exists(&dir.path.join(match dir.version {
+        Version::V1 => "tasks",
+        // The root has none, and it is no container's.
+        Version::V2 => "cgroup.events",
+    }))
 }
 
 /// Every mounted hierarchy once, with what it controls.
@@ -469,7 +468,7 @@ fn mounts(hierarchy: &Hierarchy) -> Vec<(Vec<String>, Version, Mount)> {
 fn remove_tree(path: &Path, deadline: Instant) -> Result<(), Error> {
     let mut pause = Duration::from_micros(200);
     loop {
-        let source = match fs::remove_dir(path) {
+        let source = match file::remove(path) {
             Ok(()) => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => e,
@@ -483,7 +482,7 @@ fn remove_tree(path: &Path, deadline: Instant) -> Result<(), Error> {
         }
         if Instant::now() >= deadline {
             // The children may have been all that was in the way.
-            if fs::remove_dir(path).is_ok() {
+            if file::remove(path).is_ok() {
                 return Ok(());
             }
             let pids = super::member::pids_below(path).map_or(0, |p| p.len());

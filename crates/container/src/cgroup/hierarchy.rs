@@ -1,4 +1,5 @@
-//! Which cgroup hierarchies this machine has, read from one text: `/proc/thread-self/mountinfo`.
+//! Which cgroup hierarchies this machine has: as usual ([`standard`]), or by one text,
+//! `/proc/thread-self/mountinfo`.
 //!
 //! ```text
 //! legacy, hybrid   /sys/fs/cgroup            tmpfs
@@ -9,15 +10,16 @@
 //! unified          /sys/fs/cgroup            cgroup2
 //! ```
 //! A cgroup2 on /sys/fs/cgroup itself hides whatever v1 mounts are still listed below it, so it
-//! decides. Elsewhere, v1 mounts make the machine hybrid, a lone cgroup2 makes it unified.
+//! decides. Elsewhere, v1 mounts make the machine hybrid, a lone cgroup2 makes it unified. Beside v1 only a
+//! cgroup2 below /sys/fs/cgroup counts: one elsewhere is somebody's for a purpose of theirs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use super::file::STANDARD_ROOT;
+use super::standard;
 use crate::mountinfo::Entry;
-
-const STANDARD_ROOT: &str = "/sys/fs/cgroup";
 
 /// v1 options of the superblock that are not controllers.
 const NOT_CONTROLLERS: [&str; 8] = [
@@ -59,8 +61,11 @@ pub enum Hierarchy {
 }
 
 impl Hierarchy {
-    /// Reads `/proc/thread-self/mountinfo`.
+    /// Looks at the standard place; what is not as usual there is read from `/proc/thread-self/mountinfo`.
     pub fn probe() -> Result<Hierarchy, Error> {
+        if let Some(usual) = standard::probe() {
+            return Ok(usual);
+        }
         let file = Path::new("/proc/thread-self/mountinfo");
         let text = sys::small_file::read_text(file).map_err(|e| Error::file("read", file, e))?;
         Hierarchy::parse(&text)
@@ -99,7 +104,7 @@ impl Hierarchy {
             }
             unified => Ok(Hierarchy::V1 {
                 controllers,
-                unified,
+                unified: unified.filter(|mount| mount.point.starts_with(STANDARD_ROOT)),
             }),
         }
     }

@@ -1,6 +1,5 @@
 //! How the directory of a cgroup is made in one hierarchy, with its parents and what they have to pass on.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +31,7 @@ fn make_leaf_once(dir: &Dir, made_parents: &mut Vec<PathBuf>) -> Result<bool, Er
         list.reverse();
         list
     };
-    if dir.delegate || parents.last().is_some_and(|p| !p.is_dir()) {
+    if dir.delegate || parents.last().is_some_and(|p| !file::is_dir(p)) {
         for parent in &parents {
             delegate(dir, parent.parent());
             if mkdir(parent)? {
@@ -45,7 +44,7 @@ fn make_leaf_once(dir: &Dir, made_parents: &mut Vec<PathBuf>) -> Result<bool, Er
     let cpuset = dir.version == Version::V1 && dir.controllers.iter().any(|c| c == "cpuset");
     if cpuset && let Err(e) = inherit_cpuset(dir, &dir.path, made) {
         if made {
-            let _gone = fs::remove_dir(&dir.path);
+            let _gone = file::remove(&dir.path);
         }
         return Err(e);
     }
@@ -53,9 +52,9 @@ fn make_leaf_once(dir: &Dir, made_parents: &mut Vec<PathBuf>) -> Result<bool, Er
 }
 
 fn mkdir(path: &Path) -> Result<bool, Error> {
-    match fs::create_dir(path) {
+    match file::make(path) {
         Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && file::is_dir(path) => Ok(false),
         Err(e) => Err(Error::file("make cgroup", path, e)),
     }
 }

@@ -46,8 +46,7 @@ impl Cgroup {
         let Some(dir) = self.unified() else {
             return Ok(None);
         };
-        let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::PATH;
-        let file = sys::small_file::open(&dir.path, flags);
+        let file = file::open_dir(&dir.path);
         file.map(|f| Some(f.into()))
             .map_err(|e| Error::file("open", &dir.path, e))
     }

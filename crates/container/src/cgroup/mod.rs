@@ -1,7 +1,7 @@
 //! Control groups: v1, v2 and the hybrid of both, behind one type.
 //!
 //! ```text
-//! Hierarchy::probe()                what is mounted where, from mountinfo
+//! Hierarchy::probe()                what is mounted where
 //!     └─ Cgroup::create/open        one path in every hierarchy
 //!          ├─ apply(resources)      limits and devices; pure plan, then writes
 //!          ├─ join_fds, dir_fd      how a new process gets in; add(pid) from outside
@@ -29,11 +29,14 @@ mod limits;
 mod member;
 mod oom;
 pub mod path;
+mod standard;
 mod stats;
 mod systemd;
 
 pub use devices::container_device_rules;
 pub use error::Error;
+pub(crate) use file::detached_copy;
+pub use file::hold_root;
 pub use group::{Cgroup, Place, Record};
 pub(crate) use hierarchy::by_mount;
 pub use hierarchy::{Hierarchy, Mount};

@@ -12,7 +12,7 @@ use sys::mount::MountAttr;
 
 use super::{Error, Words, hook_words, id_map};
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{self, Cgroup},
     plan::{Ids, Node, Plan, Source, Tree},
     request::Rootfs,
 };
@@ -107,7 +107,8 @@ pub(super) fn open(plan: &Plan, from: &mut Opened<'_>) -> Result<Fds, Error> {
             }
             Source::CgroupTree(controller, attr) => {
                 let path = cgroup_dir(from.cgroup, controller)?;
-                let tree = copy(path, false)?;
+                let tree = cgroup::detached_copy(path)
+                    .map_err(|e| Error::io("bind", path.display().to_string(), e))?;
                 let private = MountAttr::new(attr.set, attr.clear, 1 << 18);
                 set(&tree, path, private, false)?;
                 fds.own(tree)?

@@ -7,7 +7,7 @@ use crate::{
     calls::{self, CStr, EMPTY, is_dir},
     child::{Child, Fail},
     message::Act,
-    path,
+    path::{self, Name},
     plan::{Attr, Fd, Str},
     raw::Errno,
 };
@@ -15,8 +15,14 @@ use crate::{
 const RDONLY: u64 = 1;
 const NOSUID_NODEV_NOEXEC: u64 = 2 | 4 | 8;
 
-fn target(c: &Child<'_, '_>, path: Str) -> Result<Option<i32>, Fail> {
-    match path::open(c.root, c.str(path), libc::O_PATH) {
+fn target(c: &mut Child<'_, '_>, path: Str) -> Result<Option<i32>, Fail> {
+    let opened = match by_name(c, path) {
+        Err(libc::ENOENT) => return Ok(None),
+        Ok(fd) => Ok(fd),
+        // A link, or something on the way to its directory.
+        Err(_) => path::open(c.root, c.str(path), libc::O_PATH),
+    };
+    match opened {
         Ok(fd) => Ok(Some(fd)),
         Err(libc::ENOENT | libc::ENOTDIR) => Ok(None),
         Err(errno) => Err(Fail {
@@ -24,6 +30,18 @@ fn target(c: &Child<'_, '_>, path: Str) -> Result<Option<i32>, Fail> {
             act: Act::Resolve,
         }),
     }
+}
+
+/// Most paths are in /proc, whose descriptor is kept; any other error than ENOENT: by the whole path.
+fn by_name(c: &mut Child<'_, '_>, path: Str) -> Result<i32, Errno> {
+    let mut name = Name::new();
+    let dir = c.found_in(path, &mut name).map_err(|_| libc::EAGAIN)?;
+    let found = calls::openat2(dir, name.as_c(), libc::O_PATH, 0, calls::NO_SYMLINKS);
+    if dir == c.root {
+        // What is mounted there may be on the way to the directory that is kept.
+        c.forget_made_in();
+    }
+    found
 }
 
 pub(super) fn mask(c: &mut Child<'_, '_>, path: Str, null: Fd) -> Result<(), Fail> {
@@ -80,7 +98,7 @@ fn copy_to(c: &Child<'_, '_>, from: i32, to: i32) -> Result<(), Fail> {
     result
 }
 
-pub(super) fn readonly(c: &Child<'_, '_>, path: Str) -> Result<(), Fail> {
+pub(super) fn readonly(c: &mut Child<'_, '_>, path: Str) -> Result<(), Fail> {
     let Some(at) = target(c, path)? else {
         return Ok(());
     };

@@ -32,7 +32,9 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
         Step::Loopback => namespace::loopback(),
         Step::Hostname { name } => namespace::hostname(c, name),
         Step::Domainname { name } => namespace::domainname(c, name),
-        Step::Propagation { flags } | Step::RootPropagation { flags } => root::propagation(flags),
+        Step::Propagation { flags } | Step::RootPropagation { flags } => {
+            root::propagation(c, flags)
+        }
         Step::AttachRoot { tree, at } => root::attach(c, tree, at),
         Step::OpenRoot => root::open(c),
         Step::MountFs {

@@ -202,10 +202,19 @@ fn attach_by_name(c: &mut Child<'_, '_>, mount: i32, dest: Str, target: Target) 
         return false;
     }
     let attach = || calls::move_mount_at(mount, dir, name.as_c());
+    let create = || path::create(dir, name.as_c(), Make::Dir).is_ok();
+    let expected = c.made_in_is_new && dir != c.root;
+    let made = expected && create();
     let attached = match attach() {
-        Err(libc::ENOENT) => path::create(dir, name.as_c(), Make::Dir).is_ok() && attach().is_ok(),
+        Err(libc::ENOENT) if !expected => {
+            c.made_in_is_new = create();
+            c.made_in_is_new && attach().is_ok()
+        }
         result => result.is_ok(),
     };
+    if expected {
+        c.made_in_is_new = made;
+    }
     // Below the root anything may be another directory now.
     if dir == c.root {
         c.forget_made_in();

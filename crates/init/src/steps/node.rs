@@ -24,11 +24,26 @@ impl Child<'_, '_> {
     pub(crate) fn forget_made_in(&mut self) {
         if let Some((_, _, fd)) = self.made_in.take() {
             self.spent(fd);
+            self.made_in_is_new = false;
         }
     }
 
     /// The directory of `path`, made if missing and kept for the next, and its last name.
     pub(super) fn made_in(&mut self, path: Str, name: &mut Name) -> Result<i32, Fail> {
+        self.kept_dir(path, name, path::parent)
+    }
+
+    /// As [`Child::made_in`], of what must be there.
+    pub(super) fn found_in(&mut self, path: Str, name: &mut Name) -> Result<i32, Fail> {
+        self.kept_dir(path, name, path::existing_parent)
+    }
+
+    fn kept_dir(
+        &mut self,
+        path: Str,
+        name: &mut Name,
+        open: fn(i32, CStr<'_>, &mut Name) -> Result<i32, Fail>,
+    ) -> Result<i32, Fail> {
         let text = self.str(path);
         let (dir, last) = path::dir_and_name(text.bytes());
         let known = match self.made_in {
@@ -46,7 +61,7 @@ impl Child<'_, '_> {
             return Ok(fd);
         }
         self.forget_made_in();
-        let fd = path::parent(self.root, text, name)?;
+        let fd = open(self.root, text, name)?;
         self.made_in = Some((path.0, dir.len(), fd));
         Ok(fd)
     }

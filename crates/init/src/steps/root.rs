@@ -20,8 +20,11 @@ use crate::{
 
 const MOUNT_ATTR_RDONLY: u64 = 1;
 
-pub(super) fn propagation(flags: u64) -> Result<(), Fail> {
-    Ok(calls::mount(EMPTY, SLASH, EMPTY, flags, EMPTY)?)
+pub(super) fn propagation(c: &mut Child<'_, '_>, flags: u64) -> Result<(), Fail> {
+    calls::mount(EMPTY, SLASH, EMPTY, flags, EMPTY)?;
+    let apart = libc::MS_SLAVE | libc::MS_PRIVATE;
+    c.host_apart = flags & libc::MS_REC != 0 && flags & apart != 0;
+    Ok(())
 }
 
 pub(super) fn attach(c: &mut Child<'_, '_>, tree: Fd, at: Str) -> Result<(), Fail> {
@@ -66,8 +69,10 @@ fn pivot_from(c: &Child<'_, '_>, old: i32) -> Result<(), Fail> {
     // "." is the new root still; the old one lies on top of it.
     calls::fchdir(old)?;
     // Nothing that happens to the old mounts now may reach the host.
-    calls::mount(EMPTY, DOT, EMPTY, libc::MS_SLAVE | libc::MS_REC, EMPTY)
-        .map_err(Fail::on(Act::Unmount))?;
+    if !c.host_apart {
+        calls::mount(EMPTY, DOT, EMPTY, libc::MS_SLAVE | libc::MS_REC, EMPTY)
+            .map_err(Fail::on(Act::Unmount))?;
+    }
     // SAFETY: the path is a literal.
     unsafe { sys!(SYS_umount2, DOT.ptr(), libc::MNT_DETACH) }.map_err(Fail::on(Act::Unmount))?;
     Ok(calls::chdir(SLASH)?)

@@ -105,9 +105,7 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
     let lock = dir.reserve()?;
     // A scope of systemd's ends with the processes in it: nothing of it needs to be found again.
     let cgroup = (!global.systemd_cgroup).then(|| container::cgroup_path(&dir.id, &bundle.spec));
-    if let Some(path) = &cgroup {
-        dir.intend(path)?;
-    }
+    dir.intend(cgroup.as_deref())?;
     notify::offer(&dir, &mut bundle)?;
     trace::mark("name reserved");
     let request = CreateRequest {

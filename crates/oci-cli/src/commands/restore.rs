@@ -49,7 +49,7 @@ pub(crate) fn command(global: &Global, args: &Restore) -> Result<i32, Error> {
     let _lock = dir.reserve()?;
     if !global.systemd_cgroup {
         // A scope of systemd's ends with the processes in it: nothing of it needs to be found again.
-        dir.intend(&container::cgroup_path(&dir.id, &bundle.spec))?;
+        dir.intend(Some(&container::cgroup_path(&dir.id, &bundle.spec)))?;
     }
     let prepared = engine.prepare(&dir.id, &bundle.spec);
     let mut prepared = match prepared.map_err(Error::core("make the cgroup of", &dir.id)) {

@@ -35,8 +35,21 @@ struct Rule {
     access: u8,
 }
 
+/// Whether a cgroup may have rules already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Somebody set some, and there may be processes.
+    Set,
+    /// It was made a moment ago: it has its parent's, and nobody in it.
+    Inherited,
+}
+
 /// Sets the rules; an empty list leaves the cgroup as it is.
-pub(super) fn apply(cgroup: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), Error> {
+pub(super) fn apply(
+    cgroup: &Cgroup,
+    rules: &[LinuxDeviceCgroup],
+    before: Before,
+) -> Result<(), Error> {
     if rules.is_empty() {
         return Ok(());
     }
@@ -48,7 +61,8 @@ pub(super) fn apply(cgroup: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), 
         }
     } else {
         match cgroup.dir_of("devices") {
-            Some(dir) => v1::apply(&dir.path, &rules),
+            Some(dir) if dir.joined => v1::apply(&dir.path, &rules, Before::Set),
+            Some(dir) => v1::apply(&dir.path, &rules, before),
             None if rules.iter().all(|r| r.allow && r.is_everything()) => Ok(()),
             None => Err(Error::Unsupported {
                 setting: "devices".to_owned(),

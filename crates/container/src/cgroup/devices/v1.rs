@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::super::error::Error;
 use super::super::file;
 use super::super::group::child_dirs;
-use super::{ALL, Kind, MKNOD, READ, Rule, WRITE};
+use super::{ALL, Before, Kind, MKNOD, READ, Rule, WRITE};
 
 type Key = (Kind, Option<u32>, Option<u32>);
 
@@ -183,10 +183,19 @@ fn changes(now: &State, want: &State) -> Vec<(&'static str, String)> {
 }
 
 /// Brings the cgroup to what the rules mean.
-pub(super) fn apply(dir: &Path, rules: &[Rule]) -> Result<(), Error> {
+pub(super) fn apply(dir: &Path, rules: &[Rule], before: Before) -> Result<(), Error> {
     let want = fold(rules)?;
-    let list = dir.join("devices.list");
-    let now = State::parse(&list, &file::read(&list)?)?;
+    let now = match before {
+        Before::Set => {
+            let list = dir.join("devices.list");
+            State::parse(&list, &file::read(&list)?)?
+        }
+        // Nobody is there to lose a device in between, so it is all told anew.
+        Before::Inherited => State {
+            default_allow: true,
+            exceptions: BTreeMap::new(),
+        },
+    };
     // A dozen lines for the same file: opened once.
     let mut opened: Option<(&str, File)> = None;
     for (name, value) in changes(&now, &want) {

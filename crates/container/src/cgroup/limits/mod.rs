@@ -22,7 +22,7 @@ use oci::runtime::LinuxResources;
 pub use convert::cpu_weight;
 pub(super) use v2::tasks;
 
-use super::devices;
+use super::devices::{self, Before};
 use super::error::Error;
 use super::file;
 use super::group::{Cgroup, Dir, Version};
@@ -86,12 +86,21 @@ impl Cgroup {
     /// Sets what `resources` says and leaves the rest alone. Everything is checked before anything
     /// is written; a write that the kernel refuses leaves the earlier ones in place.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), Error> {
+        self.set(resources, Before::Set)
+    }
+
+    /// As [`Cgroup::apply`], of one that was made a moment ago and has no processes.
+    pub(crate) fn apply_first(&self, resources: &LinuxResources) -> Result<(), Error> {
+        self.set(resources, Before::Inherited)
+    }
+
+    fn set(&self, resources: &LinuxResources, before: Before) -> Result<(), Error> {
         if let Some(unit) = self.unit() {
             // What can't be is said before systemd hears of it.
             self.plan(resources)?;
             unit.set(systemd::limits(resources, self.is_v2()))?;
         }
-        self.apply_files(resources)
+        self.apply_files(resources, before)
     }
 
     fn plan(&self, resources: &LinuxResources) -> Result<Vec<Group>, Error> {
@@ -106,7 +115,7 @@ impl Cgroup {
         }
     }
 
-    fn apply_files(&self, resources: &LinuxResources) -> Result<(), Error> {
+    fn apply_files(&self, resources: &LinuxResources, before: Before) -> Result<(), Error> {
         let groups = self.plan(resources)?;
         if resources
             .memory
@@ -118,7 +127,7 @@ impl Cgroup {
         for group in groups {
             self.settle(group)?;
         }
-        devices::apply(self, &resources.devices)
+        devices::apply(self, &resources.devices, before)
     }
 
     /// Makes the writes of a group in an order that the kernel takes.
@@ -178,7 +187,7 @@ impl Cgroup {
         if write.strict == Strict::IfThere {
             return Ok(());
         }
-        if !dir.path.is_dir() {
+        if !file::is_dir(&dir.path) {
             return Err(Error::NotFound(self.path().to_owned()));
         }
         let files: Vec<&str> = write.choices.iter().map(|(f, _)| f.as_str()).collect();
