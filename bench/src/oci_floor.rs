@@ -1,5 +1,6 @@
 //! The floor program, `oci_floor.c`: built by the C compiler, called with what a case asks for.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -17,6 +18,7 @@ pub(crate) struct Floor {
     filter: PathBuf,
     /// Mount points of the v1 hierarchies.
     mounts: Vec<String>,
+    runs: Cell<u32>,
 }
 
 impl Floor {
@@ -56,6 +58,7 @@ impl Floor {
             program,
             filter,
             mounts,
+            runs: Cell::new(0),
         })
     }
 
@@ -82,7 +85,10 @@ impl Floor {
         net: &str,
     ) -> io::Result<()> {
         let rootfs = bundle.join("rootfs").display().to_string();
-        let name = format!("bench-floor-{}", std::process::id());
+        // A new one each time, as containers have: the kernel keeps names that are gone for a while, and finds a
+        // known one faster.
+        self.runs.set(self.runs.get() + 1);
+        let name = format!("bench-{}-floor-{}", std::process::id(), self.runs.get());
         let file = self.filter.display().to_string();
         let filter = if filter { file.as_str() } else { "-" };
         let limits = if limits { "limits" } else { "-" };

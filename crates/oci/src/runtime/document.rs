@@ -24,7 +24,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// Declares structures whose fields are optional, `null`-tolerant and printed only when set; those
 /// of an `always` block are printed even with their default value, those of a `required` block must
-/// be there.
+/// be there, those of a `custom` block say themselves how they are read.
 macro_rules! document {
     ($($(#[$meta:meta])* pub struct $name:ident {
         $(required {
@@ -32,6 +32,9 @@ macro_rules! document {
         })?
         $(always {
             $($(#[$always_meta:meta])* pub $always:ident: $always_type:ty,)*
+        })?
+        $(custom {
+            $($(#[$custom_meta:meta])* pub $custom:ident: $custom_type:ty,)*
         })?
         $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
     })*) => { $(
@@ -45,6 +48,7 @@ macro_rules! document {
                 #[serde(default, deserialize_with = "crate::runtime::document::nullable")]
                 pub $always: $always_type,
             )*)?
+            $($($(#[$custom_meta])* pub $custom: $custom_type,)*)?
             $(
                 $(#[$field_meta])*
                 #[serde(

@@ -11,6 +11,15 @@ use super::{
 document! {
     /// What is particular to Linux.
     pub struct Linux {
+        custom {
+            /// System call filter.
+            #[serde(
+                default,
+                deserialize_with = "super::seccomp::unless_empty",
+                skip_serializing_if = "super::document::is_default"
+            )]
+            pub seccomp: Option<LinuxSeccomp>,
+        }
         /// User ids of the user namespace.
         pub uid_mappings: Vec<LinuxIdMapping>,
         /// Group ids of the user namespace.
@@ -27,8 +36,6 @@ document! {
         pub devices: Vec<LinuxDevice>,
         /// Network devices to be moved in (1.3), by their name on the host.
         pub net_devices: BTreeMap<String, LinuxNetDevice>,
-        /// System call filter.
-        pub seccomp: Option<LinuxSeccomp>,
         /// Propagation of the root mount: `private`, `slave`, `shared`, `unbindable` and their
         /// recursive forms.
         pub rootfs_propagation: Option<String>,

@@ -1,6 +1,8 @@
 //! System call filters.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::document::{document, is_default, nullable, words};
 
@@ -82,6 +84,54 @@ impl From<SyscallDocument> for LinuxSyscall {
             args: document.args,
         }
     }
+}
+
+/// A filter as a document has it. The specification demands a default action; one without it and without rules
+/// means none, as Go writes it for a profile that is not set (`{}`, or with an empty text).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SeccompDocument {
+    #[serde(default, deserialize_with = "unless_blank")]
+    default_action: Option<SeccompAction>,
+    default_errno_ret: Option<u32>,
+    #[serde(default, deserialize_with = "nullable")]
+    architectures: Vec<SeccompArch>,
+    flags: Option<Vec<SeccompFlag>>,
+    listener_path: Option<String>,
+    listener_metadata: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    syscalls: Vec<LinuxSyscall>,
+}
+
+fn unless_blank<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SeccompAction>, D::Error> {
+    let word = Option::<Cow<'_, str>>::deserialize(deserializer)?;
+    let said = word.filter(|word| !word.is_empty());
+    let action = said.map(|word| word.parse().map_err(D::Error::custom));
+    action.transpose()
+}
+
+pub(super) fn unless_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<LinuxSeccomp>, D::Error> {
+    let Some(document) = Option::<SeccompDocument>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let default_action = match document.default_action {
+        Some(action) => action,
+        None if document.syscalls.is_empty() => return Ok(None),
+        None => return Err(D::Error::missing_field("defaultAction")),
+    };
+    Ok(Some(LinuxSeccomp {
+        default_action,
+        default_errno_ret: document.default_errno_ret,
+        architectures: document.architectures,
+        flags: document.flags,
+        listener_path: document.listener_path,
+        listener_metadata: document.listener_metadata,
+        syscalls: document.syscalls,
+    }))
 }
 
 impl LinuxSeccomp {
@@ -198,5 +248,35 @@ words! {
         Gt = "SCMP_CMP_GT",
         /// Equal under a mask.
         MaskedEq = "SCMP_CMP_MASKED_EQ",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::runtime::{Linux, SeccompAction};
+
+    #[test]
+    fn a_profile_that_says_nothing_is_none() {
+        let read = |profile: &str| {
+            let linux: Result<Linux, _> =
+                serde_json::from_str(&format!("{{\"seccomp\": {profile}}}"));
+            linux.map(|linux| linux.seccomp)
+        };
+        for off in [
+            "null",
+            "{}",
+            r#"{"defaultAction": "", "architectures": ["SCMP_ARCH_X86"], "syscalls": null}"#,
+        ] {
+            assert_eq!(read(off).unwrap(), None, "{off}");
+        }
+        let on = read(r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 3, "flags": []}"#);
+        let on = on.unwrap().unwrap();
+        assert_eq!(on.default_action, SeccompAction::Errno);
+        assert_eq!((on.default_errno_ret, on.flags), (Some(3), Some(vec![])));
+        let rules = r#"{"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}"#;
+        let error = read(rules).unwrap_err().to_string();
+        assert!(error.contains("missing field `defaultAction`"), "{error}");
+        let error = read(r#"{"defaultAction": "x"}"#).unwrap_err().to_string();
+        assert!(error.contains("seccomp action"), "{error}");
     }
 }
