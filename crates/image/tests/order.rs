@@ -5,7 +5,10 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
+    fs,
     io::Read,
+    os::unix::fs::MetadataExt,
     sync::{
         Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use image::{Document, FetchError, PullOptions, Remote, Source, Stopped};
+use image::{Document, FetchError, Progress, PullOptions, Remote, Source, Stopped};
 use support::{fixture, memory::Memory};
 use testing::{
     image::{Builder, Built},
@@ -121,4 +124,85 @@ fn large_layers_that_wait_for_those_below_leave_a_worker_for_these() {
         pulled
     });
     assert_eq!(pulled.unwrap().layers.len(), 12);
+}
+
+/// Gives the lowest layer when all others were asked for.
+struct Lowest<'a> {
+    built: &'a Built,
+    memory: Memory<'a>,
+    others: Mutex<BTreeSet<String>>,
+    bell: Condvar,
+}
+
+impl Source for Lowest<'_> {
+    fn digest(&self, stopped: Stopped<'_>) -> Result<Option<String>, FetchError> {
+        self.memory.digest(stopped)
+    }
+
+    fn manifest(
+        &self,
+        digest: Option<&str>,
+        limit: u64,
+        stopped: Stopped<'_>,
+    ) -> Result<Document, FetchError> {
+        self.memory.manifest(digest, limit, stopped)
+    }
+
+    fn blob<'a>(
+        &'a self,
+        blob: &Remote,
+        stopped: Stopped<'a>,
+    ) -> Result<Box<dyn Read + Send + 'a>, FetchError> {
+        let (lowest, others) = self.built.layers.split_first().unwrap();
+        let mut asked = self.others.lock().unwrap();
+        if blob.digest == *lowest {
+            let missing = |asked: &mut BTreeSet<String>| asked.len() < others.len();
+            let long = Duration::from_secs(20);
+            let wait = self.bell.wait_timeout_while(asked, long, missing).unwrap();
+            assert!(!wait.1.timed_out(), "layers wait for the lowest: {wait:?}");
+        } else if others.contains(&blob.digest) {
+            asked.insert(blob.digest.clone());
+            self.bell.notify_all();
+        }
+        self.memory.blob(blob, stopped)
+    }
+}
+
+#[test]
+fn a_layer_that_does_not_describe_the_root_waits_for_none_below_and_gets_theirs() {
+    let mut builder =
+        Builder::new("a/app:1").layer(Layer::new().dir("./", 0o710).file("a", 0o644, b"a"));
+    for number in 0..11usize {
+        let content = vec![7; 1 + number * 1000];
+        builder = builder.layer(Layer::new().file(&format!("upper-{number}"), 0o644, &content));
+    }
+    let built = builder.build().unwrap();
+    let source = Lowest {
+        built: &built,
+        memory: Memory(&built),
+        others: Mutex::default(),
+        bell: Condvar::new(),
+    };
+    let f = fixture();
+    let (options, cancel) = (PullOptions::default(), AtomicBool::new(false));
+    let reference = "a/app:1".parse().unwrap();
+    let told = Mutex::new(BTreeSet::new());
+    let progress = |progress: Progress| {
+        if let Progress::LayerDone { index, .. } = progress {
+            told.lock().unwrap().insert(index);
+        }
+    };
+    let pulled = f
+        .store
+        .pull(&reference, &source, &options, &progress, &cancel)
+        .unwrap();
+    assert_eq!(pulled.layers.len(), 12);
+    assert_eq!(told.into_inner().unwrap(), (0..12).collect());
+    let roots: BTreeSet<_> = fs::read_dir(f.root().join("layers"))
+        .unwrap()
+        .filter_map(|entry| fs::metadata(entry.unwrap().path().join("diff")).ok())
+        .map(|root| (root.mode() & 0o7777, root.mtime(), root.mtime_nsec()))
+        .collect();
+    let modes: Vec<u32> = roots.iter().map(|(mode, ..)| *mode).collect();
+    assert_eq!(modes, [0o710], "{roots:?}");
 }

@@ -7,8 +7,10 @@
 //! One worker takes layers from the bottom up, the others the largest first: what takes longest is
 //! not to begin last and alone. A layer that needs to look at those below (a directory that its tar
 //! does not name) waits on the board until they are done. The lowest unfinished one never waits, and
-//! is begun when the first worker has done what it had: so there is always progress. What another
-//! pull of this store is bringing is waited for, not brought again (sharing.rs).
+//! is begun when the first worker has done what it had: so there is always progress. A layer whose tar does
+//! not describe the root directory, which is then as below, is put aside for that, and completed by whoever
+//! completes the last one below it. What another pull of this store is bringing is waited for, not brought
+//! again (sharing.rs).
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,16 +19,16 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use super::{
     Chosen, From, Layer,
     arriving::{self, Arriving, stopped},
+    board::{Board, Brought, Key, Unpacked, below},
     early::Early,
     sharing::{Arrivals, Blob, Claim, Claimed, Made, Passing},
 };
@@ -83,14 +85,6 @@ impl Job<'_> {
     }
 }
 
-/// What is here now that was not before; it goes with this value, unless it is published.
-#[derive(Debug, Default)]
-pub(super) struct Brought {
-    pub(super) layers: Vec<Arc<Made>>,
-    /// By digest.
-    pub(super) blobs: BTreeMap<String, Arc<Blob>>,
-}
-
 struct Task<'a> {
     layer: &'a Layer,
     index: usize,
@@ -100,33 +94,10 @@ struct Task<'a> {
     fetches: bool,
 }
 
-/// What is done, for those who wait for it.
-struct Board<'a> {
-    done: Mutex<BTreeMap<Key, PathBuf>>,
-    bell: Condvar,
-    cancel: &'a Cancel<'a>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Chain(String),
-    Blob(String),
-}
-
 /// Fetches and unpacks what is missing.
-pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Error> {
+pub(super) fn unpack_all<'a>(job: &Job<'a>, chosen: &'a [Chosen]) -> Result<Brought, Error> {
     let tasks = tasks(job, chosen);
-    let board = Board {
-        done: Mutex::new(
-            job.known
-                .iter()
-                .map(|(chain, path)| (Key::Chain(chain.clone()), path.clone()))
-                .collect(),
-        ),
-        bell: Condvar::new(),
-        cancel: job.cancel,
-    };
-    let brought = Mutex::new(Brought::default());
+    let board = Board::new(job.known, job.cancel, job.progress);
     let first_error = Mutex::new(None);
     let workers = match job.remote {
         Some(_) => FETCHES,
@@ -141,19 +112,19 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
     let fail = |error| {
         lock(&first_error).get_or_insert(error);
         job.cancel.fail();
-        board.bell.notify_all();
+        board.failed();
     };
     let left = Mutex::new(tasks);
     // A function, so that the lock is not held while the task is done.
     let take = |lowest| next(&mut lock(&left), lowest);
     thread::scope(|scope| {
         for number in 0..workers {
-            let (take, board, brought) = (&take, &board, &brought);
+            let (take, board) = (&take, &board);
             let (early, fail) = (early.as_ref(), &fail);
             scope.spawn(move || {
                 let _worker = early.map(Early::worker);
                 while let Some(task) = take(number == 0) {
-                    if let Err(error) = one(job, &task, board, brought, early) {
+                    if let Err(error) = one(job, &task, board, early) {
                         return fail(error);
                     }
                 }
@@ -172,7 +143,7 @@ pub(super) fn unpack_all(job: &Job<'_>, chosen: &[Chosen]) -> Result<Brought, Er
         .unwrap_or_else(PoisonError::into_inner)
     {
         Some(error) => Err(error),
-        None => Ok(brought.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        None => Ok(board.into_brought()),
     }
 }
 
@@ -219,11 +190,10 @@ fn tasks<'a>(job: &Job<'_>, chosen: &'a [Chosen]) -> Vec<Task<'a>> {
 }
 
 /// Does one task, keeps what is new in `brought`, and posts where it is.
-fn one(
-    job: &Job<'_>,
-    task: &Task<'_>,
-    board: &Board<'_>,
-    brought: &Mutex<Brought>,
+fn one<'a>(
+    job: &Job<'a>,
+    task: &Task<'a>,
+    board: &Board<'a>,
     early: Option<&Early>,
 ) -> Result<(), Error> {
     let layer = task.layer;
@@ -248,19 +218,14 @@ fn one(
         }
         tell(bytes);
     };
-    let chain = || Key::Chain(layer.chain.clone());
     let mut claim = None;
     if task.makes {
         let stored = || job.stored_layer(&layer.chain);
         let layers = &job.arrivals.layers;
         match layers.claim(&layer.chain, &count, job.cancel, &tell, &stored)? {
             Claimed::Ours(ours) => claim = Some(ours),
-            Claimed::Stored(path) => board.post(chain(), path),
-            Claimed::Here(made) => {
-                let tree = made.tree();
-                lock(brought).layers.push(made);
-                board.post(chain(), tree);
-            }
+            Claimed::Stored(path) => board.stored(layer, path)?,
+            Claimed::Here(made) => board.here(layer, made)?,
         }
     }
     let (failure, stopped) = (Mutex::new(None), stopped(job.cancel));
@@ -268,7 +233,6 @@ fn one(
         job,
         task,
         board,
-        brought,
         &Wire {
             count: &count,
             tell: &tell,
@@ -296,7 +260,7 @@ fn one(
                         // Before the layer is done: who finds that need not fetch this.
                         whole: &|| {
                             let blob = lock(&blob).take();
-                            let kept = blob.map(|blob| blob.arrived(layer, board, brought));
+                            let kept = blob.map(|blob| blob.arrived(layer, board));
                             if let Some(Err(error)) = kept {
                                 lock(&failure).get_or_insert(error);
                             }
@@ -309,12 +273,14 @@ fn one(
             if let Some(error) = lock(&failure).take() {
                 return Err(error);
             }
-            let made = Arc::new(made?);
-            claim.done(&made);
-            let tree = made.tree();
-            lock(brought).layers.push(made);
-            board.post(chain(), tree);
-            None
+            let (made, root_is_below) = made?;
+            let unpacked = Unpacked {
+                layer,
+                index: task.index,
+                claim,
+                made: Arc::new(made),
+            };
+            return board.unpacked(unpacked, root_is_below);
         }
         (None, Content::Arriving(from, blob)) => {
             arriving::fetch(*from, &tick)?;
@@ -323,7 +289,7 @@ fn one(
         (None, Content::File(_)) => None,
     };
     if let Some(blob) = blob {
-        blob.arrived(layer, board, brought)?;
+        blob.arrived(layer, board)?;
     }
     (job.progress)(Progress::LayerDone {
         digest: layer.blob.digest.clone(),
@@ -355,31 +321,18 @@ struct Coming<'a> {
 
 impl Coming<'_> {
     /// It has come, whole.
-    fn arrived(
-        self,
-        layer: &Layer,
-        board: &Board<'_>,
-        brought: &Mutex<Brought>,
-    ) -> Result<(), Error> {
+    fn arrived(self, layer: &Layer, board: &Board<'_>) -> Result<(), Error> {
         let blob = Arc::new(Blob::new(self.place)?);
         self.claim.done(&blob);
-        keep(layer, blob, board, brought);
+        board.blob(layer, blob);
         Ok(())
     }
-}
-
-fn keep(layer: &Layer, blob: Arc<Blob>, board: &Board<'_>, brought: &Mutex<Brought>) {
-    let digest = layer.blob.digest.clone();
-    let content = blob.content();
-    lock(brought).blobs.insert(digest.clone(), blob);
-    board.post(Key::Blob(digest), content);
 }
 
 fn content<'a>(
     job: &Job<'a>,
     task: &Task<'a>,
     board: &Board<'_>,
-    brought: &Mutex<Brought>,
     wire: &Wire<'a>,
 ) -> Result<Content<'a>, Error> {
     let layer = task.layer;
@@ -396,12 +349,12 @@ fn content<'a>(
     let (blobs, digest) = (&job.arrivals.blobs, &layer.blob.digest);
     match blobs.claim(digest, wire.count, job.cancel, &wire.tell, &stored)? {
         Claimed::Stored(path) => {
-            board.post(Key::Blob(digest.clone()), path.clone());
+            board.stored_blob(layer, path.clone());
             Ok(Content::File(path))
         }
         Claimed::Here(blob) => {
             let path = blob.content();
-            keep(layer, blob, board, brought);
+            board.blob(layer, blob);
             Ok(Content::File(path))
         }
         Claimed::Ours(claim) => {
@@ -435,6 +388,7 @@ impl Turns<'_> {
     };
 }
 
+/// Also whether its root directory is to be as below.
 fn unpack_one(
     job: &Job<'_>,
     layer: &Layer,
@@ -442,7 +396,7 @@ fn unpack_one(
     blob: impl BufRead + Send,
     tick: &(dyn Fn(u64) + Sync),
     turns: &Turns<'_>,
-) -> Result<Made, Error> {
+) -> Result<(Made, bool), Error> {
     let place = Passing::new(job.layout.passing("new"));
     let path = place.path();
     let diff = path.join("diff");
@@ -458,7 +412,7 @@ fn unpack_one(
         .map_err(Error::io("set the mode of", &diff))?;
     let consumed = AtomicU64::new(0);
     let tick = || tick(consumed.load(Ordering::Relaxed));
-    let below: Vec<Key> = layer.below.iter().cloned().map(Key::Chain).collect();
+    let below = below(layer);
     let below = || match board.look(&below) {
         Some(paths) => Ok(paths),
         None => {
@@ -471,12 +425,13 @@ fn unpack_one(
         wait.map(drop)
             .map_err(|_| std::io::Error::other(Stop::Cancelled))
     };
-    let (digest, usage) = thread::scope(|scope| {
+    let (digest, usage, root_is_below) = thread::scope(|scope| {
         let (producer, pipe) = pipe(job.cancel, job.digests, &tick);
         scope.spawn(|| producer.run(blob, job.limits, &consumed, &may_go_on));
         let mut lower = || below().map(Stack);
-        let (mut pipe, usage) = unpack::unpack(pipe, &diff, &mut lower, job.limits, turns.whole)?;
-        Ok((pipe.digest(), usage))
+        let mut unpacked = unpack::unpack(pipe, &diff, &mut lower, job.limits, turns.whole)?;
+        let digest = unpacked.src.digest();
+        Ok((digest, unpacked.usage, unpacked.root_is_below))
     })
     .map_err(|error: unpack::Error| failed(layer, error.sorted()))?;
     match digest {
@@ -507,10 +462,10 @@ fn unpack_one(
     })?;
     let file = path.join("layer.json");
     fs::write(&file, json).map_err(Error::io("write", &file))?;
-    Made::new(place, record)
+    Ok((Made::new(place, record)?, root_is_below))
 }
 
-fn failed(layer: &Layer, error: unpack::Error) -> Error {
+pub(super) fn failed(layer: &Layer, error: unpack::Error) -> Error {
     let digest = layer.blob.digest.clone();
     match error {
         unpack::Error::Cancelled => Error::Cancelled,
@@ -527,35 +482,6 @@ fn failed(layer: &Layer, error: unpack::Error) -> Error {
                 source: Box::new(error),
                 hostile,
             }
-        }
-    }
-}
-
-impl Board<'_> {
-    fn post(&self, key: Key, path: PathBuf) {
-        lock(&self.done).insert(key, path);
-        self.bell.notify_all();
-    }
-
-    /// The paths of all keys, if they are there.
-    fn look(&self, keys: &[Key]) -> Option<Vec<PathBuf>> {
-        let done = lock(&self.done);
-        keys.iter().map(|key| done.get(key).cloned()).collect()
-    }
-
-    /// The paths of all keys, once they are there.
-    fn wait(&self, keys: &[Key]) -> Result<Vec<PathBuf>, unpack::Error> {
-        let mut done = lock(&self.done);
-        loop {
-            if let Some(paths) = keys.iter().map(|key| done.get(key).cloned()).collect() {
-                return Ok(paths);
-            }
-            if self.cancel.is_set() {
-                return Err(unpack::Error::Cancelled);
-            }
-            // The caller's wish to cancel rings no bell.
-            let wait = self.bell.wait_timeout(done, Duration::from_millis(50));
-            done = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -14,6 +14,7 @@
 
 mod again;
 mod arriving;
+mod board;
 mod choose;
 mod early;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -135,7 +136,7 @@ fn finish(
     store: &Store,
     archive: &spool::Archive,
     chosen: Vec<Chosen>,
-    brought: &layers::Brought,
+    brought: &board::Brought,
     disks: &[Disk],
     cancel: &Cancel<'_>,
 ) -> Result<Vec<Image>, Error> {

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Chosen, layers::Brought, spool::Archive};
+use super::{Chosen, board::Brought, spool::Archive};
 use crate::{
     Error, Image, Platform, Reference, Store, layout,
     state::{ImageRecord, ManifestRecord, NameRecord, State, VERSION},

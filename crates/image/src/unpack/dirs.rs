@@ -10,7 +10,7 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat,
-        chownat, mkdirat, openat, readlinkat, statat, unlinkat, utimensat,
+        chownat, fstat, mkdirat, openat, readlinkat, statat, unlinkat, utimensat,
     },
     io::Errno,
 };
@@ -98,14 +98,8 @@ pub(super) struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     pub(super) fn open(diff: &Path, lower: Lower<'a>) -> Result<Self, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(CWD, diff, flags, Mode::empty()).map_err(Error::io("open", b"/"))?;
         Ok(Self {
-            root: Rc::new(Dir {
-                fd,
-                path: Vec::new(),
-                bare: false,
-            }),
+            root: Rc::new(open_root(diff)?),
             diff: diff.to_owned(),
             lower,
             merged: None,
@@ -230,16 +224,8 @@ impl<'a> Tree<'a> {
     }
 
     /// Sets what can only be set at the end: directory times, and whiteouts for an opaque root. What
-    /// the layer takes, if that could be counted.
-    pub(super) fn finish(mut self) -> Result<Option<Usage>, Error> {
-        if !self.root_seen {
-            let root = self.root();
-            match self.lower_node(b"")? {
-                Some(Node::Directory { top, .. }) => self.copy_attributes(&root, b".", &top)?,
-                // As of any directory that no layer describes.
-                _ => self.set_time(Vec::new(), EPOCH)?,
-            }
-        }
+    /// the layer takes, if that could be counted, and whether its root is as those below.
+    pub(super) fn finish(mut self) -> Result<(Option<Usage>, bool), Error> {
         self.known.clear();
         self.drop_idle_whiteouts()?;
         if self.hide_all_lower {
@@ -273,7 +259,12 @@ impl<'a> Tree<'a> {
                 usage.add(&stat.map_err(Error::io("look at", &path))?);
             }
         }
-        Ok(self.usage)
+        if !self.root_seen
+            && let Some(usage) = &mut self.usage
+        {
+            usage.add(&fstat(&self.root.fd).map_err(Error::io("look at", b"/"))?);
+        }
+        Ok((self.usage, !self.root_seen))
     }
 
     fn walk(&mut self, path: &[&[u8]], make: bool) -> Result<Rc<Dir>, Error> {
@@ -392,12 +383,6 @@ impl<'a> Tree<'a> {
         let Some(merged) = &self.merged else {
             return Ok(None);
         };
-        if path.is_empty() {
-            // The root exists in every layer: the attributes wanted are those of the one below.
-            return Stack(merged.0[1..].to_vec())
-                .lookup(b"")
-                .map_err(|e| Error::Lower(e.into()));
-        }
         let slash = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
         let node = match self.known.get(&path[..slash]) {
             Some(layers) => merged.node(layers, path),
@@ -419,39 +404,65 @@ impl<'a> Tree<'a> {
         name: &[u8],
         (fd, stat): &(OwnedFd, Stat),
     ) -> Result<(), Error> {
-        let path = if name == b"." {
-            Vec::new()
-        } else {
-            dir.join(name)
-        };
-        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        chownat(
-            &dir.fd,
-            name,
-            Some(uid),
-            Some(gid),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(Error::io("set the owner of", &path))?;
-        chmodat(
-            &dir.fd,
-            name,
-            Mode::from_raw_mode(stat.st_mode & 0o7777),
-            AtFlags::empty(),
-        )
-        .map_err(Error::io("set the mode of", &path))?;
+        let path = dir.join(name);
+        let time = copy_attributes(dir, name, &path, (fd, stat))?;
         self.moded(stat.st_mode);
-        xattr::copy(fd, &dir.proc_path(name)).map_err(Error::io("copy attributes to", &path))?;
-        let tv_nsec = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        self.set_time(
-            path,
-            Timespec {
-                tv_sec: stat.st_mtime,
-                tv_nsec,
-            },
-        )?;
-        Ok(())
+        self.set_time(path, time)
     }
+}
+
+/// Owner, mode and extended attributes; the time is to be set when nothing more is put in.
+fn copy_attributes(
+    dir: &Dir,
+    name: &[u8],
+    path: &[u8],
+    (fd, stat): (&OwnedFd, &Stat),
+) -> Result<Timespec, Error> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    chownat(
+        &dir.fd,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .map_err(Error::io("set the owner of", path))?;
+    chmodat(
+        &dir.fd,
+        name,
+        Mode::from_raw_mode(stat.st_mode & 0o7777),
+        AtFlags::empty(),
+    )
+    .map_err(Error::io("set the mode of", path))?;
+    xattr::copy(fd, &dir.proc_path(name)).map_err(Error::io("copy attributes to", path))?;
+    Ok(Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    })
+}
+
+/// See [`super::root_as_below`].
+pub(super) fn root_as_below(diff: &Path, below: &Stack) -> Result<(), Error> {
+    let root = open_root(diff)?;
+    let node = below.lookup(b"").map_err(|e| Error::Lower(e.into()))?;
+    let time = match node {
+        Some(Node::Directory {
+            top: (fd, stat), ..
+        }) => copy_attributes(&root, b".", b"/", (&fd, &stat))?,
+        // As of any directory that no layer describes.
+        _ => EPOCH,
+    };
+    set_times(&root.fd, b".", time).map_err(Error::io("set the times of", b"/"))
+}
+
+fn open_root(diff: &Path) -> Result<Dir, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(CWD, diff, flags, Mode::empty()).map_err(Error::io("open", b"/"))?;
+    Ok(Dir {
+        fd,
+        path: Vec::new(),
+        bare: false,
+    })
 }
 
 enum Step {

@@ -106,16 +106,26 @@ impl Error {
 /// which name all their directories unpack in parallel.
 pub(crate) type Lower<'a> = &'a mut dyn FnMut() -> Result<Stack, Error>;
 
-/// Unpacks the tar in `src` into the empty directory `diff`; gives the source back, read to its end.
-/// `whole` is called there: what is left to do then may have to wait for the layers below. What the
-/// layer takes is told with it, where it could be counted.
+/// A layer whose tar was read to its end.
+pub(crate) struct Unpacked<R> {
+    /// The source again.
+    pub(crate) src: R,
+    /// What the layer takes, where it could be counted.
+    pub(crate) usage: Option<Usage>,
+    /// The tar does not describe the root directory, as most that a builder makes: it is to be made [`root_as_below`].
+    /// Whoever waited for the layers below to do so would wait with every layer but the first.
+    pub(crate) root_is_below: bool,
+}
+
+/// Unpacks the tar in `src` into the empty directory `diff`. `whole` is called when it is read to its end: what is left
+/// to do then may have to wait for the layers below.
 pub(crate) fn unpack<R: BufRead>(
     src: R,
     diff: &Path,
     lower: Lower<'_>,
     limits: &Limits,
     whole: &dyn Fn(),
-) -> Result<(R, Option<Usage>), Error> {
+) -> Result<Unpacked<R>, Error> {
     let mut reader = tar::Reader::new(src, limits.header_bytes);
     let mut tree = Tree::open(diff, lower)?;
     let mut entries = 0;
@@ -131,7 +141,17 @@ pub(crate) fn unpack<R: BufRead>(
     }
     let src = reader.drain()?;
     whole();
-    Ok((src, tree.finish()?))
+    let (usage, root_is_below) = tree.finish()?;
+    Ok(Unpacked {
+        src,
+        usage,
+        root_is_below,
+    })
+}
+
+/// Gives the root of a layer what the layers below show at theirs; nothing may be made in it later.
+pub(crate) fn root_as_below(diff: &Path, below: &Stack) -> Result<(), Error> {
+    dirs::root_as_below(diff, below)
 }
 
 fn apply<R: BufRead>(

@@ -60,7 +60,7 @@ mod tests {
         fs::create_dir(&diff).unwrap();
         let tar = layer.finish();
         let mut lower = || Ok(Stack(Vec::new()));
-        let (_, counted) = unpack(
+        let unpacked = unpack(
             tar.as_slice(),
             &diff,
             &mut lower,
@@ -68,7 +68,7 @@ mod tests {
             &|| (),
         )
         .unwrap();
-        (counted, Usage::measured(&diff).unwrap())
+        (unpacked.usage, Usage::measured(&diff).unwrap())
     }
 
     #[test]
