@@ -91,31 +91,34 @@ fn masked_and_read_only_paths_are_so() {
 #[test]
 fn masked_and_read_only_paths_lead_over_links() {
     let mut bundle = Bundle::script(
-        "cat /real/dir/file /real/dir/other /top /second; ls /real/dir/sub; \
-         touch /real/dir/ro/x || echo denied; touch /real/dir/x && echo made",
+        "cat /real/dir/file /real/dir/other /real/secret /top /second; ls /real/dir/sub; \
+         touch /real/dir/ro/x || echo denied; touch /real/x || echo denied; touch /free/x && echo made",
     );
     let root = bundle.root();
-    for dir in ["real/dir/sub", "real/dir/ro"] {
+    for dir in ["real/dir/sub", "real/dir/ro", "free"] {
         std::fs::create_dir_all(root.join(dir)).unwrap();
     }
     for file in [
         "real/dir/file",
         "real/dir/other",
         "real/dir/sub/inner",
+        "real/secret",
         "top",
         "second",
     ] {
         std::fs::write(root.join(file), "seen\n").unwrap();
     }
-    // On the way, at the end, and both.
+    // On the way, at the end, both, and to the directory that the link is in.
     for (to, from) in [
         ("real/dir", "link"),
         ("dir/other", "real/other"),
         ("real", "up"),
+        (".", "real/here"),
     ] {
         std::os::unix::fs::symlink(to, root.join(from)).unwrap();
     }
     bundle.json["linux"]["maskedPaths"] = json!([
+        "/real/secret",
         "/link/file",
         "/link/file/below",
         "/link/none",
@@ -125,9 +128,9 @@ fn masked_and_read_only_paths_lead_over_links() {
         "/link/sub",
         "/second"
     ]);
-    bundle.json["linux"]["readonlyPaths"] = json!(["/up/dir/ro", "/up/dir/none"]);
+    bundle.json["linux"]["readonlyPaths"] = json!(["/up/dir/ro", "/up/dir/none", "/real/here"]);
     let ran = bundle.run();
-    assert_eq!(ran.stdout, "denied\nmade\n", "{ran:?}");
+    assert_eq!(ran.stdout, "denied\ndenied\nmade\n", "{ran:?}");
     assert!(!root.join("real/dir/none").exists());
 }
 

@@ -9,7 +9,12 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
+};
 
 use image::{FileKind, Image, Part, rootfs_kind, rootfs_part, rootfs_read};
 use rustix::mount::{MountFlags, mount};
@@ -255,6 +260,33 @@ fn a_whiteout_concerns_only_the_layers_below() {
     merged(&image, |root| {
         assert_eq!(fs::read(root.join("etc/passwd")).unwrap(), b"m")
     });
+}
+
+#[test]
+fn a_whiteout_in_the_root_of_the_lowest_layer_hides_nothing() {
+    let lowest = || base().whiteout("x").whiteout("etc/y");
+    for layers in [
+        vec![lowest()],
+        vec![lowest(), Layer::new().whiteout("loop")],
+    ] {
+        let above = layers.len() - 1;
+        let (_f, image) = import(&layers, Compression::None);
+        let whiteouts = |layer: &Path| {
+            let is = |meta: fs::Metadata| meta.file_type().is_char_device();
+            let entries = ["x", "etc/y", "loop"].map(|name| layer.join(name));
+            let found = entries
+                .iter()
+                .filter_map(|path| fs::symlink_metadata(path).ok());
+            found.filter(|meta| is(meta.clone())).count()
+        };
+        let found: usize = image.layers.iter().map(|layer| whiteouts(layer)).sum();
+        assert_eq!(found, above, "only the upper layer's");
+        merged(&image, |root| {
+            let seen = summary(root);
+            assert!(!seen.contains_key("x") && !seen.contains_key("etc/y"));
+            assert_eq!(seen.contains_key("loop"), above == 0);
+        });
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //!  <root>/<id>          0700  locked (flock) while its container is created or deleted
 //!      exec.fifo              the gate of the waiting process; removed by start
 //!      exec.fifo.status       carries a late failure of that process back to start
-//!      cgroup                 a link that names the cgroup, from before that is made; none for /<id>
+//!      cgroup                 a link that names the cgroup, from before that is made; for /<id> the directory has
+//!                             the mode 01700 instead
 //!      state.json       0600  this record, written whole (temporary file and rename), once and
 //!                             by each update
 //!      status                 a link to it: the name that crun's users know
@@ -26,8 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// What the link `cgroup` leads to for a cgroup that is somebody else's to remove; paths begin with `/`.
-const NO_CGROUP: &str = "none";
+/// The permissions of a container's directory, and what they have besides where its cgroup is `/<id>`.
+const MODE: u32 = 0o700;
+const USUAL_CGROUP: u32 = 0o1000;
 /// The version of the record's layout.
 const VERSION: u32 = 1;
 
@@ -120,10 +122,14 @@ impl StateDir {
         self.path.join("state.json")
     }
 
-    /// Makes the directory, which reserves the name, and locks it until the guard is dropped.
-    pub(crate) fn reserve(&self) -> Result<File, Error> {
+    /// Makes the directory, which reserves the name, and locks it until the guard is dropped. It says which cgroup is
+    /// about to be made, so that one can be removed whose creator was killed before it could write the record. `None`:
+    /// one that needs no removal.
+    pub(crate) fn reserve(&self, cgroup: Option<&str>) -> Result<File, Error> {
         self.check_root()?;
-        let made = DirBuilder::new().mode(0o700).create(&self.path);
+        let usual = cgroup.is_some_and(|path| path == self.usual_cgroup());
+        let mode = if usual { MODE | USUAL_CGROUP } else { MODE };
+        let made = DirBuilder::new().mode(mode).create(&self.path);
         if made
             .as_ref()
             .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
@@ -134,7 +140,12 @@ impl StateDir {
             });
         }
         made.map_err(Error::file("make the state directory", &self.path))?;
-        self.lock()
+        let lock = self.lock()?;
+        if let Some(cgroup) = cgroup.filter(|_| !usual) {
+            let path = self.file_of("cgroup");
+            std::os::unix::fs::symlink(cgroup, &path).map_err(Error::file("make", &path))?;
+        }
+        Ok(lock)
     }
 
     /// Makes the root if it is missing. Whoever may write to it could put a record there, and with it a
@@ -163,25 +174,14 @@ impl StateDir {
         })
     }
 
-    /// Writes down which cgroup is about to be made, so that one can be removed whose creator was
-    /// killed before it could write the record. `None`: one that needs no removal.
-    pub(crate) fn intend(&self, cgroup: Option<&str>) -> Result<(), Error> {
-        if cgroup.is_some_and(|path| path == self.usual_cgroup()) {
-            return Ok(());
-        }
-        let path = self.file_of("cgroup");
-        std::os::unix::fs::symlink(cgroup.unwrap_or(NO_CGROUP), &path)
-            .map_err(Error::file("make", &path))
-    }
-
-    /// The cgroup of [`StateDir::intend`].
+    /// The cgroup that [`StateDir::reserve`] was told.
     pub(crate) fn intended(&self) -> Option<String> {
-        let path = match fs::read_link(self.file_of("cgroup")) {
-            Ok(target) => target.into_os_string().into_string().ok()?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.usual_cgroup(),
-            Err(_) => return None,
-        };
-        (path != NO_CGROUP).then_some(path)
+        let mode = fs::metadata(&self.path).ok()?.mode();
+        if mode & USUAL_CGROUP != 0 {
+            return Some(self.usual_cgroup());
+        }
+        let target = fs::read_link(self.file_of("cgroup")).ok()?;
+        target.into_os_string().into_string().ok()
     }
 
     /// That of a document which names none: its path need not be written down.

@@ -24,7 +24,7 @@ use core::arch::{asm, global_asm};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// This is the second start: what was to be seen to was found done.
+/// The start has found that our file is on a read-only mount: this is the second one, or it is installed so.
 static PROTECTED: AtomicBool = AtomicBool::new(false);
 
 /// Commands whose processes a container can see, each with its NUL: one string, not a table.

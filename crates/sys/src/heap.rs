@@ -30,7 +30,7 @@ const CLASSES: usize = FINE / STEP + (LARGE / FINE).ilog2() as usize;
 /// See [`keep`].
 static KEPT: AtomicBool = AtomicBool::new(false);
 
-/// From now on a [`Heap`] hands out what was never touched, and leaves what is given back as it is: for a process that
+/// From now on a [`Heap`] hands out no block of an older page, and leaves what is given back as it is: for a process that
 /// is about to fork, each page that is written to is a page copied. When no room is left, libc serves, and takes back.
 /// Nothing without a `Heap`.
 pub fn keep() {

@@ -78,8 +78,7 @@ impl Cgroup {
     /// still before it could say that it has.
     pub(crate) fn refuse_frozen(&self) -> Result<(), Error> {
         // Below a hierarchy's root, which never is, one that was made a moment ago runs.
-        let top = |dir: &Dir| dir.path.parent() == Some(&dir.mount.point);
-        let runs = |(dir, _): (&Dir, _)| !dir.joined && dir.mount.root == "/" && top(dir);
+        let runs = |(dir, _): (&Dir, _)| !dir.joined && dir.is_top();
         if self.freezer().is_ok_and(runs) || !self.frozen()? {
             return Ok(());
         }

@@ -402,6 +402,11 @@ impl Cgroup {
 }
 
 impl Dir {
+    /// Directly below a hierarchy's root, of which nothing is inherited that is not as the kernel has it at first.
+    pub(super) fn is_top(&self) -> bool {
+        self.mount.root == "/" && self.path.parent() == Some(&self.mount.point)
+    }
+
     fn place(&self) -> Place {
         Place {
             point: self.mount.point.clone(),

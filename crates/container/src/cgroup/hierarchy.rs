@@ -11,7 +11,7 @@
 //! ```
 //! A cgroup2 on /sys/fs/cgroup itself hides whatever v1 mounts are still listed below it, so it
 //! decides. Elsewhere, v1 mounts make the machine hybrid, a lone cgroup2 makes it unified. Beside v1 only a
-//! cgroup2 below /sys/fs/cgroup counts: one elsewhere is somebody's for a purpose of theirs.
+//! cgroup2 on /sys/fs/cgroup/unified counts: one elsewhere is somebody's for a purpose of theirs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use super::file::STANDARD_ROOT;
 use super::standard;
 use crate::mountinfo::Entry;
 
+/// Of the cgroup2 beside v1.
+const UNIFIED_PLACE: &str = "/sys/fs/cgroup/unified";
 /// v1 options of the superblock that are not controllers.
 const NOT_CONTROLLERS: [&str; 8] = [
     "rw",
@@ -75,10 +77,14 @@ impl Hierarchy {
     pub fn parse(mountinfo: &str) -> Result<Hierarchy, Error> {
         let mut controllers: BTreeMap<String, Mount> = BTreeMap::new();
         let mut unified: Option<Mount> = None;
+        let mut beside_v1: Option<Mount> = None;
         let mut top_is_v2 = false;
         for entry in mountinfo.lines().filter_map(Entry::parse) {
             if entry.point == STANDARD_ROOT {
                 top_is_v2 = entry.fstype == "cgroup2";
+            }
+            if entry.fstype == "cgroup2" && entry.point == UNIFIED_PLACE {
+                beside_v1 = Some(Mount::from(&entry));
             }
             match entry.fstype {
                 "cgroup2" if is_better(&entry, unified.as_ref()) => {
@@ -102,9 +108,9 @@ impl Hierarchy {
             _ if controllers.is_empty() => {
                 Err(Error::NoHierarchy("/proc/thread-self/mountinfo".to_owned()))
             }
-            unified => Ok(Hierarchy::V1 {
+            _ => Ok(Hierarchy::V1 {
                 controllers,
-                unified: unified.filter(|mount| mount.point.starts_with(STANDARD_ROOT)),
+                unified: beside_v1,
             }),
         }
     }

@@ -8,7 +8,7 @@
 //! | the filesystem's type at /sys/fs/cgroup | cgroup2: unified; tmpfs: v1 or hybrid; else: unusual |
 //! | inode 1 of a cgroup2 | the mount shows the root of the hierarchy (`cgroup_ino(root)`, Linux 5.5) |
 //! | lines of /proc/self/cgroup | which v1 hierarchies there are, with their controllers |
-//! | `<controllers>/release_agent` | that hierarchy is mounted there: only the root of one has the file |
+//! | `<controllers>/release_agent` | the root of a v1 hierarchy is mounted there: nothing else has the file. Which one is told by its name |
 //! | `unified/cgroup.controllers` | a cgroup2 beside v1 |
 
 use std::collections::BTreeMap;

@@ -189,7 +189,7 @@ fn tasks<'a>(job: &Job<'_>, chosen: &'a [Chosen]) -> Vec<Task<'a>> {
     tasks
 }
 
-/// Does one task, keeps what is new in `brought`, and posts where it is.
+/// Does one task, and tells the board of what is new.
 fn one<'a>(
     job: &Job<'a>,
     task: &Task<'a>,

@@ -31,8 +31,6 @@ impl Tree<'_> {
     pub(super) fn drop_idle_whiteouts(&mut self) -> Result<(), Error> {
         for (path, names) in std::mem::take(&mut self.whiteouts) {
             let merged = match self.lower_node(&path)? {
-                // Of the root only the layers below are told.
-                Some(Node::Directory { .. }) if path.is_empty() => true,
                 Some(Node::Directory { layers, .. }) => layers.len() > 1,
                 _ => false,
             };

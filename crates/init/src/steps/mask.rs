@@ -19,8 +19,12 @@ fn target(c: &mut Child<'_, '_>, path: Str) -> Result<Option<i32>, Fail> {
     let opened = match by_name(c, path) {
         Err(libc::ENOENT) => return Ok(None),
         Ok(fd) => Ok(fd),
-        // A link, or something on the way to its directory.
-        Err(_) => path::open(c.root, c.str(path), libc::O_PATH),
+        // A link, or something on the way to its directory. What is found may be the kept directory itself, or one
+        // above: what is mounted there hides it.
+        Err(_) => {
+            c.forget_made_in();
+            path::open(c.root, c.str(path), libc::O_PATH)
+        }
     };
     match opened {
         Ok(fd) => Ok(Some(fd)),

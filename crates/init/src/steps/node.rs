@@ -22,9 +22,9 @@ pub(super) struct Node {
 impl Child<'_, '_> {
     /// Something was mounted: what path means may have changed.
     pub(crate) fn forget_made_in(&mut self) {
+        self.made_in_is_new = false;
         if let Some((_, _, fd)) = self.made_in.take() {
             self.spent(fd);
-            self.made_in_is_new = false;
         }
     }
 

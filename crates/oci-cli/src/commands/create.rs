@@ -102,10 +102,9 @@ pub(crate) fn make(global: &Global, args: &Create, mode: Mode) -> Result<Made, E
         process.console_size = raw::console_size().or(process.console_size.take());
     }
     let dir = StateDir::new(&global.root, &args.id)?;
-    let lock = dir.reserve()?;
     // A scope of systemd's ends with the processes in it: nothing of it needs to be found again.
     let cgroup = (!global.systemd_cgroup).then(|| container::cgroup_path(&dir.id, &bundle.spec));
-    dir.intend(cgroup.as_deref())?;
+    let lock = dir.reserve(cgroup.as_deref())?;
     notify::offer(&dir, &mut bundle)?;
     trace::mark("name reserved");
     let request = CreateRequest {

@@ -46,11 +46,9 @@ pub(crate) fn command(global: &Global, args: &Restore) -> Result<i32, Error> {
     let bundle = Bundle::load(args.create.bundle.as_deref(), args.create.config.as_deref())?;
     let engine = super::engine(global)?;
     let dir = StateDir::new(&global.root, &args.create.id)?;
-    let _lock = dir.reserve()?;
-    if !global.systemd_cgroup {
-        // A scope of systemd's ends with the processes in it: nothing of it needs to be found again.
-        dir.intend(Some(&container::cgroup_path(&dir.id, &bundle.spec)))?;
-    }
+    // A scope of systemd's ends with the processes in it: nothing of it needs to be found again.
+    let cgroup = (!global.systemd_cgroup).then(|| container::cgroup_path(&dir.id, &bundle.spec));
+    let _lock = dir.reserve(cgroup.as_deref())?;
     let prepared = engine.prepare(&dir.id, &bundle.spec);
     let mut prepared = match prepared.map_err(Error::core("make the cgroup of", &dir.id)) {
         Ok(prepared) => prepared,

@@ -40,7 +40,7 @@ struct Rule {
 pub(super) enum Before {
     /// Somebody set some, and there may be processes.
     Set,
-    /// It was made a moment ago: it has its parent's, and nobody in it.
+    /// It was made a moment ago, with nobody in it: directly below the root all is allowed there.
     Inherited,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn apply(
         }
     } else {
         match cgroup.dir_of("devices") {
-            Some(dir) if dir.joined => v1::apply(&dir.path, &rules, Before::Set),
+            Some(dir) if dir.joined || !dir.is_top() => v1::apply(&dir.path, &rules, Before::Set),
             Some(dir) => v1::apply(&dir.path, &rules, before),
             None if rules.iter().all(|r| r.allow && r.is_everything()) => Ok(()),
             None => Err(Error::Unsupported {

@@ -190,7 +190,7 @@ pub(super) fn apply(dir: &Path, rules: &[Rule], before: Before) -> Result<(), Er
             let list = dir.join("devices.list");
             State::parse(&list, &file::read(&list)?)?
         }
-        // Nobody is there to lose a device in between, so it is all told anew.
+        // The root's, which nobody can change.
         Before::Inherited => State {
             default_allow: true,
             exceptions: BTreeMap::new(),
