@@ -19,20 +19,15 @@ use std::{
 
 use image::{Document, FetchError, Progress, PullOptions, Remote, Source, Stopped};
 use support::{fixture, memory::Memory};
-use testing::{
-    image::{Builder, Built},
-    layer::Layer,
-};
+use testing::{image::Builder, layer::Layer};
 
-/// Gives no layer before the last one was asked for.
-struct Gate<'a> {
-    built: &'a Built,
+/// Calls a function before it gives a blob.
+struct Held<'a> {
     memory: Memory<'a>,
-    asked: Mutex<bool>,
-    bell: Condvar,
+    before: &'a (dyn Fn(&str) + Sync),
 }
 
-impl Source for Gate<'_> {
+impl Source for Held<'_> {
     fn digest(&self, stopped: Stopped<'_>) -> Result<Option<String>, FetchError> {
         self.memory.digest(stopped)
     }
@@ -51,21 +46,31 @@ impl Source for Gate<'_> {
         blob: &Remote,
         stopped: Stopped<'a>,
     ) -> Result<Box<dyn Read + Send + 'a>, FetchError> {
-        if self.built.layers.last() == Some(&blob.digest) {
-            *self.asked.lock().unwrap() = true;
-            self.bell.notify_all();
-        }
-        if self.built.layers.contains(&blob.digest) {
-            let asked = self.asked.lock().unwrap();
-            let wait = self
-                .bell
-                .wait_timeout_while(asked, Duration::from_secs(20), |asked| !*asked);
-            assert!(
-                !wait.unwrap().1.timed_out(),
-                "the last layer does not begin"
-            );
-        }
+        (self.before)(&blob.digest);
         self.memory.blob(blob, stopped)
+    }
+}
+
+/// Which layers were asked for.
+#[derive(Default)]
+struct Asked {
+    layers: Mutex<BTreeSet<String>>,
+    bell: Condvar,
+}
+
+impl Asked {
+    fn add(&self, digest: &str) {
+        self.layers.lock().unwrap().insert(digest.to_owned());
+        self.bell.notify_all();
+    }
+
+    fn wait_for(&self, wanted: &[String]) {
+        let layers = self.layers.lock().unwrap();
+        let missing =
+            |layers: &mut BTreeSet<String>| !wanted.iter().all(|digest| layers.contains(digest));
+        let long = Duration::from_secs(20);
+        let wait = self.bell.wait_timeout_while(layers, long, missing).unwrap();
+        assert!(!wait.1.timed_out(), "{wanted:?} do not begin: {:?}", wait.0);
     }
 }
 
@@ -79,11 +84,17 @@ fn a_large_layer_on_top_does_not_begin_when_the_small_ones_are_done() {
         .layer(Layer::new().file("large", 0o644, &vec![7; 1 << 20]))
         .build()
         .unwrap();
-    let gate = Gate {
-        built: &built,
+    // No layer comes before the last one was asked for.
+    let asked = Asked::default();
+    let before = |digest: &str| {
+        if built.layers.iter().any(|layer| layer == digest) {
+            asked.add(digest);
+            asked.wait_for(&built.layers[8..]);
+        }
+    };
+    let gate = Held {
         memory: Memory(&built),
-        asked: Mutex::new(false),
-        bell: Condvar::new(),
+        before: &before,
     };
     let f = fixture();
     let (options, cancel) = (PullOptions::default(), AtomicBool::new(false));
@@ -126,48 +137,6 @@ fn large_layers_that_wait_for_those_below_leave_a_worker_for_these() {
     assert_eq!(pulled.unwrap().layers.len(), 12);
 }
 
-/// Gives the lowest layer when all others were asked for.
-struct Lowest<'a> {
-    built: &'a Built,
-    memory: Memory<'a>,
-    others: Mutex<BTreeSet<String>>,
-    bell: Condvar,
-}
-
-impl Source for Lowest<'_> {
-    fn digest(&self, stopped: Stopped<'_>) -> Result<Option<String>, FetchError> {
-        self.memory.digest(stopped)
-    }
-
-    fn manifest(
-        &self,
-        digest: Option<&str>,
-        limit: u64,
-        stopped: Stopped<'_>,
-    ) -> Result<Document, FetchError> {
-        self.memory.manifest(digest, limit, stopped)
-    }
-
-    fn blob<'a>(
-        &'a self,
-        blob: &Remote,
-        stopped: Stopped<'a>,
-    ) -> Result<Box<dyn Read + Send + 'a>, FetchError> {
-        let (lowest, others) = self.built.layers.split_first().unwrap();
-        let mut asked = self.others.lock().unwrap();
-        if blob.digest == *lowest {
-            let missing = |asked: &mut BTreeSet<String>| asked.len() < others.len();
-            let long = Duration::from_secs(20);
-            let wait = self.bell.wait_timeout_while(asked, long, missing).unwrap();
-            assert!(!wait.1.timed_out(), "layers wait for the lowest: {wait:?}");
-        } else if others.contains(&blob.digest) {
-            asked.insert(blob.digest.clone());
-            self.bell.notify_all();
-        }
-        self.memory.blob(blob, stopped)
-    }
-}
-
 #[test]
 fn a_layer_that_does_not_describe_the_root_waits_for_none_below_and_gets_theirs() {
     let mut builder =
@@ -177,11 +146,18 @@ fn a_layer_that_does_not_describe_the_root_waits_for_none_below_and_gets_theirs(
         builder = builder.layer(Layer::new().file(&format!("upper-{number}"), 0o644, &content));
     }
     let built = builder.build().unwrap();
-    let source = Lowest {
-        built: &built,
+    // The lowest layer comes when all others were asked for.
+    let asked = Asked::default();
+    let (lowest, others) = built.layers.split_first().unwrap();
+    let before = |digest: &str| {
+        asked.add(digest);
+        if digest == lowest {
+            asked.wait_for(others);
+        }
+    };
+    let source = Held {
         memory: Memory(&built),
-        others: Mutex::default(),
-        bell: Condvar::new(),
+        before: &before,
     };
     let f = fixture();
     let (options, cancel) = (PullOptions::default(), AtomicBool::new(false));
