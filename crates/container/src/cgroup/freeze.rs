@@ -78,7 +78,7 @@ impl Cgroup {
     /// still before it could say that it has.
     pub(crate) fn refuse_frozen(&self) -> Result<(), Error> {
         // Below a hierarchy's root, which never is, one that was made a moment ago runs.
-        let runs = |(dir, _): (&Dir, _)| !dir.joined && dir.is_top();
+        let runs = |(dir, _): (&Dir, _)| dir.is_own_top();
         if self.freezer().is_ok_and(runs) || !self.frozen()? {
             return Ok(());
         }

@@ -402,9 +402,10 @@ impl Cgroup {
 }
 
 impl Dir {
-    /// Directly below a hierarchy's root, of which nothing is inherited that is not as the kernel has it at first.
-    pub(super) fn is_top(&self) -> bool {
-        self.mount.root == "/" && self.path.parent() == Some(&self.mount.point)
+    /// Nobody's before us, and directly below a hierarchy's root, from which nothing is inherited that is not as the
+    /// kernel has it at first.
+    pub(super) fn is_own_top(&self) -> bool {
+        !self.joined && self.mount.root == "/" && self.path.parent() == Some(&self.mount.point)
     }
 
     fn place(&self) -> Place {

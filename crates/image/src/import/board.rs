@@ -9,7 +9,6 @@ use std::{
 
 use super::{
     Layer,
-    layers::failed,
     sharing::{Blob, Claim, Made},
 };
 use crate::{Error, Progress, pipe::Cancel, stack::Stack, store::lock, unpack};
@@ -152,7 +151,7 @@ impl<'a> Board<'a> {
     fn settle(&self) -> Result<(), Error> {
         while let Some((layer, below)) = self.ready() {
             let root = unpack::root_as_below(&layer.made.tree(), &Stack(below));
-            root.map_err(|error| failed(layer.layer, error))?;
+            root.map_err(|error| layer.layer.failed(error))?;
             self.complete(layer);
         }
         Ok(())

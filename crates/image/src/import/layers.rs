@@ -341,7 +341,7 @@ fn content<'a>(
         (From::Source, Some(source)) if task.fetches => source,
         (From::Source, _) => {
             let key = [Key::Blob(layer.blob.digest.clone())];
-            let paths = board.wait(&key).map_err(|error| failed(layer, error))?;
+            let paths = board.wait(&key).map_err(|error| layer.failed(error))?;
             return Ok(Content::File(paths.into_iter().next().unwrap_or_default()));
         }
     };
@@ -433,7 +433,7 @@ fn unpack_one(
         let digest = unpacked.src.digest();
         Ok((digest, unpacked.usage, unpacked.root_is_below))
     })
-    .map_err(|error: unpack::Error| failed(layer, error.sorted()))?;
+    .map_err(|error: unpack::Error| layer.failed(error.sorted()))?;
     match digest {
         Some(digest) if digest == layer.diff_id => {}
         other => {
@@ -463,25 +463,4 @@ fn unpack_one(
     let file = path.join("layer.json");
     fs::write(&file, json).map_err(Error::io("write", &file))?;
     Ok((Made::new(place, record)?, root_is_below))
-}
-
-pub(super) fn failed(layer: &Layer, error: unpack::Error) -> Error {
-    let digest = layer.blob.digest.clone();
-    match error {
-        unpack::Error::Cancelled => Error::Cancelled,
-        unpack::Error::Limit(text) => Error::Limit(format!("layer {digest}: {text}")),
-        unpack::Error::Io { entry, source, .. } => Error::Io {
-            act: "unpack a layer's entry",
-            path: entry.into(),
-            source,
-        },
-        error => {
-            let hostile = error.is_invalid_input();
-            Error::Layer {
-                digest,
-                source: Box::new(error),
-                hostile,
-            }
-        }
-    }
 }

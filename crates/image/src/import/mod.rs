@@ -37,6 +37,7 @@ use crate::{
     layout::{self, Disk, Layout},
     pipe::Cancel,
     state::ManifestRecord,
+    unpack,
 };
 
 pub(crate) use again::again;
@@ -71,6 +72,30 @@ struct Layer {
     chain: String,
     /// Chain ids of those below, topmost first.
     below: Vec<String>,
+}
+
+impl Layer {
+    /// The error of its unpacking.
+    fn failed(&self, error: unpack::Error) -> Error {
+        let digest = self.blob.digest.clone();
+        match error {
+            unpack::Error::Cancelled => Error::Cancelled,
+            unpack::Error::Limit(text) => Error::Limit(format!("layer {digest}: {text}")),
+            unpack::Error::Io { entry, source, .. } => Error::Io {
+                act: "unpack a layer's entry",
+                path: entry.into(),
+                source,
+            },
+            error => {
+                let hostile = error.is_invalid_input();
+                Error::Layer {
+                    digest,
+                    source: Box::new(error),
+                    hostile,
+                }
+            }
+        }
+    }
 }
 
 /// Where a layer's blob is.

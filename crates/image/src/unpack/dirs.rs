@@ -55,6 +55,20 @@ impl Dir {
         }
     }
 
+    /// Sets the owner of a name in it, of a link itself.
+    pub(super) fn own(&self, name: &[u8], path: &[u8], owner: (u32, u32)) -> Result<(), Error> {
+        let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        chownat(&self.fd, name, Some(uid), Some(gid), flags)
+            .map_err(Error::io("set the owner of", path))
+    }
+
+    /// Sets the mode of a name in it, which is no link: that would be followed.
+    pub(super) fn set_mode(&self, name: &[u8], path: &[u8], mode: u32) -> Result<(), Error> {
+        let mode = Mode::from_raw_mode(mode);
+        chmodat(&self.fd, name, mode, AtFlags::empty()).map_err(Error::io("set the mode of", path))
+    }
+
     /// Directories above it.
     fn depth(&self) -> usize {
         let slashes = self.path.iter().filter(|&&b| b == b'/').count();
@@ -348,18 +362,9 @@ impl<'a> Tree<'a> {
             Some(Node::Directory { top, .. }) => self.copy_attributes(here, name, &top)?,
             _ => {
                 if self.gives_groups {
-                    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-                    chownat(
-                        &here.fd,
-                        name,
-                        Some(uid),
-                        Some(gid),
-                        AtFlags::SYMLINK_NOFOLLOW,
-                    )
-                    .map_err(Error::io("set the owner of", &path))?;
+                    here.own(name, &path, (0, 0))?;
                 }
-                chmodat(&here.fd, name, Mode::from_raw_mode(0o755), AtFlags::empty())
-                    .map_err(Error::io("set the mode of", &path))?;
+                here.set_mode(name, &path, 0o755)?;
                 self.set_time(path, EPOCH)?;
             }
         }
@@ -418,22 +423,8 @@ fn copy_attributes(
     path: &[u8],
     (fd, stat): (&OwnedFd, &Stat),
 ) -> Result<Timespec, Error> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    chownat(
-        &dir.fd,
-        name,
-        Some(uid),
-        Some(gid),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .map_err(Error::io("set the owner of", path))?;
-    chmodat(
-        &dir.fd,
-        name,
-        Mode::from_raw_mode(stat.st_mode & 0o7777),
-        AtFlags::empty(),
-    )
-    .map_err(Error::io("set the mode of", path))?;
+    dir.own(name, path, (stat.st_uid, stat.st_gid))?;
+    dir.set_mode(name, path, stat.st_mode & 0o7777)?;
     xattr::copy(fd, &dir.proc_path(name)).map_err(Error::io("copy attributes to", path))?;
     Ok(Timespec {
         tv_sec: stat.st_mtime,
@@ -441,8 +432,8 @@ fn copy_attributes(
     })
 }
 
-/// See [`super::root_as_below`].
-pub(super) fn root_as_below(diff: &Path, below: &Stack) -> Result<(), Error> {
+/// Gives the root of a layer what the layers below show at theirs; nothing may be made in it later.
+pub(crate) fn root_as_below(diff: &Path, below: &Stack) -> Result<(), Error> {
     let root = open_root(diff)?;
     let node = below.lookup(b"").map_err(|e| Error::Lower(e.into()))?;
     let time = match node {

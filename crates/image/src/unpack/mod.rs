@@ -36,6 +36,7 @@ use crate::{
 
 use dirs::Tree;
 
+pub(crate) use dirs::root_as_below;
 pub(crate) use usage::Usage;
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -147,11 +148,6 @@ pub(crate) fn unpack<R: BufRead>(
         usage,
         root_is_below,
     })
-}
-
-/// Gives the root of a layer what the layers below show at theirs; nothing may be made in it later.
-pub(crate) fn root_as_below(diff: &Path, below: &Stack) -> Result<(), Error> {
-    dirs::root_as_below(diff, below)
 }
 
 fn apply<R: BufRead>(

@@ -8,9 +8,9 @@ use std::{fs::File, io, io::BufRead, os::unix::fs::FileExt, rc::Rc};
 
 use rustix::{
     fs::{
-        AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-        chownat, fchmod, fchown, fstat, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat,
-        mknodat, openat, statat, symlinkat, unlinkat,
+        AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod,
+        fchown, fstat, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat,
+        statat, symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -292,27 +292,12 @@ fn owner(dir: &Dir, name: &[u8], entry: &Entry, roots: bool) -> Result<(), Error
     if roots && (entry.uid, entry.gid) == (0, 0) {
         return Ok(());
     }
-    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-    chownat(
-        &dir.fd,
-        name,
-        Some(uid),
-        Some(gid),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .map_err(Error::io("set the owner of", &entry.path))
+    dir.own(name, &entry.path, (entry.uid, entry.gid))
 }
 
 fn attributes(dir: &Dir, name: &[u8], entry: &Entry, roots: bool) -> Result<(), Error> {
     owner(dir, name, entry, roots)?;
-    // Follows links, but what was just made is none.
-    chmodat(
-        &dir.fd,
-        name,
-        Mode::from_raw_mode(entry.mode),
-        AtFlags::empty(),
-    )
-    .map_err(Error::io("set the mode of", &entry.path))?;
+    dir.set_mode(name, &entry.path, entry.mode)?;
     xattr::set(entry, &dir.proc_path(name))
 }
 

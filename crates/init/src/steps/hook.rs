@@ -22,7 +22,9 @@ pub(super) struct Hook {
     pub(super) output: [Fd; 2],
 }
 
-pub(super) fn run(c: &Child<'_, '_>, hook: &Hook) -> Result<(), Fail> {
+pub(super) fn run(c: &mut Child<'_, '_>, hook: &Hook) -> Result<(), Fail> {
+    // It may mount what it likes.
+    c.forget_made_in();
     let state = c.fd(hook.stdin);
     // Each hook reads the state from its start.
     // SAFETY: touches no memory.

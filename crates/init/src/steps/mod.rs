@@ -27,11 +27,7 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
         Step::Unshare { flags } => namespace::unshare(flags),
         Step::TimeOffsets { proc, text } => namespace::time_offsets(c, proc, text),
         Step::Fork { flags, cgroup } => namespace::fork(c, flags, cgroup),
-        Step::Sync { what } => {
-            // A hook of the host's may mount in here.
-            c.forget_made_in();
-            namespace::sync(c, what)
-        }
+        Step::Sync { what } => namespace::sync(c, what),
         Step::BecomeRoot { groups } => ids::become_root(groups),
         Step::Loopback => namespace::loopback(),
         Step::Hostname { name } => namespace::hostname(c, name),
@@ -130,22 +126,18 @@ pub(crate) fn run(c: &mut Child<'_, '_>, step: Step) -> Result<(), Fail> {
             stdin,
             stdout,
             stderr,
-        } => {
-            // It may mount what it likes.
-            c.forget_made_in();
-            hook::run(
-                c,
-                &hook::Hook {
-                    path,
-                    args,
-                    env,
-                    dir,
-                    timeout_ms,
-                    stdin,
-                    output: [stdout, stderr],
-                },
-            )
-        }
+        } => hook::run(
+            c,
+            &hook::Hook {
+                path,
+                args,
+                env,
+                dir,
+                timeout_ms,
+                stdin,
+                output: [stdout, stderr],
+            },
+        ),
         Step::Pivot => root::pivot(c),
         Step::Chroot { without } => root::chroot(c, without),
         Step::RootReadonly => root::readonly(c),

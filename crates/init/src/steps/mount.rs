@@ -203,23 +203,18 @@ fn attach_by_name(c: &mut Child<'_, '_>, mount: i32, dest: Str, target: Target) 
     }
     let attach = || calls::move_mount_at(mount, dir, name.as_c());
     let create = || path::create(dir, name.as_c(), Make::Dir).is_ok();
-    let expected = c.made_in_is_new && dir != c.root;
-    let made = expected && create();
-    let attached = match attach() {
-        Err(libc::ENOENT) if !expected => {
-            c.made_in_is_new = create();
-            c.made_in_is_new && attach().is_ok()
-        }
-        result => result.is_ok(),
-    };
-    if expected {
-        c.made_in_is_new = made;
+    let mut made = c.made_in_is_new && dir != c.root && create();
+    let mut attached = attach();
+    if attached == Err(libc::ENOENT) && !made {
+        made = create();
+        attached = if made { attach() } else { attached };
     }
+    c.made_in_is_new = made;
     // Below the root anything may be another directory now.
     if dir == c.root {
         c.forget_made_in();
     }
-    attached
+    attached.is_ok()
 }
 
 pub(super) fn tree(c: &mut Child<'_, '_>, tree: Fd, dest: Str, target: Target) -> Result<(), Fail> {

@@ -55,7 +55,9 @@ pub(super) fn fork(c: &mut Child<'_, '_>, flags: u64, cgroup: Fd) -> Result<(), 
     c.wait_for_parent()
 }
 
-pub(super) fn sync(c: &Child<'_, '_>, what: Sync) -> Result<(), Fail> {
+pub(super) fn sync(c: &mut Child<'_, '_>, what: Sync) -> Result<(), Fail> {
+    // A hook of the host's may mount in here.
+    c.forget_made_in();
     c.tell(Kind::Sync, what as u32, Act::Itself);
     c.wait_for_parent()
 }

@@ -61,8 +61,8 @@ pub(super) fn apply(
         }
     } else {
         match cgroup.dir_of("devices") {
-            Some(dir) if dir.joined || !dir.is_top() => v1::apply(&dir.path, &rules, Before::Set),
-            Some(dir) => v1::apply(&dir.path, &rules, before),
+            Some(dir) if dir.is_own_top() => v1::apply(&dir.path, &rules, before),
+            Some(dir) => v1::apply(&dir.path, &rules, Before::Set),
             None if rules.iter().all(|r| r.allow && r.is_everything()) => Ok(()),
             None => Err(Error::Unsupported {
                 setting: "devices".to_owned(),
