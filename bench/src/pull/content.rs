@@ -2,8 +2,8 @@
 //! sizes are those of real software.
 //!
 //! ```text
-//!  /usr/{bin,lib,share}  files and links, in an order drawn by a hash of the directory
-//!        │ picked until there are FILES, small or large as the mean needs
+//!  /usr/{bin,lib,share}  files and links, in an order drawn by a hash of the upper directories
+//!        │ directories picked until there are FILES, small or large as the mean needs
 //!        ▼
 //!  sorted by path ──► 8 layers, 24 … 4 % of the bytes each; every layer names its directories
 //! ```
@@ -27,6 +27,10 @@ pub(crate) const FILES: u64 = 11_500;
 pub(crate) const BYTES: u64 = 500_000_000;
 /// Percent of the bytes.
 const LAYERS: [u64; 8] = [24, 20, 16, 12, 10, 8, 6, 4];
+/// The root and names of a path, `/usr/lib/one/part`, below which is one piece of software.
+const TREE: usize = 5;
+/// Files of a directory that are taken or left together.
+const PIECE: usize = 16;
 /// Larger ones would leave no room for the many small ones.
 const FILE_MAX: u64 = 24 << 20;
 
@@ -154,10 +158,11 @@ fn find() -> io::Result<Vec<Found>> {
         }
     }
     found.retain(|file| file.size <= FILE_MAX);
-    // By directories, so that the image has no more of them than software has.
+    // Trees stay together, so that the image has as many directories as software has.
     found.sort_by_cached_key(|file| {
         let dir = file.path.parent().unwrap_or(&file.path);
-        (drawn(dir), file.path.clone())
+        let tree: PathBuf = dir.components().take(TREE).collect();
+        (drawn(&tree), file.path.clone())
     });
     Ok(found)
 }
@@ -170,23 +175,32 @@ fn drawn(path: &Path) -> u64 {
     })
 }
 
-/// Takes files as they come, but only those that lead towards the mean of [`BYTES`] / [`FILES`].
+/// Takes directories as they come, the larger ones in pieces, but only those that lead towards the mean of [`BYTES`] /
+/// [`FILES`]. Single files would do as well for the mean, and leave three times as many directories as software has.
 fn pick(found: Vec<Found>) -> io::Result<Vec<Found>> {
     let (mut picked, mut bytes) = (Vec::new(), 0);
     let mean = BYTES / FILES;
-    for file in found {
-        let count = picked.len() as u64;
-        if count == FILES {
-            break;
+    let mut found = found.into_iter().peekable();
+    while let Some(first) = found.next_if(|_| (picked.len() as u64) < FILES) {
+        let dir = first.path.parent().map(Path::to_owned);
+        let mut piece = vec![first];
+        while piece.len() < PIECE
+            && let Some(next) = found.next_if(|next| next.path.parent() == dir.as_deref())
+        {
+            piece.push(next);
         }
+        let count = picked.len() as u64;
+        piece.truncate(usize::try_from(FILES - count).unwrap_or(usize::MAX));
+        let size: u64 = piece.iter().map(|file| file.size).sum();
+        let usual = mean * piece.len() as u64;
         let fits = if bytes > count * mean {
-            file.size <= mean
+            size <= usual
         } else {
-            file.size >= mean && bytes + file.size <= BYTES
+            size >= usual && bytes + size <= BYTES
         };
         if fits {
-            bytes += file.size;
-            picked.push(file);
+            bytes += size;
+            picked.append(&mut piece);
         }
     }
     if (picked.len() as u64) < FILES || bytes < BYTES / 10 * 9 {

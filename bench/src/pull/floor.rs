@@ -1,6 +1,7 @@
 //! What no program can go below: every layer's digests and its decompression, spread over the cores,
 //! and the disk that takes the blobs and the files. Beside them, and not in the floor: what the
-//! filesystem takes for the files themselves, made from memory with the fewest calls.
+//! filesystem takes for the files themselves, made from memory with the fewest calls; and both
+//! together, which is what a pull consists of, for it has no other cores to make the files on.
 
 use std::{
     fs::{self, File},
@@ -24,6 +25,8 @@ pub(crate) struct Floor {
     pub(crate) disk: Duration,
     /// Every file and directory made and written, spread over the cores, and one sync.
     pub(crate) files: Duration,
+    /// Digests and decompression and the files, spread over the cores, and one sync. No blob is written.
+    pub(crate) together: Duration,
 }
 
 impl Floor {
@@ -44,22 +47,36 @@ pub(crate) fn measure(
 ) -> io::Result<Floor> {
     fs::create_dir_all(dir)?;
     // Blobs digested, or decompressed and digested; the large ones first.
-    let mut jobs: Vec<(bool, &[u8])> = blobs
+    let mut work: Vec<(bool, &[u8])> = blobs
         .iter()
         .flat_map(|blob| [(true, blob.as_slice()), (false, blob.as_slice())])
         .collect();
-    jobs.sort_by_key(|(unpack, blob)| (!unpack, std::cmp::Reverse(blob.len())));
-    let compute = spread(&jobs, |_, (unpack, blob)| digest(form, *unpack, blob))?;
+    work.sort_by_key(|(unpack, blob)| (!unpack, std::cmp::Reverse(blob.len())));
+    let compute = spread(&work, |_, (unpack, blob)| digest(form, *unpack, blob))?;
     let bytes = blobs.iter().chain(tars).map(Vec::len).sum();
     let disk = disk(&dir.join("floor"), bytes)?;
+    let place = |name: &str, at: usize| dir.join(format!("{name}-{at}"));
     rustix::fs::sync();
     let began = Instant::now();
-    spread(tars, |at, tar| files(&dir.join(at.to_string()), tar))?;
+    spread(tars, |at, tar| files(&place("files", at), tar))?;
+    rustix::fs::syncfs(File::open(dir)?)?;
+    let files_alone = began.elapsed();
+    rustix::fs::sync();
+    let began = Instant::now();
+    // One queue: two cores do all of it.
+    let named = tars.iter().map(|tar| (None, tar.as_slice()));
+    let work = work.into_iter().map(|(unpack, blob)| (Some(unpack), blob));
+    let work: Vec<_> = named.chain(work).collect();
+    spread(&work, |at, (unpack, data)| match unpack {
+        Some(unpack) => digest(form, *unpack, data),
+        None => files(&place("together", at), data),
+    })?;
     rustix::fs::syncfs(File::open(dir)?)?;
     Ok(Floor {
         compute,
         disk,
-        files: began.elapsed(),
+        files: files_alone,
+        together: began.elapsed(),
     })
 }
 

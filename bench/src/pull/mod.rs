@@ -274,6 +274,10 @@ fn table(tools: &[Tool], floors: &[Floor], costs: &[Vec<Cost>]) -> String {
         ),
         ("floor: disk", pick(floors, |floor| floor.disk)),
         ("beside it: files", pick(floors, |floor| floor.files)),
+        (
+            "beside it: digests, decompression, files",
+            pick(floors, |floor| floor.together),
+        ),
     ] {
         let least = times.iter().min().copied();
         let cells = [least, median(times)].map(|time| time.map_or("-".to_owned(), ms));

@@ -456,3 +456,70 @@ fn a_hundred_layers_unpack_in_any_order() {
     }
     assert!(rootfs_read(&image.layers, "d/f57", 10).unwrap().is_some());
 }
+
+/// A default ACL that leaves nothing to others, in the kernel's form (linux/posix_acl_xattr.h): version 2, then tag,
+/// permissions and id of each entry.
+fn strict_acl() -> Vec<u8> {
+    let entries = [(0x01u16, 7u16), (0x04, 5), (0x20, 0)].map(|(tag, perm)| {
+        let id = u32::MAX;
+        [
+            &tag.to_le_bytes()[..],
+            &perm.to_le_bytes(),
+            &id.to_le_bytes(),
+        ]
+        .concat()
+    });
+    [2u32.to_le_bytes().as_slice(), &entries.concat()].concat()
+}
+
+#[test]
+fn modes_are_the_archives_whatever_umask_and_default_acls_say() {
+    let acl = strict_acl();
+    let strict = [("SCHILY.xattr.system.posix_acl_default", acl.as_slice())];
+    let modes = [0o644, 0o600, 0o666, 0o777, 0o444, 0, 0o4755, 0o2711, 0o1777];
+    let fill = |mut layer: Layer, above: &str| {
+        for mode in modes {
+            for again in 0..2 {
+                let name = format!("{above}f{mode:o}-{again}");
+                layer = layer.file(&name, mode, b"content");
+                let name = format!("{above}d{mode:o}-{again}");
+                layer = layer.dir(&name, mode);
+                // Below a set-group-id directory, too.
+                layer = layer.file(&format!("{name}/in"), mode, b"");
+                layer = layer.dir(&format!("{name}/on"), mode);
+            }
+        }
+        layer
+    };
+    let first = fill(Layer::new(), "").entry(&Entry {
+        pax: &strict,
+        ..owned("acl", EntryType::Directory, 0o755, 0, 0)
+    });
+    let first = fill(first, "acl/");
+    // Its directory as the layer below has it.
+    let second = fill(Layer::new(), "acl/");
+    let mut checked = 0;
+    for mask in [0o022, 0, 0o077] {
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+        let (_f, image) = import(&[first.clone(), second.clone()], Compression::None);
+        rustix::process::umask(before);
+        for layer in &image.layers {
+            for (name, seen) in tree(layer) {
+                let (above, last) = name.rsplit_once('/').unwrap_or(("", &name));
+                let said = if last == "in" || last == "on" {
+                    above.rsplit('/').next().unwrap_or_default()
+                } else {
+                    last
+                };
+                let Some((mode, _)) = said.get(1..).and_then(|rest| rest.split_once('-')) else {
+                    continue;
+                };
+                let mode = u32::from_str_radix(mode, 8).unwrap();
+                assert_eq!(seen.mode & 0o7777, mode, "{name} with umask {mask:o}");
+                assert_eq!(seen.gid, 0, "{name}");
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 3 * 3 * modes.len() * 2 * 4);
+}

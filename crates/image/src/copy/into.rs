@@ -326,7 +326,7 @@ impl Place<'_> {
     fn xattrs(&self, entry: &Entry) -> Result<(), Error> {
         let dir = format!("/proc/self/fd/{}/", self.dir.as_raw_fd());
         let path = [dir.as_bytes(), self.name].concat();
-        xattr::set(entry, &path).map_err(|e| match e {
+        xattr::set(entry, || path).map_err(|e| match e {
             crate::unpack::Error::Io { act, source, .. } => Error::Io {
                 act,
                 path: show(&entry.path),

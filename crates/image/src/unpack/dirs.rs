@@ -18,6 +18,7 @@ use rustix::{
 use super::{Error, Lower, Usage, place, whiteouts::Whiteouts, xattr};
 use crate::direct::Buffer;
 use crate::stack::{Node, Stack, components, is_whiteout, open_beneath};
+use crate::tar::Entry;
 
 /// Parents kept open: tars come in directory order, so a few are enough.
 const CACHE: usize = 32;
@@ -104,6 +105,10 @@ pub(super) struct Tree<'a> {
     pub(super) whiteouts: Whiteouts,
     /// A directory has the set-group-id bit: what is made in it belongs to its group at first.
     gives_groups: bool,
+    /// A directory has a default ACL.
+    gives_acls: bool,
+    /// Modes of directories that were made: whether those that are made so have them.
+    kept_modes: BTreeMap<u32, bool>,
     /// Without the directories until the end; `None` once something was taken away.
     usage: Option<Usage>,
     /// For the large files, one after the other.
@@ -126,6 +131,8 @@ impl<'a> Tree<'a> {
             hide_all_lower: false,
             whiteouts: Whiteouts::new(),
             gives_groups: false,
+            gives_acls: false,
+            kept_modes: BTreeMap::new(),
             usage: Some(Usage::default()),
             buffer: Buffer::default(),
         })
@@ -140,9 +147,27 @@ impl<'a> Tree<'a> {
         self.root_seen = true;
     }
 
-    /// A directory gets this mode.
-    pub(super) fn moded(&mut self, mode: u32) {
+    /// A directory is as the entry says.
+    pub(super) fn described(&mut self, entry: &Entry) {
+        self.gives(entry.mode, xattr::gives_acls(entry));
+    }
+
+    /// A directory with this mode: what is made in it may be different from what is asked for.
+    fn gives(&mut self, mode: u32, acls: bool) {
         self.gives_groups |= mode & 0o2000 != 0;
+        self.gives_acls |= acls;
+    }
+
+    /// Whether the directory `name`, which was made with this mode, has it. The umask decides, and a default ACL above the
+    /// layer: the same for all of a mode, so one is looked at.
+    pub(super) fn keeps_mode(&mut self, dir: &Dir, name: &[u8], mode: u32) -> bool {
+        if mode > 0o777 || self.gives_groups || self.gives_acls {
+            return false;
+        }
+        *self.kept_modes.entry(mode).or_insert_with(|| {
+            let stat = statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+            stat.is_ok_and(|stat| stat.st_mode & 0o7777 == mode)
+        })
     }
 
     /// Whether a new file may belong to another group than root's.
@@ -410,26 +435,29 @@ impl<'a> Tree<'a> {
         (fd, stat): &(OwnedFd, Stat),
     ) -> Result<(), Error> {
         let path = dir.join(name);
-        let time = copy_attributes(dir, name, &path, (fd, stat))?;
-        self.moded(stat.st_mode);
+        let (time, gives_acls) = copy_attributes(dir, name, &path, (fd, stat))?;
+        self.gives(stat.st_mode, gives_acls);
         self.set_time(path, time)
     }
 }
 
-/// Owner, mode and extended attributes; the time is to be set when nothing more is put in.
+/// Owner, mode and extended attributes; the time, which is to be set when nothing more is put in, and whether what is put
+/// in gets its access rights from there.
 fn copy_attributes(
     dir: &Dir,
     name: &[u8],
     path: &[u8],
     (fd, stat): (&OwnedFd, &Stat),
-) -> Result<Timespec, Error> {
+) -> Result<(Timespec, bool), Error> {
     dir.own(name, path, (stat.st_uid, stat.st_gid))?;
     dir.set_mode(name, path, stat.st_mode & 0o7777)?;
-    xattr::copy(fd, &dir.proc_path(name)).map_err(Error::io("copy attributes to", path))?;
-    Ok(Timespec {
+    let gives_acls = xattr::copy(fd, &dir.proc_path(name));
+    let gives_acls = gives_acls.map_err(Error::io("copy attributes to", path))?;
+    let time = Timespec {
         tv_sec: stat.st_mtime,
         tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-    })
+    };
+    Ok((time, gives_acls))
 }
 
 /// Gives the root of a layer what the layers below show at theirs; nothing may be made in it later.
@@ -439,7 +467,7 @@ pub(crate) fn root_as_below(diff: &Path, below: &Stack) -> Result<(), Error> {
     let time = match node {
         Some(Node::Directory {
             top: (fd, stat), ..
-        }) => copy_attributes(&root, b".", b"/", (&fd, &stat))?,
+        }) => copy_attributes(&root, b".", b"/", (&fd, &stat))?.0,
         // As of any directory that no layer describes.
         _ => EPOCH,
     };

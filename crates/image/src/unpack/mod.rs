@@ -68,10 +68,9 @@ pub(crate) enum Error {
 
 impl Error {
     fn io(act: &'static str, entry: &[u8]) -> impl FnOnce(Errno) -> Self {
-        let entry = show(entry);
         move |errno| Self::Io {
             act,
-            entry,
+            entry: show(entry),
             source: errno.into(),
         }
     }

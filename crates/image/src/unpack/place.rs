@@ -30,7 +30,7 @@ use crate::{
 pub(super) fn root(tree: &mut Tree<'_>, entry: &Entry) -> Result<(), Error> {
     let root = tree.root();
     tree.root_is_explicit();
-    tree.moded(entry.mode);
+    tree.described(entry);
     attributes(&root, b".", entry, false)?;
     tree.set_time(Vec::new(), time(entry))
 }
@@ -42,7 +42,8 @@ pub(super) fn directory(
     entry: &Entry,
 ) -> Result<(), Error> {
     let path = dir.join(name);
-    let new = match mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)) {
+    let made = made_with(entry, 0o700);
+    let new = match mkdirat(&dir.fd, name, made) {
         Ok(()) => {
             tree.made();
             true
@@ -51,14 +52,18 @@ pub(super) fn directory(
         Err(Errno::EXIST) => {
             // It replaces a file or a whiteout, which hid the lower layers' directory: so does it.
             remove(tree, dir, name)?;
-            mkdirat(&dir.fd, name, Mode::from_raw_mode(0o700)).map_err(Error::io("make", &path))?;
+            mkdirat(&dir.fd, name, made).map_err(Error::io("make", &path))?;
             set_opaque(dir, name).map_err(Error::io("make opaque", &path))?;
             true
         }
         Err(error) => return Err(Error::io("make", &path)(error)),
     };
-    attributes(dir, name, entry, new && !tree.gives_groups())?;
-    tree.moded(entry.mode);
+    owner(dir, name, entry, new && !tree.gives_groups())?;
+    if !new || !tree.keeps_mode(dir, name, entry.mode) {
+        dir.set_mode(name, &entry.path, entry.mode)?;
+    }
+    xattr::set(entry, || dir.proc_path(name))?;
+    tree.described(entry);
     tree.set_time(path, time(entry))
 }
 
@@ -70,9 +75,8 @@ pub(super) fn file<R: BufRead>(
     reader: &mut tar::Reader<R>,
 ) -> Result<(), Error> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = retried(tree, dir, name, |dir| {
-        openat(&dir.fd, name, flags, Mode::from_raw_mode(0o600))
-    })?;
+    let made = made_with(entry, 0o600);
+    let fd = retried(tree, dir, name, |dir| openat(&dir.fd, name, flags, made))?;
     let mut file = File::from(fd);
     if entry.extents.is_none() && reader.left() >= direct::WORTH {
         file = large(tree, file, entry, reader)?;
@@ -89,10 +93,13 @@ pub(super) fn file<R: BufRead>(
         )
         .map_err(io("set the owner of"))?;
     }
-    fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(io("set the mode of"))?;
-    if !entry.xattrs.is_empty() {
-        xattr::set(entry, &dir.proc_path(name))?;
+    let mode = Mode::from_raw_mode(entry.mode);
+    let set_mode = || fchmod(&file, mode).map_err(io("set the mode of"));
+    // An access ACL has a mask, which is part of the mode: before it.
+    if made != mode || !entry.xattrs.is_empty() {
+        set_mode()?;
     }
+    xattr::set(entry, || dir.proc_path(name))?;
     let time = time(entry);
     futimens(
         &file,
@@ -102,8 +109,22 @@ pub(super) fn file<R: BufRead>(
         },
     )
     .map_err(io("set the times of"))?;
-    tree.count(&fstat(&file).map_err(io("look at"))?);
+    let stat = fstat(&file).map_err(io("look at"))?;
+    // The umask, or a default ACL, has taken bits away.
+    if entry.xattrs.is_empty()
+        && Mode::from_raw_mode(stat.st_mode) & Mode::from_raw_mode(0o7777) != mode
+    {
+        set_mode()?;
+    }
+    tree.count(&stat);
     Ok(())
+}
+
+/// The mode to make the entry with: its own, where nothing takes from it again as writing and giving away do; a
+/// call less for each. What the umask took is seen later.
+fn made_with(entry: &Entry, otherwise: u32) -> Mode {
+    let plain = entry.mode <= 0o777;
+    Mode::from_raw_mode(if plain { entry.mode } else { otherwise })
 }
 
 fn content<R: BufRead>(
@@ -224,7 +245,7 @@ pub(super) fn symlink(
         symlinkat(entry.link.as_slice(), &dir.fd, name)
     })?;
     owner(dir, name, entry, !tree.gives_groups())?;
-    xattr::set(entry, &dir.proc_path(name))?;
+    xattr::set(entry, || dir.proc_path(name))?;
     set_times(&dir.fd, name, time(entry)).map_err(Error::io("set the times of", &entry.path))?;
     count(tree, dir, name, entry)
 }
@@ -298,7 +319,7 @@ fn owner(dir: &Dir, name: &[u8], entry: &Entry, roots: bool) -> Result<(), Error
 fn attributes(dir: &Dir, name: &[u8], entry: &Entry, roots: bool) -> Result<(), Error> {
     owner(dir, name, entry, roots)?;
     dir.set_mode(name, &entry.path, entry.mode)?;
-    xattr::set(entry, &dir.proc_path(name))
+    xattr::set(entry, || dir.proc_path(name))
 }
 
 /// Makes something; when the name is taken, removes what is there and tries once more.

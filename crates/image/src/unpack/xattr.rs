@@ -37,8 +37,20 @@ fn fate(name: &[u8]) -> Fate {
     }
 }
 
-/// Sets the entry's attributes on `path`, whose last component is not followed.
-pub(crate) fn set(entry: &Entry, path: &[u8]) -> Result<(), Error> {
+/// What files and directories take from the directory that they are made in.
+const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
+/// Whether what is made in the entry, a directory, gets its access rights from there.
+pub(super) fn gives_acls(entry: &Entry) -> bool {
+    entry.xattrs.iter().any(|(name, _)| name == DEFAULT_ACL)
+}
+
+/// Sets the entry's attributes on a path, whose last component is not followed.
+pub(crate) fn set(entry: &Entry, path: impl FnOnce() -> Vec<u8>) -> Result<(), Error> {
+    if entry.xattrs.is_empty() {
+        return Ok(());
+    }
+    let path = path();
     for (name, value) in &entry.xattrs {
         match fate(name) {
             Fate::Keep => {}
@@ -54,21 +66,23 @@ pub(crate) fn set(entry: &Entry, path: &[u8]) -> Result<(), Error> {
                 "an extended attribute is larger than the kernel takes",
             ));
         }
-        lsetxattr(path, name.as_slice(), value, XattrFlags::empty())
+        lsetxattr(&path, name.as_slice(), value, XattrFlags::empty())
             .map_err(Error::io("set an extended attribute of", &entry.path))?;
     }
     Ok(())
 }
 
-/// Copies the attributes that an image may have from an O_PATH descriptor to `path`.
-pub(super) fn copy(from: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
+/// Copies the attributes that an image may have from an O_PATH descriptor to `path`. Whether what is made there gets its
+/// access rights from them.
+pub(super) fn copy(from: &OwnedFd, path: &[u8]) -> Result<bool, Errno> {
     let from = fd_path(from);
     let mut names = vec![0u8; VALUE_MAX];
     let length = match listxattr(&from, names.as_mut_slice()) {
         Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(Errno::OPNOTSUPP) => return Ok(false),
         Err(error) => return Err(error),
     };
+    let mut gives_acls = false;
     for name in names[..length]
         .split(|&b| b == 0)
         .filter(|name| !name.is_empty())
@@ -77,9 +91,10 @@ pub(super) fn copy(from: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
             let mut value = vec![0u8; VALUE_MAX];
             let length = getxattr(&from, name, value.as_mut_slice())?;
             lsetxattr(path, name, &value[..length], XattrFlags::empty())?;
+            gives_acls |= name == DEFAULT_ACL;
         }
     }
-    Ok(())
+    Ok(gives_acls)
 }
 
 #[cfg(test)]
