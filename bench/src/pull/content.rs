@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  /usr/{bin,lib,share}  files and links, in an order drawn by a hash of the upper directories
-//!        │ directories picked until there are FILES, small or large as the mean needs
+//!        │ pieces of directories picked until there are FILES, small or large as the mean needs
 //!        ▼
 //!  sorted by path ──► 8 layers, 24 … 4 % of the bytes each; every layer names its directories
 //! ```
@@ -175,7 +175,7 @@ fn drawn(path: &Path) -> u64 {
     })
 }
 
-/// Takes directories as they come, the larger ones in pieces, but only those that lead towards the mean of [`BYTES`] /
+/// Takes files in pieces, those of a directory that come one after the other, but only pieces that lead towards the mean of [`BYTES`] /
 /// [`FILES`]. Single files would do as well for the mean, and leave three times as many directories as software has.
 fn pick(found: Vec<Found>) -> io::Result<Vec<Found>> {
     let (mut picked, mut bytes) = (Vec::new(), 0);

@@ -28,7 +28,7 @@ pub(crate) fn pci_disk(machine: &Machine, path: &pci::Path) -> Result<Node, Erro
                 return Ok(None);
             };
             match class(&dir, "block") {
-                Some(name) => node(machine, &machine.dev.join(name)),
+                Some(name) => node(&machine.dev.join(name)),
                 None => Ok(None),
             }
         },
@@ -78,7 +78,7 @@ pub(crate) fn scsi_disk(machine: &Machine, address: &str) -> Result<Node, Error>
                     .next()
             });
             match disk {
-                Some(name) => node(machine, &machine.dev.join(name)),
+                Some(name) => node(&machine.dev.join(name)),
                 None => Ok(None),
             }
         },
@@ -94,7 +94,7 @@ pub(crate) fn by_path(machine: &Machine, path: &Path) -> Result<Node, Error> {
     uevent::wait(
         format!("device {}", path.display()),
         machine.hotplug_timeout,
-        || node(machine, path),
+        || node(path),
     )
 }
 
@@ -110,9 +110,31 @@ pub(crate) fn block_by_path(machine: &Machine, path: &Path) -> Result<Node, Erro
     }
 }
 
-/// The node at `path`; None while it is not there, or a disk that cannot be opened yet. Something
-/// else there is an error.
-fn node(machine: &Machine, path: &Path) -> Result<Option<Node>, Error> {
+/// The path of a disk that the agent itself is to use, once its driver answers. The kernel makes the node
+/// first, and answers ENXIO until the disk itself is added (`device_add_disk`, Linux 6.1: `device_add` long before
+/// `bdev_add`). Any other answer is for who uses the disk. A disk that is passed on to a container is
+/// not opened: one that answers nothing would hold the call, as it holds whoever uses it.
+pub(crate) fn answering(machine: &Machine, node: Node) -> Result<PathBuf, Error> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if machine.own && node.block {
+        uevent::wait(
+            format!("the driver of disk {}", node.path.display()),
+            machine.hotplug_timeout,
+            || {
+                let mut options = std::fs::OpenOptions::new();
+                // Without waiting for a medium.
+                options.read(true).custom_flags(libc::O_NONBLOCK);
+                let open = options.open(&node.path);
+                let absent = open.is_err_and(|e| e.raw_os_error() == Some(libc::ENXIO));
+                Ok((!absent).then_some(()))
+            },
+        )?;
+    }
+    Ok(node.path)
+}
+
+/// The node at `path`; None while it is not there. Something else there is an error.
+fn node(path: &Path) -> Result<Option<Node>, Error> {
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -129,9 +151,6 @@ fn node(machine: &Machine, path: &Path) -> Result<Option<Node>, Error> {
         let why = "it is no device node";
         return Err(Error::invalid(format!("device {}", path.display()), why));
     }
-    if machine.own && kind.is_block_device() && !opens(path) {
-        return Ok(None);
-    }
     let number = meta.rdev();
     Ok(Some(Node {
         path: path.to_owned(),
@@ -139,17 +158,6 @@ fn node(machine: &Machine, path: &Path) -> Result<Option<Node>, Error> {
         major: rustix::fs::major(number).into(),
         minor: rustix::fs::minor(number).into(),
     }))
-}
-
-/// Whether the driver stands behind a disk's node. The kernel makes the node first, and answers
-/// ENXIO until the disk itself is added (`device_add_disk`, Linux 6.1: `device_add` long before
-/// `bdev_add`). Any other answer is for who uses the disk.
-fn opens(path: &Path) -> bool {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = std::fs::OpenOptions::new();
-    // Without waiting for a medium.
-    let open = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    !open.is_err_and(|e| e.raw_os_error() == Some(libc::ENXIO))
 }
 
 /// The device of a class below a PCI device: `virtioN/block/vda`, `net/eth0`, `nvme/nvme0/nvme0n1` …
@@ -271,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_there_once_its_driver_answers() {
+    fn a_disk_is_used_once_its_driver_answers() {
         use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
         let temp = tempfile::tempdir().unwrap();
         let machine = machine(temp.path());
@@ -279,26 +287,31 @@ mod tests {
         // A number that no driver has: what the node of a disk answers before the disk is added.
         let nobody = makedev(4095, 7);
         mknodat(CWD, &path, FileType::BlockDevice, Mode::RUSR, nobody).unwrap();
-        let error = by_path(&machine, &path).unwrap_err();
+        let node = block_by_path(&machine, &path).unwrap();
+        assert_eq!((node.major, node.minor), (4095, 7));
+        let error = answering(&machine, node.clone()).unwrap_err();
         assert!(matches!(error, Error::NotPlugged { .. }), "{error}");
+        assert!(error.to_string().contains("driver of disk"), "{error}");
         // On a machine of others nothing is opened that may be asleep.
         let of_others = Machine {
             own: false,
             ..machine.clone()
         };
-        assert_eq!(by_path(&of_others, &path).unwrap().minor, 7);
-        let later = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(20));
-            let aside = path.with_extension("aside");
-            std::os::unix::fs::symlink("/dev/null", &aside).unwrap();
-            fs::rename(aside, path).unwrap();
+        assert_eq!(answering(&of_others, node.clone()).unwrap(), path);
+        let later = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                std::thread::sleep(Duration::from_millis(20));
+                let aside = path.with_extension("aside");
+                std::os::unix::fs::symlink("/dev/null", &aside).unwrap();
+                fs::rename(aside, path).unwrap();
+            }
         });
         let slow = Machine {
             hotplug_timeout: Duration::from_secs(30),
             ..machine.clone()
         };
-        let node = by_path(&slow, &slow.dev.join("vdb")).unwrap();
-        assert_eq!((node.block, node.major, node.minor), (false, 1, 3));
+        assert_eq!(answering(&slow, node).unwrap(), path);
         later.join().unwrap();
     }
 

@@ -122,14 +122,14 @@ pub(super) fn failure(storage: &Storage, act: &'static str, e: impl Into<io::Err
     Error::io(act, format!("storage {}", storage.mount_point.display()), e)
 }
 
-/// The node of a disk, once it is there.
+/// The node of a disk, once it can be used.
 pub(super) fn disk(machine: &Machine, disk: &Disk) -> Result<PathBuf, Error> {
     let node = match disk {
         Disk::Pci(path) => find::pci_disk(machine, path)?,
         Disk::Node(path) => find::block_by_path(machine, path)?,
         Disk::Scsi(address) => find::scsi_disk(machine, address)?,
     };
-    Ok(node.path)
+    find::answering(machine, node)
 }
 
 /// Mounts a filesystem of its own.
