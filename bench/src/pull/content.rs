@@ -175,8 +175,9 @@ fn drawn(path: &Path) -> u64 {
     })
 }
 
-/// Takes files in pieces, those of a directory that come one after the other, but only pieces that lead towards the mean of [`BYTES`] /
-/// [`FILES`]. Single files would do as well for the mean, and leave three times as many directories as software has.
+/// Takes files in pieces, those of a directory that come one after the other, but only pieces that
+/// lead towards the mean of [`BYTES`] / [`FILES`]. Single files would do as well for the mean, and
+/// leave three times as many directories as software has.
 fn pick(found: Vec<Found>) -> io::Result<Vec<Found>> {
     let (mut picked, mut bytes) = (Vec::new(), 0);
     let mean = BYTES / FILES;

@@ -46,38 +46,48 @@ pub(crate) fn measure(
     tars: &[Vec<u8>],
 ) -> io::Result<Floor> {
     fs::create_dir_all(dir)?;
-    // Blobs digested, or decompressed and digested; the large ones first.
-    let mut work: Vec<(bool, &[u8])> = blobs
+    // The large blobs first.
+    let mut compute: Vec<(Job, &[u8])> = blobs
         .iter()
-        .flat_map(|blob| [(true, blob.as_slice()), (false, blob.as_slice())])
+        .flat_map(|blob| [(Job::Unpack, blob.as_slice()), (Job::Digest, blob)])
         .collect();
-    work.sort_by_key(|(unpack, blob)| (!unpack, std::cmp::Reverse(blob.len())));
-    let compute = spread(&work, |_, (unpack, blob)| digest(form, *unpack, blob))?;
-    let bytes = blobs.iter().chain(tars).map(Vec::len).sum();
-    let disk = disk(&dir.join("floor"), bytes)?;
-    let place = |name: &str, at: usize| dir.join(format!("{name}-{at}"));
-    rustix::fs::sync();
-    let began = Instant::now();
-    spread(tars, |at, tar| files(&place("files", at), tar))?;
-    rustix::fs::syncfs(File::open(dir)?)?;
-    let files_alone = began.elapsed();
-    rustix::fs::sync();
-    let began = Instant::now();
+    compute.sort_by_key(|(job, blob)| (*job == Job::Digest, std::cmp::Reverse(blob.len())));
+    let make = tars.iter().map(|tar| (Job::Files, tar.as_slice()));
+    let make: Vec<_> = make.collect();
     // One queue: two cores do all of it.
-    let named = tars.iter().map(|tar| (None, tar.as_slice()));
-    let work = work.into_iter().map(|(unpack, blob)| (Some(unpack), blob));
-    let work: Vec<_> = named.chain(work).collect();
-    spread(&work, |at, (unpack, data)| match unpack {
-        Some(unpack) => digest(form, *unpack, data),
-        None => files(&place("together", at), data),
-    })?;
-    rustix::fs::syncfs(File::open(dir)?)?;
+    let both = [make.clone(), compute.clone()].concat();
+
+    let work = |name: &str, jobs: &[(Job, &[u8])]| {
+        spread(jobs, |at, (job, data)| match job {
+            Job::Files => files(&dir.join(format!("{name}-{at}")), data),
+            Job::Unpack => digest(form, true, data),
+            Job::Digest => digest(form, false, data),
+        })
+    };
+    let synced = |name: &str, jobs: &[(Job, &[u8])]| {
+        rustix::fs::sync();
+        let began = Instant::now();
+        work(name, jobs)?;
+        rustix::fs::syncfs(File::open(dir)?)?;
+        io::Result::Ok(began.elapsed())
+    };
+    let bytes = blobs.iter().chain(tars).map(Vec::len).sum();
     Ok(Floor {
-        compute,
-        disk,
-        files: files_alone,
-        together: began.elapsed(),
+        compute: work("compute", &compute)?,
+        disk: disk(&dir.join("floor"), bytes)?,
+        files: synced("files", &make)?,
+        together: synced("together", &both)?,
     })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// A tar's files.
+    Files,
+    /// A blob, decompressed, and the digest of what comes out.
+    Unpack,
+    /// The digest of a blob.
+    Digest,
 }
 
 /// Does all jobs with as many threads as there are cores.

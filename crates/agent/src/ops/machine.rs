@@ -50,18 +50,19 @@ pub(crate) fn reseed(machine: &Machine, data: &[u8]) -> Result<(), Error> {
 pub(crate) fn add_swap(machine: &Machine, slots: &[u32]) -> Result<(), Error> {
     machine.may_change("adding swap")?;
     let node = find::pci_disk(machine, &pci::Path::of_slots(slots)?)?;
-    swap_on(&find::answering(machine, node)?)
+    swap_on(machine, node)
 }
 
 /// AddSwapPath, with a disk's node.
 pub(crate) fn add_swap_path(machine: &Machine, path: &str) -> Result<(), Error> {
     machine.may_change("adding swap")?;
     let node = find::block_by_path(machine, Path::new(path))?;
-    swap_on(&find::answering(machine, node)?)
+    swap_on(machine, node)
 }
 
-fn swap_on(path: &Path) -> Result<(), Error> {
-    sys::machine::swap_on(path).map_err(|e| Error::io("swap on", path.display(), e))
+fn swap_on(machine: &Machine, disk: find::Node) -> Result<(), Error> {
+    let path = find::answering(machine, disk)?;
+    sys::machine::swap_on(&path).map_err(|e| Error::io("swap on", path.display(), e))
 }
 
 /// MemHotplugByProbe.

@@ -96,7 +96,8 @@ pub(super) fn file<R: BufRead>(
     let mode = Mode::from_raw_mode(entry.mode);
     let set_mode = || fchmod(&file, mode).map_err(io("set the mode of"));
     // An access ACL has a mask, which is part of the mode: before it.
-    if made != mode || !entry.xattrs.is_empty() {
+    let before = made != mode || !entry.xattrs.is_empty();
+    if before {
         set_mode()?;
     }
     xattr::set(entry, || dir.proc_path(name))?;
@@ -111,9 +112,7 @@ pub(super) fn file<R: BufRead>(
     .map_err(io("set the times of"))?;
     let stat = fstat(&file).map_err(io("look at"))?;
     // The umask, or a default ACL, has taken bits away.
-    if entry.xattrs.is_empty()
-        && Mode::from_raw_mode(stat.st_mode) & Mode::from_raw_mode(0o7777) != mode
-    {
+    if !before && stat.st_mode & 0o7777 != entry.mode {
         set_mode()?;
     }
     tree.count(&stat);
